@@ -1,0 +1,22 @@
+"""readout: how far can a network's feature move before its input is lost?
+
+Implements "Readout Representation: Redefining Neural Codes by Input Recovery" (Onoo, Nagano &
+Kamitani, arXiv 2510.12228) on PyTorch Lightning.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from readout.store import load_results
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_results"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``--help`` is quick."""
+    if name == "load_results":
+        from readout.store import load_results
+
+        return load_results
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""From results to sizes, figures and a page."""

@@ -1,0 +1,155 @@
+"""Figures from results; every function draws on given axes or makes a figure, and returns it."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from readout.store import to_pixels
+
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "font.size": 10,
+    "savefig.bbox": "tight",
+    "svg.hashsalt": "readout",
+}
+
+
+def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
+    """d_X against realised d_H, one line a layer (mean over inputs and draws), every problem a dot.
+
+    Args:
+        results: One row a problem.
+        axes: Where to draw; a new figure if None.
+    """
+    axes = axes or _axes(6.4, 4.4)
+    threshold = results["threshold"].iloc[0]
+    top = max(1.0, float(results["distance"].max(skipna=True)))
+    axes.plot([0, 1], [0, 1], ":", color="grey", lw=1, label="d_X = d_H")
+    axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
+    for (layer, group), color in zip(results.groupby("layer", sort=False), _colors(results), strict=True):
+        means = group.groupby("level")[["feature_distance", "distance"]].mean()
+        axes.scatter(group["feature_distance"], group["distance"], s=9, color=color, alpha=0.35, lw=0)
+        axes.plot(means["feature_distance"], means["distance"], "-o", ms=4, color=color, label=str(layer))
+    axes.set(
+        xlabel="perturbation of the feature, $d_H$",
+        ylabel="distance of the recovered input, $d_X$",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, top * 1.04),
+    )
+    axes.legend(frameon=False, fontsize=8)
+    return axes
+
+
+def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
+    """Representation size of every input by layer, with the median; open dots rest on missing evidence.
+
+    Args:
+        sizes: One row a (model, layer, sample).
+        axes: Where to draw; a new figure if None.
+    """
+    axes = axes or _axes(6.4, 4.0)
+    layers = list(dict.fromkeys(sizes["layer"]))
+    for place, (layer, color) in enumerate(zip(layers, _colors(sizes), strict=True)):
+        group = sizes[sizes["layer"] == layer]
+        values = group["representation_size"].to_numpy()
+        spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
+        bounds = group["flags"].str.contains("rests_on|censored").to_numpy()
+        axes.scatter(place + spread, values, s=26, edgecolors=color, facecolors=[
+            "none" if bound else color for bound in bounds
+        ])
+        axes.hlines(np.median(values), place - 0.28, place + 0.28, color=color, lw=2)
+    axes.set_xticks(range(len(layers)), layers, rotation=45 if len(layers) > 6 else 0)
+    axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
+    axes.set_title("open: a lower bound (see flags)", fontsize=8, loc="right", color="grey")
+    return axes
+
+
+def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+    """d_X against optimisation step, one panel a layer, one line a level (mean over inputs and draws).
+
+    Args:
+        results: One row a problem, trajectories included.
+        axes: One a layer; a new figure if None.
+    """
+    layers = list(dict.fromkeys(results["layer"]))
+    if axes is None:
+        figure = Figure(figsize=(3.1 * len(layers), 2.9), layout="constrained")
+        axes = list(figure.subplots(1, len(layers), sharey=True, squeeze=False)[0])
+    levels = sorted(results["level"].unique())
+    colors = mpl.colormaps["plasma"](np.linspace(0, 0.85, len(levels)))
+    for panel, layer in zip(axes, layers, strict=True):
+        for level, color in zip(levels, colors, strict=True):
+            rows = results[(results["layer"] == layer) & (results["level"] == level)]
+            curves = pd.concat(
+                pd.Series(row["trajectory_distance"], index=row["trajectory_step"]) for _, row in rows.iterrows()
+            )
+            mean = curves.groupby(level=0).mean()
+            panel.plot(mean.index, mean.to_numpy(), color=color, label=f"{level:g}")
+        panel.axhline(rows["threshold"].iloc[0], color="black", lw=1, ls="--")
+        panel.set(title=str(layer), xlabel="optimisation step")
+    axes[0].set_ylabel("$d_X$")
+    axes[-1].legend(title="level", frameon=False, fontsize=7, title_fontsize=8)
+    return axes
+
+
+def recovered_images(
+    results: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor], limit: int = 4
+) -> Figure:
+    """Recovered images of the first draw: a row a (layer, input), a column a level, the true image first.
+
+    Args:
+        results: One row a problem.
+        inputs: True images by sample name.
+        recovered: Recovered images by problem key.
+        limit: At most so many inputs.
+    """
+    rows = results[(results["draw"] == results["draw"].min()) & results["sample"].isin(list(inputs)[:limit])]
+    groups = list(rows.groupby(["layer", "sample"], sort=False))
+    levels = sorted(rows["level"].unique())
+    figure = Figure(figsize=(1.15 * (len(levels) + 1) + 0.6, 1.3 * len(groups)), layout="constrained")
+    grid = figure.subplots(len(groups), len(levels) + 1, squeeze=False)
+    for axes, ((layer, sample), group) in zip(grid, groups, strict=True):
+        axes[0].imshow(to_pixels(inputs[str(sample)]))
+        axes[0].set_ylabel(str(layer), fontsize=8)
+        by_level = group.set_index("level")
+        for panel, level in zip(axes[1:], levels, strict=True):
+            if level not in by_level.index:
+                continue
+            row = by_level.loc[level]
+            panel.imshow(to_pixels(recovered[row["key"]]))
+            good = row["verdict"] == "recovered"
+            panel.set_xlabel(
+                f"{row['distance']:.3f}", fontsize=7, labelpad=1, color="tab:green" if good else "tab:red"
+            )
+    for panel in grid.flat:
+        panel.set(xticks=[], yticks=[])
+        panel.grid(visible=False)
+        for spine in panel.spines.values():
+            spine.set_visible(False)
+    for panel, title in zip(grid[0], ["true", *(f"level {level:g}" for level in levels)], strict=True):
+        panel.set_title(title, fontsize=8)
+    return figure
+
+
+def verdict_counts(results: pd.DataFrame) -> pd.DataFrame:
+    """Number of problems by (layer, level) and verdict, layers in the order of the results."""
+    counts = results.groupby(["layer", "level", "verdict"], sort=False).size().unstack(fill_value=0)
+    return counts.reset_index()
+
+
+def _axes(width: float, height: float) -> Axes:
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def _colors(table: pd.DataFrame) -> list[tuple[float, ...]]:
+    """One colour a layer, from shallow to deep."""
+    count = table["layer"].nunique()
+    return [tuple(color) for color in mpl.colormaps["viridis"](np.linspace(0, 0.85, count))]

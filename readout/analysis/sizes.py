@@ -1,0 +1,90 @@
+"""Representation sizes from a table of results."""
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from readout.representation import Estimator, Flag, RepresentationSize, Verdict, representation_size
+
+GROUP = ["model", "weights", "prior", "protocol", "setting", "layer", "sample"]
+
+
+def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> pd.DataFrame:
+    """One row a (model, layer, sample), layers in the order in which the results list them.
+
+    Args:
+        results: One row a problem, as :func:`readout.load_results` gives them.
+        estimator: Which one fills ``representation_size``; all three have a column of their own.
+
+    Returns:
+        Columns ``model, weights, prior, protocol, setting, layer, sample, feature_dim, input_dim,
+        threshold, representation_size, estimator, flags, max, contiguous, crossing``. ``flags`` are
+        joined by ``;`` and belong to ``representation_size``.
+    """
+    rows = []
+    for names, group in results.groupby(GROUP, sort=False):
+        sizes = {kind: _size(group, kind) for kind in Estimator}
+        first = group.iloc[0]
+        rows.append(
+            {
+                **dict(zip(GROUP, names, strict=True)),
+                **{name: first[name] for name in ("feature_dim", "input_dim", "threshold")},
+                "representation_size": sizes[estimator].size,
+                "estimator": estimator.value,
+                "flags": ";".join(flag.value for flag in sizes[estimator].flags),
+                **{kind.value: size.size for kind, size in sizes.items()},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) -> None:
+    """Print one line a layer: sizes, distances by level, verdicts."""
+    levels = sorted(results["level"].unique())
+    table = Table(title=f"Representation size by layer (d_X < {results['threshold'].iloc[0]:g})", title_justify="left")
+    table.add_column("layer")
+    table.add_column("size: median (range)", justify="right")
+    for level in levels:
+        table.add_column(f"d_X at {level:g}", justify="right")
+    table.add_column("verdicts")
+    flagged: set[str] = set()
+    for layer, group in results.groupby("layer", sort=False):
+        size = sizes.loc[sizes["layer"] == layer]
+        values = size["representation_size"]
+        means = group.groupby("level")["distance"].mean()
+        counts = group["verdict"].value_counts()
+        marks = {flag for flags in size["flags"] for flag in flags.split(";") if flag}
+        flagged |= marks
+        table.add_row(
+            str(layer),
+            f"{values.median():.2f} ({values.min():.2f}–{values.max():.2f}){'*' if marks else ''}",
+            *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
+            ", ".join(f"{counts[kind.value]} {kind.value}" for kind in Verdict if kind.value in counts),
+        )
+    console.print(table)
+    for flag in Flag:
+        if flag.value in flagged:
+            count = int(sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags).sum())
+            console.print(f"* {flag.value} ({count} of {len(sizes)} sizes): {EXPLAINED[flag]}", highlight=False)
+
+
+EXPLAINED = {
+    Flag.RESTS_ON_NOT_CONVERGED: "above the size lies a level that did not converge, so it is a lower bound",
+    Flag.RESTS_ON_FAILED: "above the size lies a level whose inversion failed, so it is a lower bound",
+    Flag.CENSORED: "recovered at the highest level tested, so it is a lower bound",
+    Flag.NON_MONOTONE: "a level below the size was lost",
+    Flag.NEVER_RECOVERED: "recovered at no level tested",
+    Flag.NO_CLEAN_LEVEL: "level 0 was not tested, so a loss may be the readout's",
+}
+"""Flags in words."""
+
+
+def _size(group: pd.DataFrame, estimator: Estimator) -> RepresentationSize:
+    return representation_size(
+        levels=group["level"].tolist(),
+        feature_distances=group["feature_distance"].tolist(),
+        distances=group["distance"].tolist(),
+        verdicts=[Verdict(value) for value in group["verdict"]],
+        threshold=float(group["threshold"].iloc[0]),
+        estimator=estimator,
+    )

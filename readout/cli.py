@@ -1,0 +1,70 @@
+"""The command line: ``python -m readout.cli COMMAND``.
+
+Nothing heavy is imported until a command runs, so that ``--help`` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from readout import __version__
+from readout.errors import ReadoutError
+
+COMMANDS = {
+    "fit": "measure representation sizes: perturb features, recover inputs, report",
+    "layers": "list the layers of a model, with the shapes and dimensions of their features",
+    "report": "make figures and report.html of an output folder again",
+}
+
+DESCRIPTION = """\
+How far can a network's feature move before its input is lost?
+
+  python -m readout.cli fit --config vgg_dip.yaml
+      a first result in a few minutes on a laptop
+  python -m readout.cli fit --config vgg_dip.yaml --config paper.yaml --data.folder IMAGES
+      the paper's protocol, for a GPU
+  python -m readout.cli fit --config vgg_dip.yaml --sweep.layers '[conv1_2, conv3_1]' --sweep.levels '[0, 0.5]'
+      anything in a configuration can be set on the command line; later --config files win over earlier ones
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments; those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 for anything the user can put right, or 130 when interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        "readout", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"readout {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    arguments, rest = parser.parse_known_args(argv)
+    sys.path.insert(0, os.getcwd())  # a class of the user's own is found as it would be by `python -m`
+    try:
+        import_module(f"readout.commands.{arguments.command}").run(rest)
+    except ReadoutError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not isinstance(stop, KeyboardInterrupt | type(None)) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        print("Interrupted. Finished inversions are kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def entry_point() -> None:
+    """The ``readout`` script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry_point()

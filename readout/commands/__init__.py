@@ -1,0 +1,1 @@
+"""The commands behind ``python -m readout.cli``: each reads its arguments and calls one function."""

@@ -1,0 +1,100 @@
+"""``fit``: run a sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+import readout.callbacks  # noqa: F401 (short class names)
+import readout.data
+import readout.extractors
+import readout.priors
+from readout.commands.parser import Parser
+from readout.data import InputData
+from readout.errors import ReadoutError
+from readout.inversions import FeatureInversion
+from readout.runtime import QUIET, Runtime
+from readout.sweep import Sweep
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, build, sweep."""
+    cli = ReadoutCLI(
+        FeatureInversion,
+        InputData,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        parser_class=Parser,
+        parser_kwargs={"prog": "readout fit", "description": "Measure representation sizes."},
+        save_config_callback=None,  # the sweep keeps the configuration with its results
+        trainer_defaults={**QUIET, "logger": False},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        args=find_configs(arguments),
+        run=False,
+    )
+    cli.config_init["sweep"].run(cli.model, cli.datamodule, cli.runtime())
+
+
+class ReadoutCLI(LightningCLI):
+    """LightningCLI with a ``sweep`` section."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the ``sweep`` section."""
+        parser.add_class_arguments(Sweep, "sweep")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse without LightningCLI's warning about explicit arguments."""
+        self.config = parser.parse_args(args)
+
+    def runtime(self) -> Runtime:
+        """What the sweep borrows from the configuration."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        seed = config["seed_everything"]
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise ReadoutError("seed_everything must be a whole number: every random number derives from it.")
+        loggers = self.config.trainer.logger
+        if loggers is True:
+            raise ReadoutError("Name a logger class, for example `--trainer.logger CSVLogger`, or leave it false.")
+        specs = loggers if isinstance(loggers, list) else [loggers] if loggers else []
+        trainer = {key: value for key, value in self.config_init.trainer.items() if key != "logger"}
+        return Runtime(
+            trainer=trainer,
+            loggers=[spec.as_dict() if isinstance(spec, Namespace) else spec for spec in specs],
+            config=config,
+            seed=seed,
+        )
+
+
+def find_configs(arguments: Sequence[str]) -> list[str]:
+    """Replace names of configurations that come with the package by their paths."""
+    found = list(arguments)
+    for place, argument in enumerate(found):
+        if argument == "--config" and place + 1 < len(found):
+            found[place + 1] = str(find_config(found[place + 1]))
+        elif argument.startswith("--config="):
+            found[place] = f"--config={find_config(argument.removeprefix('--config='))}"
+    return found
+
+
+def find_config(name: str) -> Path:
+    """A configuration file: as named, or if it has no folder, the package's own.
+
+    Raises:
+        ReadoutError: if there is none.
+    """
+    path = Path(name)
+    package = Path(readout.__file__).parent
+    # an installed package carries its configurations; a checkout has them at the top
+    shipped = [folder / "lightning_configs" for folder in (package, package.parent)]
+    if path.is_file():
+        return path
+    if path.parent == Path():
+        for folder in shipped:
+            if (folder / name).is_file():
+                return folder / name
+    names = sorted(file.name for folder in shipped for file in folder.glob("*.yaml"))
+    raise ReadoutError(f"There is no configuration {name!r}; give the path of a YAML file, or one of {', '.join(names)}.")

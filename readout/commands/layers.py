@@ -1,0 +1,34 @@
+"""``layers``: what a model's layers are called and how large their features are."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from readout.commands.parser import Parser
+from readout.extractors import FeatureExtractor
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, build the model, run it once, print."""
+    parser = Parser(prog="readout layers", description="List the layers of a model.")
+    parser.add_subclass_arguments(FeatureExtractor, "model", required=True, help="class name or import path")
+    parser.add_argument("--size", type=int, default=224, help="side of the input image in pixels")
+    config = parser.parse_args(list(arguments))
+    extractor: FeatureExtractor = parser.instantiate_classes(config).model
+    shapes = extractor.shapes(extractor.example(config.size))
+    example = tuple(extractor.example(config.size).shape[1:])
+    table = Table(title=f"{extractor.name} ({extractor.weights_name}), inputs of {_times(example)}", title_justify="left")
+    table.add_column("layer")
+    table.add_column("shape", justify="right")
+    table.add_column("dimension", justify="right")
+    for layer, shape in shapes.items():
+        dimension = 1
+        for side in shape:
+            dimension *= side
+        table.add_row(layer, _times(shape), f"{dimension:,}")
+    Console().print(table)
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))

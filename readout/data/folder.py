@@ -1,0 +1,68 @@
+"""Images of one's own."""
+
+import random
+from pathlib import Path
+
+from readout.data.base import InputData, Sample
+from readout.data.images import read_image, resize_and_crop
+from readout.errors import ReadoutError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class ImageFolder(InputData):
+    """Images under a folder, flat or in one sub-folder a class (ImageNet's layout).
+
+    Args:
+        folder: The folder; sub-folders are searched too.
+        size: Side of the square image in pixels: the shorter side is resized to it, the centre cropped.
+        limit: Take so many images, drawn at random; None for all.
+        seed: Seed of that draw.
+        skip_unreadable: Leave out files that can't be read, naming each, instead of stopping.
+
+    Raises:
+        ReadoutError: if the folder is missing or holds too few images, or one can't be read.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        size: int = 224,
+        limit: int | None = None,
+        seed: int = 0,
+        skip_unreadable: bool = False,
+    ) -> None:
+        super().__init__()
+        root = Path(folder)
+        if not root.is_dir():
+            raise ReadoutError(f"There is no folder {folder!r}; give the path of a folder of images.")
+        self.folder, self.size, self.limit, self.seed = folder, size, limit, seed
+        self.skip_unreadable = skip_unreadable
+        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if skip_unreadable:
+            files = [path for path in files if _readable(path)]
+        if not files:
+            raise ReadoutError(f"The folder {folder!r} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
+        if limit is not None:
+            if not 1 <= limit <= len(files):
+                raise ReadoutError(
+                    f"limit is {limit}, but {folder!r} holds {len(files)} images; set it between 1 and {len(files)}."
+                )
+            files = sorted(random.Random(seed).sample(files, limit))
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self.files[index]
+        return Sample(path.relative_to(self.folder).as_posix(), resize_and_crop(read_image(path), self.size))
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_image(path)
+    except ReadoutError:
+        print(f"skipped, not readable as an image: {path}")
+        return False
+    return True

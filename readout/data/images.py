@@ -1,0 +1,43 @@
+"""Reading images and bringing them to one size."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from readout.errors import ReadoutError
+
+
+def read_image(path: Path) -> Tensor:
+    """An image file as RGB float in [0, 1], shape (3, height, width).
+
+    Raises:
+        ReadoutError: if the file can't be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return from_array(np.asarray(image.convert("RGB")))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise ReadoutError(
+            f"{str(path)!r} can't be read as an image; replace it, take it out of the folder, or set "
+            "`skip_unreadable: true`."
+        ) from error
+
+
+def from_array(array: NDArray[np.uint8]) -> Tensor:
+    """RGB bytes (height, width, 3) to floats in [0, 1], shape (3, height, width)."""
+    return torch.from_numpy(np.array(array)).permute(2, 0, 1).float() / 255
+
+
+def resize_and_crop(image: Tensor, size: int) -> Tensor:
+    """Shorter side to ``size`` pixels (antialiased bilinear), then the central square."""
+    height, width = image.shape[-2:]
+    scale = size / min(height, width)
+    shape = (max(size, round(height * scale)), max(size, round(width * scale)))
+    resized = F.interpolate(image.unsqueeze(0), size=shape, mode="bilinear", antialias=True, align_corners=False)
+    top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+    return resized[0, :, top : top + size, left : left + size].clamp(0, 1)

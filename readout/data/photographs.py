@@ -1,0 +1,48 @@
+"""Photographs that come with scikit-image and scikit-learn, so that no download is needed."""
+
+from collections.abc import Sequence
+
+from readout.data.base import InputData, Sample
+from readout.data.images import from_array, resize_and_crop
+from readout.errors import ReadoutError
+
+SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
+SCIKIT_LEARN = ("china", "flower")
+
+
+class Photographs(InputData):
+    """Real photographs, of an astronaut, a cat (chelsea), a cup of coffee, a rocket and more.
+
+    Args:
+        names: Which ones, in this order.
+        size: Side of the square image in pixels.
+
+    Raises:
+        ReadoutError: if a name is unknown.
+    """
+
+    def __init__(self, names: Sequence[str] = ("astronaut", "chelsea", "coffee"), size: int = 64) -> None:
+        super().__init__()
+        known = SCIKIT_IMAGE + SCIKIT_LEARN
+        for name in names:
+            if name not in known:
+                raise ReadoutError(f"There is no photograph {name!r}; choose among {', '.join(known)}.")
+        if not names:
+            raise ReadoutError(f"No photographs were named; choose among {', '.join(known)}.")
+        self.names = list(dict.fromkeys(names))
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.names[index]
+        if name in SCIKIT_IMAGE:
+            from skimage import data
+
+            array = getattr(data, name)()
+        else:
+            from sklearn.datasets import load_sample_image
+
+            array = load_sample_image(f"{name}.jpg")
+        return Sample(name, resize_and_crop(from_array(array), self.size))

@@ -1,0 +1,7 @@
+"""Frozen networks with named layers."""
+
+from readout.extractors.base import FeatureExtractor
+from readout.extractors.linear import OrthonormalLinear
+from readout.extractors.vgg import VGG19
+
+__all__ = ["VGG19", "FeatureExtractor", "OrthonormalLinear"]

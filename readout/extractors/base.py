@@ -1,0 +1,205 @@
+"""FeatureExtractor: a frozen network whose layers have public names."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError
+from readout.identity import digest, qualified_name, tensor_digest
+
+
+class FeatureExtractor(nn.Module):
+    """A frozen network, run only up to the layer asked for.
+
+    A new model is its network and a map from layer names to submodules::
+
+        class MyNet(FeatureExtractor):
+            def __init__(self) -> None:
+                network = load_my_network()
+                super().__init__(network, layers={"early": "features.0", "late": "features.4"})
+
+    Args:
+        network: Takes a batch of inputs in the user's space (images: RGB in [0, 1], NCHW), or what
+            :meth:`preprocess` makes of them.
+        layers: Public layer name → path of the submodule whose output is the feature, in the order in
+            which they run. Default: every leaf module under its own path.
+        mean: Per-channel mean that :meth:`preprocess` subtracts.
+        std: Per-channel standard deviation that :meth:`preprocess` divides by.
+
+    Raises:
+        ReadoutError: if ``layers`` names a submodule that ``network`` does not have.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Mapping[str, str] | None = None,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+    ) -> None:
+        super().__init__()
+        modules = dict(network.named_modules())
+        if layers is None:
+            layers = {path: path for path, module in modules.items() if path and not any(module.children())}
+        for name, path in layers.items():
+            if path not in modules:
+                raise ReadoutError(
+                    f"Layer {name!r} of {type(self).__name__} points at {path!r}, which the network does not "
+                    f"have.{_near(path, modules)}"
+                )
+        self.network = network
+        self.layers = dict(layers)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def extract(self, x: Tensor, layer: str) -> Tensor:
+        """The feature h = f(x) of one layer; nothing after that layer runs.
+
+        Args:
+            x: Inputs in the user's space, shape (batch, ...).
+            layer: A name out of :attr:`layers`.
+
+        Returns:
+            The layer's output, shape (batch, ...), differentiable with respect to ``x``.
+
+        Raises:
+            ReadoutError: if there is no such layer, or its output is not one tensor.
+        """
+        if layer not in self.layers:
+            raise ReadoutError(self._unknown(layer))
+        return self.run_to(self.preprocess(x), layer)
+
+    def preprocess(self, x: Tensor) -> Tensor:
+        """From the user's space to the network's: channel mean and standard deviation."""
+        return (x - self.mean) / self.std
+
+    def run_to(self, x: Tensor, layer: str) -> Tensor:
+        """Run the network on preprocessed inputs and stop at ``layer``."""
+        module = self.network.get_submodule(self.layers[layer])
+        hook = module.register_forward_hook(_stop)
+        try:
+            self.network(x)
+        except _Reached as reached:
+            return _one_tensor(reached.output, layer)
+        finally:
+            hook.remove()
+        raise ReadoutError(f"Layer {layer!r} was never reached when {type(self).__name__} ran; drop it.")
+
+    def resolve(self, names: str | Iterable[str]) -> list[str]:
+        """Layer names from what a user may write, in the network's order, each once.
+
+        Args:
+            names: Names, ``"all"``, or ``"depth:FRACTION"``, where 0 is the first layer and 1 the last.
+
+        Raises:
+            ReadoutError: if a name is unknown (the near matches are listed) or a depth is outside [0, 1].
+        """
+        known = list(self.layers)
+        chosen: set[str] = set()
+        for name in [names] if isinstance(names, str) else names:
+            if name == "all":
+                chosen.update(known)
+            elif name.startswith("depth:"):
+                chosen.add(known[self._at_depth(name)])
+            elif name in self.layers:
+                chosen.add(name)
+            else:
+                raise ReadoutError(self._unknown(name))
+        if not chosen:
+            raise ReadoutError("No layers were asked for; name some, or write 'all'.")
+        return [name for name in known if name in chosen]
+
+    @torch.no_grad()
+    def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+        """Shape of every layer's feature for one example of a batch, from a single forward pass."""
+        found: dict[str, tuple[int, ...]] = {}
+        hooks = []
+        for name, path in self.layers.items():
+
+            def keep(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
+                found[name] = tuple(_one_tensor(output, name).shape[1:])
+
+            hooks.append(self.network.get_submodule(path).register_forward_hook(keep))
+        try:
+            self.network(self.preprocess(example))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {name: found[name] for name in self.layers if name in found}
+
+    def example(self, size: int) -> Tensor:
+        """A batch of one blank input, for :meth:`shapes`; images of ``size`` pixels a side by default."""
+        return torch.zeros(1, 3, size, size)
+
+    @property
+    def name(self) -> str:
+        """How results and plots call the model."""
+        return type(self).__name__
+
+    @property
+    def weights_name(self) -> str:
+        """How results and plots call its weights."""
+        return str(getattr(self, "weights", "own"))
+
+    def fingerprint(self) -> str:
+        """Digest of the class, the architecture, every weight and the preprocessing.
+
+        Raises:
+            ReadoutError: if a weight is NaN or infinite.
+        """
+        state = sorted(self.state_dict().items())
+        broken = [key for key, value in state if value.is_floating_point() and not value.isfinite().all()]
+        if broken:
+            raise ReadoutError(
+                f"{len(broken)} weights of {self.name} are NaN or infinite (the first is {broken[0]!r}); "
+                "load an intact file."
+            )
+        return digest([qualified_name(type(self)), repr(self), self.layers, tensor_digest(state)])
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever a trainer asks for."""
+        return super().train(False)
+
+    def _at_depth(self, name: str) -> int:
+        match = re.fullmatch(r"depth:(0(?:\.\d*)?|1(?:\.0*)?|\.\d+)", name)
+        if match is None:
+            raise ReadoutError(f"{name!r} is not a depth; write for example 'depth:0.25', from 0 to 1.")
+        return int(float(match[1]) * (len(self.layers) - 1) + 0.5)
+
+    def _unknown(self, layer: str) -> str:
+        return (
+            f"{self.name} has no layer {layer!r}.{_near(layer, self.layers)} "
+            f"`python -m readout.cli layers --model {self.name}` lists all of them."
+        )
+
+
+class _Reached(Exception):  # noqa: N818 (not an error: it ends the forward pass)
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+
+def _stop(_module: nn.Module, _args: Any, output: Any) -> None:
+    raise _Reached(output)
+
+
+def _one_tensor(output: Any, layer: str) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise ReadoutError(
+            f"Layer {layer!r} gives a {type(output).__name__}, not one tensor; name the submodule inside it "
+            "that does, or override `run_to`."
+        )
+    return output
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f" Did you mean {' or '.join(matches)}?" if matches else ""

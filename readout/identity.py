@@ -1,0 +1,75 @@
+"""What decides an answer, as a digest: names for problems and seeds for their random numbers."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of a JSON-like value; equal values give equal digests on every machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tensor_digest(named_tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Hex SHA-256 over the names, types, shapes and bytes of tensors."""
+    sha = hashlib.sha256()
+    for name, tensor in named_tensors:
+        sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        sha.update(flat.view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A 63-bit seed that depends on every part and on nothing else."""
+    return int(digest(list(parts))[:16], 16) >> 1
+
+
+def settings(thing: Any, skip: Sequence[str] = ()) -> Any:
+    """What ``thing`` was built with, as JSON-like data.
+
+    Classes of this package keep each argument of ``__init__`` under its own name, which is what
+    makes this possible.
+
+    Args:
+        thing: Plain data, or an object of such a class.
+        skip: Arguments of its constructor to leave out.
+
+    Raises:
+        TypeError: if an argument of a constructor is not kept under its name.
+    """
+    if thing is None or isinstance(thing, str | bool | int | float):
+        return thing
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, Mapping):
+        return {str(key): settings(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple | torch.nn.ModuleList):
+        return [settings(value) for value in thing]
+    if isinstance(thing, torch.dtype | torch.device):
+        return str(thing)
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        return qualified_name(thing)
+    described: dict[str, Any] = {"class": qualified_name(type(thing))}
+    for name, parameter in inspect.signature(type(thing).__init__).parameters.items():
+        if name in ("self", *skip) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(thing, name):
+            raise TypeError(
+                f"{type(thing).__qualname__} takes {name!r} but does not keep it as self.{name}; "
+                "keep it, so that results can be told apart by it."
+            )
+        described[name] = settings(getattr(thing, name))
+    return described
+
+
+def qualified_name(thing: Any) -> str:
+    """Module and name of a class or function, e.g. ``torch.optim.adamw.AdamW``."""
+    return f"{thing.__module__}.{thing.__qualname__}"

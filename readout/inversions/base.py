@@ -1,0 +1,298 @@
+"""FeatureInversion: one training step is one optimisation step of every problem in the batch."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
+
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
+from readout.identity import qualified_name, settings
+from readout.inversions.losses import FeatureLoss, MeanSquaredError
+from readout.inversions.protocols import PaperProtocol, Protocol
+from readout.inversions.trajectory import Trajectory
+from readout.metrics import CorrelationDistance, SampleMetric, correlation_distance
+from readout.perturbations import Perturbation
+from readout.priors import Prior
+
+OptimizerFactory = Callable[..., Optimizer]
+ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
+
+
+@dataclass(frozen=True)
+class ProblemBatch:
+    """Problems that are inverted side by side: one row each, all at one layer."""
+
+    inputs: Tensor
+    """True inputs x, shape (problems, *input_shape)."""
+    layer: str
+    levels: Tensor
+    """Target perturbation levels, shape (problems,)."""
+    noise_seeds: Sequence[int]
+    prior_seeds: Sequence[int]
+    perturbation: Perturbation
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a batch; every tensor is on the CPU, with one row a problem."""
+
+    recovered: Tensor
+    """Recovered inputs x̂, shape (problems, *input_shape)."""
+    distance: Tensor
+    """d_X(x, x̂)."""
+    feature_distance: Tensor
+    """Realised d_H(h', h)."""
+    recovered_feature_distance: Tensor
+    """d_H(f(x̂), h)."""
+    loss: Tensor
+    """L(x̂), without the prior's penalty."""
+    floor: Tensor
+    """L(x), the loss at the true input."""
+    scale: Tensor
+    """Loss between h and its own mean; for a squared error Var(h)."""
+    steps: Tensor
+    """Optimisation steps behind the scored iterate."""
+    dead: Tensor
+    """The prior collapsed, or a value was not finite."""
+    best_distance: Tensor
+    """Smallest d_X along the recorded trajectory, the scored iterate included."""
+    best_step: Tensor
+    """Where that was."""
+    metrics: dict[str, Tensor]
+    """Further metrics between x̂ and x."""
+    trajectory: Trajectory
+    feature_dim: int
+    seconds: float
+    """Wall time of the whole batch."""
+
+
+@dataclass(frozen=True)
+class _Target:
+    clean: Tensor
+    perturbed: Tensor
+    floor: Tensor
+    scale: Tensor
+    feature_distance: Tensor
+
+
+class FeatureInversion(LightningModule):
+    """Recover inputs from perturbed features of a frozen network, by optimising a prior's parameters.
+
+    Call :meth:`load` with a batch of problems, hand the module to ``Trainer.fit`` with
+    ``range(max_steps)`` as its data, and read :attr:`outcome`. :class:`readout.sweep.Sweep` does that.
+
+    Problems never touch each other: losses are summed, so every problem's gradient is what it would be
+    alone, and each problem's random numbers come from its own seeds.
+
+    Args:
+        extractor: The frozen network f.
+        prior: What inputs are parameterised by.
+        optimizer: Optimiser factory, given the prior's parameters.
+        lr_schedule: Learning-rate schedule factory, given the optimiser and the number of steps; None for
+            a constant rate. Default: linear decay to zero.
+        loss: Loss between f(x̂) and h'.
+        metric: d_X, a distance.
+        metrics: Further metrics to report.
+        protocol: When an inversion ends and which iterate counts.
+        record_every: Record the trajectory every so many steps.
+        max_restarts: How often a dead run starts again from a fresh seed.
+
+    Raises:
+        ReadoutError: if ``metric`` is not a distance or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        prior: Prior,
+        optimizer: OptimizerFactory = lambda params: AdamW(params, lr=1e-4),
+        lr_schedule: ScheduleFactory | None = PolynomialLR,
+        loss: FeatureLoss | None = None,
+        metric: SampleMetric | None = None,
+        metrics: Sequence[SampleMetric] = (),
+        protocol: Protocol | None = None,
+        record_every: int = 10,
+        max_restarts: int = 3,
+    ) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.prior = prior
+        self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+        self.loss = loss or MeanSquaredError()
+        self.metric = metric or CorrelationDistance()
+        self.metrics = nn.ModuleList(metrics)
+        self.protocol = protocol or PaperProtocol()
+        self.record_every = record_every
+        self.max_restarts = max_restarts
+        if self.metric.higher_is_better is not False:
+            raise ReadoutError(f"{self.metric.name} grows with likeness, so it can't be d_X; choose a distance.")
+        if record_every < 1 or max_restarts < 0:
+            raise ReadoutError("record_every must be at least 1 and max_restarts at least 0.")
+        self.outcome: Outcome | None = None
+
+    def load(self, problems: ProblemBatch) -> None:
+        """Take on a batch of problems; the next ``Trainer.fit`` solves it."""
+        self.problems = problems
+        self.outcome = None
+        self.trajectory = Trajectory()
+        self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])
+
+    def describe(self) -> dict[str, Any]:
+        """Everything about the readout that decides an answer, as JSON-like data."""
+        described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule"))
+        optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1))], steps=1)
+        described["optimizer"] = {"class": qualified_name(type(optimizer)), **settings(optimizer.defaults)}
+        if schedule is not None:
+            state = {key: value for key, value in schedule.state_dict().items() if not key.startswith("_")}
+            described["lr_schedule"] = {"class": qualified_name(type(schedule)), **settings(state)}
+        return described
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimiser over the prior's parameters; the schedule steps with every optimisation step."""
+        parameters = [parameter for parameter in self.prior.parameters() if parameter.requires_grad]
+        optimizer, schedule = self._build_optimizer(parameters, self._steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Compute the targets: h, h', and the loss at the true input."""
+        if self.trainer.accumulate_grad_batches != 1:
+            raise ReadoutError("accumulate_grad_batches means nothing here; leave it at 1.")
+        self._started = time.perf_counter()
+        self._inputs = self.problems.inputs.to(self.device, self.dtype)
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            self._target = self._make_target(self._inputs)
+        count = len(self.problems)
+        self._kept = self._inputs.new_zeros(self._inputs.shape)
+        self._arrived = torch.full((count,), -1, device=self.device)
+        self._dead = torch.zeros(count, dtype=torch.bool, device=self.device)
+
+    def training_step(self, batch: Any, step: int) -> Tensor:
+        """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
+        recovered = self.prior()
+        feature = self._extract(recovered)
+        losses: Tensor = self.loss(feature, self._target.perturbed)
+        self._observe(step, recovered.detach(), feature.detach(), losses.detach())
+        return (losses + self.prior.penalty(recovered)).sum()
+
+    def on_train_end(self) -> None:
+        """Score the iterate that the protocol says counts."""
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            last = self.prior()
+            feature = self._extract(last)
+            self._observe(self.trainer.global_step, last, feature, self.loss(feature, self._target.perturbed), True)
+            self.outcome = self._score(last)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Refuse: a norm over the batch would couple its problems."""
+        if gradient_clip_val:
+            raise ReadoutError(
+                "gradient_clip_val would let the problems of a batch scale each other's gradients; leave it out."
+            )
+
+    @property
+    def _steps(self) -> int:
+        if self.trainer.max_steps < 1:
+            raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
+        return self.trainer.max_steps
+
+    def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
+        optimizer = self.optimizer(parameters)
+        return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
+
+    def _extract(self, inputs: Tensor) -> Tensor:
+        # Autocast may lower a feature; distances and losses are taken in the module's own type.
+        return self.extractor.extract(inputs, self.problems.layer).to(self.dtype)
+
+    def _make_target(self, inputs: Tensor) -> _Target:
+        clean = self._extract(inputs)
+        if not clean.isfinite().all():
+            raise ReadoutError(
+                f"Layer {self.problems.layer!r} gives values that are not finite for the true inputs; check the "
+                "weights, the inputs and the precision."
+            )
+        perturbed = self.problems.perturbation(clean, self.problems.levels, self.problems.noise_seeds)
+        mean = clean.flatten(1).mean(1).view(-1, *[1] * (clean.ndim - 1)).expand_as(clean)
+        return _Target(
+            clean,
+            perturbed,
+            floor=self.loss(clean, perturbed),
+            scale=self.loss(mean, clean),
+            feature_distance=correlation_distance(perturbed.double(), clean.double()),
+        )
+
+    def _observe(
+        self, step: int, recovered: Tensor, feature: Tensor, losses: Tensor, final: bool = False
+    ) -> None:
+        """Record, and keep the iterates of problems that have arrived; nothing here waits for the device."""
+        reached = self.protocol.reached(losses, self._target.floor)
+        already = self._arrived >= 0
+        if reached is not None:
+            newly = reached & ~already
+            self._kept = torch.where(newly.view(-1, *[1] * (recovered.ndim - 1)), recovered, self._kept)
+            self._arrived = torch.where(newly, step, self._arrived)
+        if not final and step % self.record_every:
+            return
+        self._dead |= ~already & (self.prior.is_dead(recovered) | ~losses.isfinite())
+        # A problem that has arrived leaves the record, as it would alone.
+        gone = already | self._dead
+        self.trajectory.add(
+            step,
+            loss=losses.masked_fill(gone, math.nan),
+            distance=self.metric.per_sample(recovered, self._inputs).masked_fill(gone, math.nan),
+            recovered_feature_distance=correlation_distance(feature, self._target.clean).masked_fill(gone, math.nan),
+        )
+        if not final and self.trainer.max_steps > 0 and self._all_done():
+            self.trainer.should_stop = True
+
+    def _all_done(self) -> bool:
+        return bool(((self._arrived >= 0) | self._dead).all())
+
+    def _score(self, last: Tensor) -> Outcome:
+        arrived = self._arrived >= 0
+        recovered = torch.where(arrived.view(-1, *[1] * (last.ndim - 1)), self._kept, last)
+        feature = self._extract(recovered)
+        distance = self.metric.per_sample(recovered, self._inputs)
+        steps = torch.where(arrived, self._arrived, self.trainer.global_step)
+        best_distance, best_step = self.trajectory.best(distance.cpu(), steps.cpu())
+        target = self._target
+        return Outcome(
+            recovered=recovered.cpu(),
+            distance=distance.cpu(),
+            feature_distance=target.feature_distance.cpu(),
+            recovered_feature_distance=correlation_distance(feature, target.clean).cpu(),
+            loss=self.loss(feature, target.perturbed).cpu(),
+            floor=target.floor.cpu(),
+            scale=target.scale.cpu(),
+            steps=steps.cpu(),
+            dead=self._dead.cpu(),
+            best_distance=best_distance,
+            best_step=best_step,
+            metrics={
+                metric.name: metric.per_sample(recovered, self._inputs).cpu()
+                for metric in self.metrics
+                if isinstance(metric, SampleMetric)
+            },
+            trajectory=self.trajectory,
+            feature_dim=target.clean[0].numel(),
+            seconds=time.perf_counter() - self._started,
+        )

@@ -1,0 +1,63 @@
+"""Protocols: when an inversion ends, and which iterate counts.
+
+The stopping time is part of the readout π, because a Deep Image Prior first finds the image and then
+fits the noise. So a protocol is named in every result, and sizes under different protocols are
+different quantities.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from readout.errors import ReadoutError
+
+
+class Protocol(ABC):
+    """Decides, problem by problem, at which iterate an inversion has arrived."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
+        """Which problems have arrived, shape (problems,); None if only the last step ends them.
+
+        Args:
+            loss: Loss of the present iterate, shape (problems,).
+            floor: Loss of the true input, shape (problems,).
+        """
+
+
+class PaperProtocol(Protocol):
+    """The paper's: ``trainer.max_steps`` steps, and the last iterate counts."""
+
+    name = "paper"
+
+    def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
+        """See :class:`Protocol`."""
+        return None
+
+
+class DiscrepancyProtocol(Protocol):
+    """Stop where the loss first reaches the loss at the true input (Morozov's discrepancy principle).
+
+    That level is known exactly here, because the noise is ours. Without noise it is 0, so at level 0
+    the last step counts, as it does for every problem that never gets there.
+
+    Args:
+        slack: Stop already at (1 + slack) times that level.
+
+    Raises:
+        ReadoutError: if ``slack`` is negative.
+    """
+
+    name = "discrepancy"
+
+    def __init__(self, slack: float = 0.0) -> None:
+        if slack < 0:
+            raise ReadoutError(f"slack is {slack:g}; it can't be negative.")
+        self.slack = slack
+
+    def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
+        """See :class:`Protocol`."""
+        return loss <= floor * (1 + self.slack)

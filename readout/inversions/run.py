@@ -1,0 +1,96 @@
+"""Inverting a batch of problems: one fit, and fits for those whose prior died."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from readout.inversions.base import FeatureInversion, Outcome, ProblemBatch
+from readout.perturbations import Perturbation
+from readout.problems import Problem
+
+Row = dict[str, Any]
+
+
+def invert(
+    inversion: FeatureInversion,
+    problems: Sequence[Problem],
+    inputs: Mapping[str, Tensor],
+    perturbation: Perturbation,
+    fit: Callable[[FeatureInversion], None],
+) -> tuple[list[Row], Tensor]:
+    """Invert problems side by side; dead ones start again, at most ``inversion.max_restarts`` times.
+
+    A restart is a whole run from a fresh seed, so it does not depend on what else is in the batch.
+
+    Args:
+        inversion: The readout.
+        problems: Problems of one layer.
+        inputs: True inputs by sample name.
+        perturbation: How features are moved.
+        fit: Runs ``Trainer.fit`` on the inversion.
+
+    Returns:
+        One row a problem (without verdict), and the recovered inputs, shape (problems, *input_shape).
+    """
+    rows: list[Row] = [{} for _ in problems]
+    recovered: list[Tensor] = [torch.empty(0) for _ in problems]
+    todo = list(range(len(problems)))
+    for restart in range(inversion.max_restarts + 1):
+        again = [problems[index] for index in todo]
+        inversion.load(make_batch(again, inputs, perturbation, restart))
+        fit(inversion)
+        outcome = inversion.outcome
+        assert outcome is not None
+        for place, index in enumerate(todo):
+            seconds = rows[index].get("seconds", 0.0) + outcome.seconds / len(todo)
+            rows[index] = _row(problems[index], outcome, place) | {"restarts": restart, "seconds": seconds}
+            recovered[index] = outcome.recovered[place]
+        todo = [index for place, index in enumerate(todo) if outcome.dead[place]]
+        if not todo:
+            break
+    return rows, torch.stack(recovered)
+
+
+def make_batch(
+    problems: Sequence[Problem], inputs: Mapping[str, Tensor], perturbation: Perturbation, restart: int = 0
+) -> ProblemBatch:
+    """The tensors and seeds behind problems of one layer."""
+    return ProblemBatch(
+        inputs=torch.stack([inputs[problem.sample] for problem in problems]),
+        layer=problems[0].layer,
+        levels=torch.tensor([problem.level for problem in problems], dtype=torch.float64),
+        noise_seeds=[problem.noise_seed for problem in problems],
+        prior_seeds=[problem.prior_seed(restart) for problem in problems],
+        perturbation=perturbation,
+    )
+
+
+def _row(problem: Problem, outcome: Outcome, place: int) -> Row:
+    scores = ("distance", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale")
+    recorded = ~outcome.trajectory.stacked("loss")[:, place].isnan()
+    steps = torch.tensor(outcome.trajectory.steps)[recorded]
+    curves = {"loss": "loss", "distance": "distance", "feature_distance": "recovered_feature_distance"}
+    return {
+        "layer": problem.layer,
+        "sample": problem.sample,
+        "level": problem.level,
+        "draw": problem.draw,
+        "seed": problem.seed,
+        "setting": problem.setting,
+        "key": problem.key,
+        **{name: float(getattr(outcome, name)[place]) for name in scores},
+        **{name: float(values[place]) for name, values in outcome.metrics.items()},
+        "best_distance": float(outcome.best_distance[place]),
+        "best_step": int(outcome.best_step[place]),
+        "steps": int(outcome.steps[place]),
+        "dead": bool(outcome.dead[place]),
+        "feature_dim": outcome.feature_dim,
+        "input_dim": outcome.recovered[place].numel(),
+        "trajectory_step": steps.tolist(),
+        **{
+            f"trajectory_{column}": outcome.trajectory.stacked(name)[recorded, place].tolist()
+            for column, name in curves.items()
+        },
+    }

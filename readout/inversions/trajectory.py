@@ -1,0 +1,40 @@
+"""What was seen along the way of a batch, kept on the device until it is asked for."""
+
+import torch
+from torch import Tensor
+
+
+class Trajectory:
+    """Values of every problem at the recorded steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self._values: dict[str, list[Tensor]] = {}
+
+    def add(self, step: int, **values: Tensor) -> None:
+        """Record tensors of shape (problems,) at a step; they stay on their device."""
+        if self.steps and self.steps[-1] == step:
+            return
+        self.steps.append(step)
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def latest(self) -> dict[str, Tensor]:
+        """The newest values, on the CPU."""
+        return {name: values[-1].cpu() for name, values in self._values.items()}
+
+    def stacked(self, name: str) -> Tensor:
+        """One quantity over all recorded steps, shape (steps, problems), on the CPU; NaN once a problem is done."""
+        return torch.stack(self._values[name]).cpu()
+
+    def best(self, distance: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest d_X of each problem and its step, the scored iterate included.
+
+        Args:
+            distance: Scored d_X, shape (problems,).
+            steps: Steps behind the scored iterates, shape (problems,).
+        """
+        seen = torch.cat([self.stacked("distance"), distance.unsqueeze(0)]).nan_to_num(nan=torch.inf)
+        at = torch.cat([torch.tensor(self.steps).unsqueeze(1).expand(-1, len(steps)), steps.unsqueeze(0)])
+        best, row = seen.min(dim=0)
+        return best, at.gather(0, row.unsqueeze(0)).squeeze(0)

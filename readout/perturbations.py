@@ -1,0 +1,94 @@
+"""Moving a feature away from where an input put it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from readout.errors import ReadoutError
+
+
+class Perturbation(ABC):
+    """A rule (h, level, seed) → h', applied to every problem of a batch on its own.
+
+    The same seed gives the same direction at every level (common random numbers).
+    """
+
+    @abstractmethod
+    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Perturb each row of ``feature``.
+
+        Args:
+            feature: Clean features h, shape (problems, ...).
+            levels: Target level of each problem, in [0, 1), shape (problems,).
+            seeds: Seed of each problem's noise.
+
+        Returns:
+            The perturbed features h', of the shape, type and device of ``feature``.
+        """
+
+
+class GaussianPerturbation(Perturbation):
+    r"""Add i.i.d. Gaussian noise for a target correlation distance c.
+
+    The paper's rule: h' = h + ε with variance σ² = Var(h)·((1 − c)⁻² − 1), so that the *expected*
+    correlation between h' and h is 1 − c. With ``calibration="exact"`` the noise is made orthogonal to
+    h and to the constant vector, and scaled so that the realised distance *is* c.
+
+    Args:
+        calibration: ``"expected"`` (the paper) or ``"exact"``.
+    """
+
+    def __init__(self, calibration: Literal["expected", "exact"] = "expected") -> None:
+        if calibration not in ("expected", "exact"):
+            raise ReadoutError(f"calibration is {calibration!r}; choose 'expected' or 'exact'.")
+        self.calibration = calibration
+
+    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int]) -> Tensor:
+        """See :class:`Perturbation`; level 0 returns the feature unchanged, to the bit.
+
+        Raises:
+            ReadoutError: if a feature is constant (no direction is a change of correlation) or a level
+                is outside [0, 1).
+        """
+        check_levels(levels.tolist())
+        perturbed = feature.clone()
+        for row, (level, seed) in enumerate(zip(levels.tolist(), seeds, strict=True)):
+            if level == 0:
+                continue
+            # float64 on the CPU: the same noise on every device, and sums over 10⁶ dimensions stay exact.
+            clean = feature[row].detach().double().cpu().flatten()
+            noise = torch.randn(clean.numel(), generator=torch.Generator().manual_seed(seed)).double()
+            moved = clean + noise_to_signal(level) * self._scaled(noise, clean - clean.mean())
+            perturbed[row] = moved.reshape(feature[row].shape).to(perturbed)
+        return perturbed
+
+    def _scaled(self, noise: Tensor, centred: Tensor) -> Tensor:
+        """Noise of the feature's own standard deviation; orthogonal to it if exact."""
+        if centred.square().sum() == 0:
+            raise ReadoutError(
+                "A feature has the same value everywhere, so no perturbation has a correlation distance "
+                "to it; check the input and the layer."
+            )
+        if self.calibration == "expected":
+            return noise * centred.std(unbiased=False)
+        noise = noise - noise.mean()
+        noise = noise - centred * (noise @ centred) / (centred @ centred)
+        return noise * (centred.norm() / noise.norm())
+
+
+def noise_to_signal(level: float) -> float:
+    """σ / std(h) for a target correlation distance c: √((1 − c)⁻² − 1), e.g. 1.73 at c = 0.5."""
+    return float(((1 - level) ** -2 - 1) ** 0.5)
+
+
+def check_levels(levels: Sequence[float]) -> None:
+    """Raise a :class:`ReadoutError` unless every level lies in [0, 1)."""
+    for level in levels:
+        if not 0 <= level < 1:
+            raise ReadoutError(
+                f"Level {level:g} is outside [0, 1): a level is a target correlation distance, "
+                "0 for no noise and 0.99 for nearly nothing but noise."
+            )

@@ -1,0 +1,216 @@
+"""The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from readout.inversions import FeatureInversion, ProblemBatch
+from readout.problems import Problem, batches
+from readout.runtime import Runtime
+
+AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 64}
+"""Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that a batch may take when its size is automatic."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one problem costs at one layer, measured on a few steps of a few problems side by side."""
+
+    seconds_per_step: float
+    problem_bytes: int
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer of a sweep."""
+
+    layer: str
+    problems: list[Problem]
+    batches: list[list[Problem]]
+    """What of them is left to do, in groups that run side by side."""
+    cost: Cost
+
+    @property
+    def remaining(self) -> int:
+        """Problems left."""
+        return sum(map(len, self.batches))
+
+    @property
+    def finished(self) -> int:
+        """Problems that have an answer already."""
+        return len(self.problems) - self.remaining
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is about to do."""
+
+    title: str
+    layers: list[LayerPlan]
+    levels: Sequence[float]
+    draws: int
+    samples: int
+    input_shape: tuple[int, ...]
+    data: str
+    steps: int
+    output: Path
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time for what is left."""
+        return self.steps * sum(plan.remaining * plan.cost.seconds_per_step for plan in self.layers)
+
+    @property
+    def _device(self) -> str:
+        device = self.layers[0].cost.device
+        return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+    def show(self, console: Console) -> None:
+        """Print the plan."""
+        remaining = sum(plan.remaining for plan in self.layers)
+        finished = sum(plan.finished for plan in self.layers)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        table.add_row("layers", ", ".join(plan.layer for plan in self.layers))
+        table.add_row("levels", ", ".join(f"{level:g}" for level in self.levels))
+        table.add_row("inputs", f"{self.samples} of {'×'.join(map(str, self.input_shape))} from {self.data}")
+        total = len(self.layers) * len(self.levels) * self.draws * self.samples
+        table.add_row(
+            "inversions",
+            f"{total:,} = {len(self.layers)} layers × {len(self.levels)} levels × {self.draws} draws × "
+            f"{self.samples} inputs" + (f"; {finished:,} already done" if finished else ""),
+        )
+        largest = max((len(batch) for plan in self.layers for batch in plan.batches), default=0)
+        memory = max((len(b) * plan.cost.problem_bytes for plan in self.layers for b in plan.batches), default=0)
+        if remaining:
+            table.add_row("steps", f"{self.steps:,} each, {self.steps * remaining:,} in all")
+            table.add_row("at a time", f"up to {largest} inversions, about {memory / 2**20:,.0f} MiB")
+            table.add_row("time", f"about {duration(self.seconds)} on {self._device}, measured just now")
+        else:
+            table.add_row("time", "nothing left to do")
+        table.add_row("output", str(self.output))
+        console.print(f"[bold]{self.title}[/bold]")
+        console.print(table)
+
+
+def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime) -> Cost:
+    """Run a few real steps and measure time and memory for one problem of them.
+
+    Args:
+        inversion: What will run.
+        problems: A small batch, at the layer in question.
+        runtime: Makes a Trainer with the user's accelerator and precision.
+    """
+    timer = _StepTimer()
+    trainer = runtime.make_bare_trainer(timer, max_steps=timer.most_steps)
+    inversion.load(problems)
+    with timer.memory():
+        trainer.fit(inversion, range(timer.most_steps))
+    assert inversion.outcome is not None
+    count = len(problems)
+    return Cost(timer.median() / count, timer.bytes // count, timer.device)
+
+
+def automatic_batch_size(problem_bytes: int, device: torch.device) -> int:
+    """Largest power of two that fits the free memory, up to :data:`AUTOMATIC_LIMIT`.
+
+    A power of two, so that a rerun on a slightly busier machine still forms the same batches.
+    """
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    size = AUTOMATIC_LIMIT.get(device.type, AUTOMATIC_LIMIT["cpu"])
+    while size > 1 and size * problem_bytes > MEMORY_SHARE * free:
+        size //= 2
+    return size
+
+
+def unfinished(problems: Sequence[Problem], size: int, finished: set[str]) -> list[list[Problem]]:
+    """Batches of a layer without what is finished.
+
+    Batches are formed before finished problems leave them, so that a resumed sweep forms the same ones.
+    """
+    left = ([problem for problem in batch if problem.key not in finished] for batch in batches(problems, size))
+    return [batch for batch in left if batch]
+
+
+def duration(seconds: float) -> str:
+    """A time span in words: ``40 s``, ``3 min 20 s``, ``5 h 12 min``, ``12 days``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    return f"{seconds / 86400:.0f} days"
+
+
+class _StepTimer(Callback):
+    """Times steps after the first and stops when that is enough; counts what backward keeps."""
+
+    most_steps = 6
+    enough_seconds = 1.5
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.bytes = 0
+        self.device = torch.device("cpu")
+        self._seen: set[int] = set()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # the network is shared by all problems
+        self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._synchronise(pl_module)
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._synchronise(pl_module)
+        self.times.append(time.perf_counter() - self._started)
+        if sum(self.times) > self.enough_seconds and len(self.times) > 1:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, FeatureInversion)
+        self.device = pl_module.device
+        # weights, gradient and AdamW's two moments
+        self.bytes += 4 * sum(p.numel() * p.element_size() for p in pl_module.prior.parameters())
+        if pl_module.device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(pl_module.device)
+
+    def median(self) -> float:
+        """Seconds of a step, warm-up left out."""
+        warm = sorted(self.times[1:] or self.times)
+        return warm[len(warm) // 2]
+
+    @contextlib.contextmanager
+    def memory(self) -> Any:
+        """Count the bytes that the first step's backward pass keeps."""
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            pointer = tensor.untyped_storage().data_ptr()
+            if not self.times and pointer not in self._seen:
+                self._seen.add(pointer)
+                self.bytes += tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            yield
+
+    @staticmethod
+    def _synchronise(pl_module: LightningModule) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)

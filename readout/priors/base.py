@@ -1,0 +1,35 @@
+"""Prior: the parameters an inversion optimises, and the map from them to inputs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Prior(nn.Module, ABC):
+    """Parameters of their own for every problem of a batch, and the map from them to inputs.
+
+    A subclass keeps each argument of ``__init__`` under its own name: results are told apart by them.
+    """
+
+    @abstractmethod
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
+        """Make fresh parameters, one set a problem, each from its own seed.
+
+        Args:
+            seeds: One seed a problem.
+            input_shape: Shape of one input, without the batch.
+        """
+
+    @abstractmethod
+    def forward(self) -> Tensor:
+        """The inputs that the parameters stand for, shape (problems, *input_shape)."""
+
+    def penalty(self, recovered: Tensor) -> Tensor:
+        """What each problem pays on top of its feature loss, shape (problems,); nothing by default."""
+        return recovered.new_zeros(len(recovered))
+
+    def is_dead(self, recovered: Tensor) -> Tensor:
+        """Which problems have collapsed and want a fresh start, shape (problems,); none by default."""
+        return torch.zeros(len(recovered), dtype=torch.bool, device=recovered.device)

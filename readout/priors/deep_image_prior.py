@@ -1,0 +1,92 @@
+"""The Deep Image Prior of Ulyanov et al. (2018), one generator a problem."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from readout.errors import ReadoutError
+from readout.priors.base import Prior
+from readout.priors.unet import UNet
+
+
+class DeepImagePrior(Prior):
+    """Images are g(z): an untrained U-Net g with weights of its own for every problem, and a latent z.
+
+    Args:
+        optimize: ``"both"`` (latent and weights), ``"latent"`` or ``"weights"``.
+        filters: Width of each scale of the U-Net, finest first.
+        latent: Distribution of z: ``"uniform"`` on [0, 1] or ``"normal"``.
+        dead_below: A run whose image has a standard deviation below this in every channel is dead.
+
+    Raises:
+        ReadoutError: if an option is unknown.
+    """
+
+    def __init__(
+        self,
+        optimize: Literal["both", "latent", "weights"] = "both",
+        filters: Sequence[int] = (16, 32, 64, 128, 256),
+        latent: Literal["uniform", "normal"] = "uniform",
+        dead_below: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        if optimize not in ("both", "latent", "weights"):
+            raise ReadoutError(f"optimize is {optimize!r}; choose 'both', 'latent' or 'weights'.")
+        if latent not in ("uniform", "normal"):
+            raise ReadoutError(f"latent is {latent!r}; choose 'uniform' or 'normal'.")
+        if not filters or min(filters) < 1:
+            raise ReadoutError("filters needs at least one scale, each of at least one channel.")
+        self.optimize = optimize
+        self.filters = list(filters)
+        self.latent = latent
+        self.dead_below = dead_below
+
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
+        """See :meth:`Prior.initialise`.
+
+        Raises:
+            ReadoutError: if inputs are not images, or too small for the number of scales.
+        """
+        smallest = 2 ** len(self.filters)
+        if len(input_shape) != 3 or min(input_shape[1:]) < smallest:
+            raise ReadoutError(
+                f"A Deep Image Prior of {len(self.filters)} scales needs images of at least {smallest} pixels a "
+                f"side, not {'×'.join(map(str, input_shape))}; use fewer filters or larger images."
+            )
+        networks, latents = zip(*(self._fresh(seed, input_shape) for seed in seeds), strict=True)
+        self._names = [name for name, _ in networks[0].named_parameters()]
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.stack(list(values)), requires_grad=self.optimize != "latent")
+            for values in zip(*(network.parameters() for network in networks), strict=True)
+        )
+        self.latents = nn.Parameter(torch.stack(latents), requires_grad=self.optimize != "weights")
+        # One network's code for all; a tuple keeps its (meta) weights out of this module's parameters.
+        self._network = (self._build(input_shape).to("meta"),)
+
+    def forward(self) -> Tensor:
+        """See :meth:`Prior.forward`; values lie in (0, 1)."""
+        (network,) = self._network
+
+        def generate(weights: dict[str, Tensor], latent: Tensor) -> Tensor:
+            image: Tensor = functional_call(network, weights, (latent.unsqueeze(0),))
+            return image.squeeze(0)
+
+        images: Tensor = vmap(generate)(dict(zip(self._names, self.weights, strict=True)), self.latents)
+        return images
+
+    def is_dead(self, recovered: Tensor) -> Tensor:
+        """A run that gives one constant colour has died; at high learning rates the ReLUs do."""
+        return recovered.flatten(2).std(dim=2).amax(dim=1) < self.dead_below
+
+    def _fresh(self, seed: int, input_shape: torch.Size) -> tuple[nn.Module, Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            sample = torch.rand if self.latent == "uniform" else torch.randn
+            return self._build(input_shape), sample(input_shape)
+
+    def _build(self, input_shape: torch.Size) -> nn.Module:
+        """The generator; override to use another."""
+        return UNet(input_shape[0], self.filters)

@@ -1,0 +1,51 @@
+"""No prior: the input's own values."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError
+from readout.priors.base import Prior
+
+
+class Pixels(Prior):
+    """Optimise the pixels themselves (the paper's ablation without a Deep Image Prior).
+
+    Args:
+        clamp: Keep pixels in [0, 1]. The clamp is a projection after each step, so its gradient is whole.
+        total_variation: Weight of the anisotropic total variation, the mean absolute difference between
+            neighbouring pixels (Mahendran & Vedaldi, 2015, use its squared form); needs images.
+        init_std: Standard deviation of the initial noise around mid-grey (0.5).
+
+    Raises:
+        ReadoutError: if a weight or a deviation is negative.
+    """
+
+    def __init__(self, clamp: bool = True, total_variation: float = 0.0, init_std: float = 0.1) -> None:
+        super().__init__()
+        if total_variation < 0 or init_std < 0:
+            raise ReadoutError("total_variation and init_std of Pixels can't be negative.")
+        self.clamp = clamp
+        self.total_variation = total_variation
+        self.init_std = init_std
+
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
+        """See :meth:`Prior.initialise`."""
+        noise = [torch.randn(input_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        self.pixels = nn.Parameter(0.5 + self.init_std * torch.stack(noise))
+
+    def forward(self) -> Tensor:
+        """See :meth:`Prior.forward`."""
+        if self.clamp:
+            self.pixels.data.clamp_(0, 1)
+        # A view of its own: what a caller keeps must not change with the next step.
+        return self.pixels * 1
+
+    def penalty(self, recovered: Tensor) -> Tensor:
+        """Weighted total variation of each image."""
+        if not self.total_variation:
+            return super().penalty(recovered)
+        rows = recovered.diff(dim=-2).abs().flatten(1).mean(1)
+        columns = recovered.diff(dim=-1).abs().flatten(1).mean(1)
+        return self.total_variation * (rows + columns)

@@ -1,0 +1,248 @@
+r"""The definitions of the paper, as pure functions.
+
+With f the network, x an input, h' a perturbed feature and x̂ what the readout π makes of h':
+
+* recovered set: :math:`H_{x,t} = \{h' \mid d_X(x, \pi(h')) < t\}`
+* representation size: :math:`r_x = \max \{d_H(h', f(x)) \mid h' \in H_{x,t}\}`
+
+(Onoo, Nagano & Kamitani, arXiv 2510.12228.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Verdict(str, Enum):
+    """What one inversion says about one perturbed feature."""
+
+    FAILED = "failed"
+    """A value was not finite, or the prior died and its restarts too."""
+    RECOVERED = "recovered"
+    """d_X < t: the feature still represents the input."""
+    NOT_CONVERGED = "not_converged"
+    """The true input explains h' better than the readout does: nothing is known of the feature."""
+    UNRECOVERED = "unrecovered"
+    """The readout explains h' at least as well as the true input, and is something else."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Estimator(str, Enum):
+    """How a representation size is read off the verdicts over levels."""
+
+    MAX = "max"
+    """The paper's: the largest realised d_H among recovered levels."""
+    CONTIGUOUS = "contiguous"
+    """The largest realised d_H among recovered levels below the first unrecovered one."""
+    CROSSING = "crossing"
+    """Where the isotonic curve of d_X against d_H crosses the threshold."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Flag(str, Enum):
+    """What a reader must know of a representation size."""
+
+    RESTS_ON_NOT_CONVERGED = "rests_on_not_converged"
+    """Above the size, before any unrecovered level, lies one that did not converge: a lower bound."""
+    RESTS_ON_FAILED = "rests_on_failed"
+    """The same, with a level whose inversion failed."""
+    CENSORED = "censored"
+    """Recovered at the highest level tested: a lower bound."""
+    NON_MONOTONE = "non_monotone"
+    """A level below the size was lost."""
+    NEVER_RECOVERED = "never_recovered"
+    """No level was recovered, not even the lowest."""
+    NO_CLEAN_LEVEL = "no_clean_level"
+    """Level 0 was not tested, so size 0 can't be told from a readout that never works."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class RepresentationSize:
+    """A size in units of d_H, with what a reader must know of it."""
+
+    size: float
+    estimator: Estimator
+    flags: tuple[Flag, ...]
+
+
+def verdict(
+    distance: float,
+    loss: float,
+    floor: float,
+    scale: float,
+    threshold: float,
+    tolerance: float = 0.01,
+    dead: bool = False,
+) -> Verdict:
+    """Judge one inversion.
+
+    Args:
+        distance: d_X between the true and the recovered input.
+        loss: Loss of the recovered input, L(x̂).
+        floor: Loss of the true input, L(x); known exactly, because the noise is ours.
+        scale: Loss between the clean feature and its own mean (for a squared error: Var(h)).
+        threshold: t; recovery is strict, d_X < t.
+        tolerance: How far L(x̂) may lie above L(x), as a share of ``scale``, and still count as converged.
+        dead: The prior collapsed, and so did its restarts.
+    """
+    if dead or not np.isfinite([distance, loss]).all():
+        return Verdict.FAILED
+    if distance < threshold:
+        return Verdict.RECOVERED
+    if loss > floor + tolerance * scale:
+        return Verdict.NOT_CONVERGED
+    return Verdict.UNRECOVERED
+
+
+def representation_size(
+    levels: Sequence[float],
+    feature_distances: Sequence[float],
+    distances: Sequence[float],
+    verdicts: Sequence[Verdict],
+    threshold: float,
+    estimator: Estimator = Estimator.MAX,
+) -> RepresentationSize:
+    """Representation size of one input at one layer, from one entry a problem (levels × draws).
+
+    With several draws a level counts as recovered when all of its draws are, and as unrecovered when
+    one is. Levels that failed or did not converge never count as unrecovered; a size that rests on
+    them says so in its flags.
+
+    Args:
+        levels: Target level of each problem.
+        feature_distances: Realised d_H of each problem.
+        distances: d_X of each problem.
+        verdicts: Verdict of each problem.
+        threshold: t, in units of d_X.
+        estimator: Which reading of the curve.
+
+    Raises:
+        ValueError: if there are no problems or the lengths differ.
+    """
+    if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
+        raise ValueError("levels, feature_distances, distances and verdicts need one entry a problem each")
+    groups = _by_level(levels, feature_distances, distances, verdicts)
+    size = {
+        Estimator.MAX: lambda: _largest(groups),
+        Estimator.CONTIGUOUS: lambda: _largest(_below_first_loss(groups)),
+        Estimator.CROSSING: lambda: _crossing(groups, threshold),
+    }[Estimator(estimator)]()
+    return RepresentationSize(size, Estimator(estimator), _flags(groups, size))
+
+
+def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
+    r"""Closed form of d_X for a linear extractor with orthonormal columns and least-squares readout.
+
+    :math:`d_X(c) = 1 - 1 / \sqrt{1 + (d/D)\,((1-c)^{-2} - 1)}`
+
+    Args:
+        level: Correlation distance c of the feature, in [0, 1).
+        expansion: D / d, features over inputs.
+    """
+    noise = (1 - np.asarray(level, dtype=float)) ** -2 - 1
+    return np.asarray(1 - 1 / np.sqrt(1 + noise / expansion))
+
+
+def linear_size(threshold: float, expansion: float) -> float:
+    r"""Closed form of the representation size for the same: :func:`linear_distance`, solved for c.
+
+    :math:`r(t) = 1 - 1 / \sqrt{1 + (D/d)\,((1-t)^{-2} - 1)}`
+    """
+    return float(linear_distance(threshold, 1 / expansion))
+
+
+@dataclass(frozen=True)
+class _Level:
+    level: float
+    feature_distance: float
+    distance: float
+    verdict: Verdict
+
+
+def _by_level(
+    levels: Sequence[float],
+    feature_distances: Sequence[float],
+    distances: Sequence[float],
+    verdicts: Sequence[Verdict],
+) -> list[_Level]:
+    """One entry a level, ascending; draws merged."""
+    merged = []
+    for level in sorted(set(levels)):
+        rows = [row for row, value in enumerate(levels) if value == level]
+        kinds = {Verdict(verdicts[row]) for row in rows}
+        worst = next(
+            kind
+            for kind in (Verdict.UNRECOVERED, Verdict.FAILED, Verdict.NOT_CONVERGED, Verdict.RECOVERED)
+            if kind in kinds
+        )
+        merged.append(
+            _Level(
+                level,
+                max(feature_distances[row] for row in rows),
+                float(np.mean([distances[row] for row in rows])),
+                worst,
+            )
+        )
+    return merged
+
+
+def _largest(groups: Sequence[_Level]) -> float:
+    return max((group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED), default=0.0)
+
+
+def _below_first_loss(groups: Sequence[_Level]) -> Sequence[_Level]:
+    lost = [group.verdict is Verdict.UNRECOVERED for group in groups]
+    return groups[: lost.index(True)] if True in lost else groups
+
+
+def _crossing(groups: Sequence[_Level], threshold: float) -> float:
+    """Linear interpolation of the isotonic fit; failed levels are left out."""
+    from sklearn.isotonic import isotonic_regression
+
+    kept = sorted(
+        ((group.feature_distance, group.distance) for group in groups if group.verdict is not Verdict.FAILED)
+    )
+    if not kept:
+        return 0.0
+    x = np.array([pair[0] for pair in kept])
+    fitted = np.asarray(isotonic_regression([pair[1] for pair in kept]))
+    above = np.flatnonzero(fitted >= threshold)
+    if not len(above):
+        return float(x[-1])
+    first = above[0]
+    if first == 0:
+        return 0.0
+    share = (threshold - fitted[first - 1]) / (fitted[first] - fitted[first - 1])
+    return float(x[first - 1] + share * (x[first] - x[first - 1]))
+
+
+def _flags(groups: Sequence[_Level], size: float) -> tuple[Flag, ...]:
+    flags = []
+    recovered = [group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED]
+    # What stands between the size and the first level above it that is known to be lost.
+    above = [group.verdict for group in groups if group.feature_distance > size or not recovered]
+    gap = above[: above.index(Verdict.UNRECOVERED)] if Verdict.UNRECOVERED in above else above
+    if Verdict.NOT_CONVERGED in gap:
+        flags.append(Flag.RESTS_ON_NOT_CONVERGED)
+    if Verdict.FAILED in gap:
+        flags.append(Flag.RESTS_ON_FAILED)
+    if groups[-1].verdict is Verdict.RECOVERED and size >= groups[-1].feature_distance:
+        flags.append(Flag.CENSORED)
+    below = [group.verdict for group in groups if group.feature_distance < size]
+    if Verdict.UNRECOVERED in below:
+        flags.append(Flag.NON_MONOTONE)
+    if not recovered:
+        flags.append(Flag.NEVER_RECOVERED)
+    if groups[0].level > 0:
+        flags.append(Flag.NO_CLEAN_LEVEL)
+    return tuple(flags)

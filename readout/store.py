@@ -1,0 +1,243 @@
+"""Results on disk: Parquet parts, each written whole or not at all, found again by problem key."""
+
+import errno
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from readout.data.images import read_image
+from readout.errors import ReadoutError
+from readout.identity import digest
+from readout.representation import verdict
+
+COLUMNS = (
+    *("model", "weights", "prior", "protocol", "layer", "feature_dim", "input_dim", "sample", "level", "draw"),
+    *("seed", "threshold", "metric", "distance", "best_distance", "best_step", "feature_distance"),
+    *("recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict", "steps", "restarts"),
+    *("seconds", "setting", "key"),
+)
+TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_feature_distance")
+"""Columns that hold a list a problem: what was recorded along the way."""
+
+
+class ResultStore:
+    """The output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
+
+    Args:
+        folder: Made if it does not exist.
+
+    Raises:
+        ReadoutError: if the folder can't be made.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.results = self.folder / "results"
+        self.recovered = self.folder / "recovered"
+        self.inputs = self.folder / "inputs"
+        with _explained(self.results):
+            self.results.mkdir(parents=True, exist_ok=True)
+
+    def finished(self) -> set[str]:
+        """Keys of the problems that have an answer."""
+        return {key for path in self._parts() for key in _read_part(path)["key"]}
+
+    def append(self, table: pd.DataFrame, recovered: Tensor) -> None:
+        """Save a batch: the recovered inputs first, its table last, so that a key is finished or absent.
+
+        Args:
+            table: One row a problem, of :data:`COLUMNS`, :data:`TRAJECTORY` and further metrics.
+            recovered: Recovered inputs, shape (problems, *input_shape).
+
+        Raises:
+            ReadoutError: if the disk is full or the folder can't be written.
+        """
+        name = digest(table["key"].tolist())[:16]
+        tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True)}
+        _write(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
+        for row in table.to_dict("records"):
+            if is_image(tensors[row["key"]]):
+                picture = partial(write_png, tensors[row["key"]])
+                _write(self.recovered / picture_name(row), picture)
+        columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
+        parquet = pa.Table.from_pandas(table[columns], preserve_index=False)
+        _write(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
+
+    def save_input(self, sample: str, x: Tensor) -> None:
+        """Keep a true input beside what was recovered of it."""
+        if is_image(x):
+            _write(self._input_path(sample), lambda path: write_png(x, path))
+
+    def load(self, trajectories: bool = False) -> pd.DataFrame:
+        """One table of everything, one row a problem; see :func:`load_results`."""
+        parts = [_read_part(path, trajectories) for path in self._parts()]
+        if not parts:
+            return pd.DataFrame(columns=list(COLUMNS))
+        return pd.concat(parts, ignore_index=True).drop_duplicates("key", ignore_index=True)
+
+    def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
+        """Recovered inputs of the given problems, lossless."""
+        wanted = set(keys)
+        found: dict[str, Tensor] = {}
+        for path in sorted(self.recovered.glob("*.safetensors")):
+            found.update({key: tensor for key, tensor in load_file(path).items() if key in wanted})
+        return found
+
+    def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
+        """True inputs that were kept as pictures, by sample name."""
+        paths = {sample: self._input_path(sample) for sample in samples}
+        return {sample: read_image(path) for sample, path in paths.items() if path.exists()}
+
+    def latest_setting(self) -> str:
+        """The setting of the part written last."""
+        latest = max(self._parts(), key=lambda path: path.stat().st_mtime)
+        return str(_read_part(latest)["setting"].iloc[-1])
+
+    def write_figure(self, name: str, figure: Figure) -> str:
+        """Write a figure as PNG and SVG into ``figures/``.
+
+        Returns:
+            The SVG element, to be put into a page.
+        """
+        path = self.folder / "figures" / name
+        _write(path.with_suffix(".png"), lambda file: figure.savefig(file, format="png", dpi=150))
+        vector = io.StringIO()
+        figure.savefig(vector, format="svg", metadata={"Date": None})
+        _write(path.with_suffix(".svg"), lambda file: file.write_text(vector.getvalue(), encoding="utf-8"))
+        return vector.getvalue()[vector.getvalue().index("<svg") :]
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file into the folder, whole or not at all."""
+        return _write(self.folder / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def _input_path(self, sample: str) -> Path:
+        return self.inputs / f"{safe_name(sample)}.png"
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.results.glob("*.parquet"))
+
+
+def load_results(folder: str | Path, threshold: float | None = None, trajectories: bool = False) -> pd.DataFrame:
+    """One table of every result in an output folder, one row a problem.
+
+    Args:
+        folder: Output folder of a sweep.
+        threshold: Judge again under this t; None keeps the verdicts as they were stored.
+        trajectories: Also load what was recorded along the way (columns :data:`TRAJECTORY`).
+
+    Raises:
+        ReadoutError: if the folder holds no results, or a part can't be read.
+    """
+    if not (Path(folder) / "results").is_dir():
+        raise ReadoutError(f"{str(folder)!r} holds no results/; give the output folder of a sweep.")
+    table = ResultStore(folder).load(trajectories)
+    return table if threshold is None else judge(table, threshold)
+
+
+def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None) -> pd.DataFrame:
+    """The same results with the verdicts that a threshold and a tolerance give.
+
+    Args:
+        table: One row a problem.
+        threshold: t, in units of d_X.
+        tolerance: See :func:`readout.representation.verdict`; None keeps each row's own.
+    """
+    if tolerance is not None:
+        table = table.assign(tolerance=tolerance)
+    names = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
+    verdicts = [
+        verdict(distance, loss, floor, scale, threshold, tolerated, dead).value
+        for distance, loss, floor, scale, tolerated, dead in table[names].itertuples(index=False)
+    ]
+    return table.assign(threshold=threshold, verdict=verdicts)
+
+
+def picture_name(row: dict[str, Any]) -> str:
+    """Path of a recovered picture inside ``recovered/``."""
+    return f"{safe_name(row['layer'])}/{safe_name(row['sample'])}/level={row['level']}_draw={row['draw']}.png"
+
+
+def is_image(x: Tensor) -> bool:
+    """Whether a tensor has the shape of an RGB or grey image."""
+    return x.ndim == 3 and x.shape[0] in (1, 3)
+
+
+def write_png(image: Tensor, path: Path) -> None:
+    """Write an image with values in [0, 1], shape (channels, height, width)."""
+    Image.fromarray(to_pixels(image)).save(path, format="PNG")
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """Bytes of shape (height, width, 3) from an image with values in [0, 1]; values outside are clipped."""
+    array = image.detach().float().cpu().nan_to_num(0).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return array.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+
+
+def safe_name(name: str) -> str:
+    """A file name that stands for a sample or layer; different names never give the same file."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")
+    return safe if safe == name else f"{safe}-{digest(name)[:8]}"
+
+
+def _read_part(path: Path, trajectories: bool = False) -> pd.DataFrame:
+    try:
+        names = pq.read_schema(path).names
+        wanted = [name for name in names if trajectories or name not in TRAJECTORY]
+        return pq.read_table(path, columns=wanted).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path) from error
+
+
+def _broken(path: Path) -> ReadoutError:
+    return ReadoutError(
+        f"The results file {str(path)!r} can't be read; delete it and run the same command again: only its own "
+        "problems are computed anew."
+    )
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Write a file under a temporary name beside ``path``, then rename it."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(unfinished)
+            with unfinished.open("rb+") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say in one sentence why a path can't be written."""
+    try:
+        yield
+    except Exception as error:
+        # safetensors wraps the system's error in one of its own
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not full and not isinstance(error, OSError):
+            raise
+        problem = "the disk is full" if full else f"it can't be written ({error})"
+        raise ReadoutError(
+            f"{str(path)!r}: {problem}; make room or choose another `sweep.output`, then run the same command "
+            "again: what is finished is kept."
+        ) from error

@@ -1,0 +1,264 @@
+"""The driver: layers × levels × draws × inputs, one ``Trainer.fit`` a batch, results into the store."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from rich.console import Console
+from torch import Tensor
+
+from readout import __version__
+from readout.analysis.report import write_report
+from readout.analysis.sizes import print_sizes, sizes_table
+from readout.callbacks import LayerResults, SweepCallback, SweepProgress
+from readout.data import InputData
+from readout.errors import ReadoutError
+from readout.identity import digest, settings, tensor_digest
+from readout.inversions import FeatureInversion
+from readout.inversions.run import Row, invert, make_batch
+from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
+from readout.plan import LayerPlan, Plan, automatic_batch_size, probe, unfinished
+from readout.problems import Problem, cross
+from readout.representation import Estimator
+from readout.runtime import Runtime, finish, quiet_lightning
+from readout.store import ResultStore, judge
+
+PROBE_PROBLEMS = 4
+"""A few problems side by side cost nearly what each of a full batch costs."""
+
+
+class Sweep:
+    """Plans inversions over layers × levels × draws × inputs and runs what is not done yet.
+
+    Args:
+        layers: Layer names, ``all``, or ``depth:FRACTION`` (0 the first layer, 1 the last).
+        levels: Perturbation levels: target correlation distances in [0, 1). Keep 0 among them, to tell
+            "the feature is lost" from "the readout never works".
+        draws: Independent noise draws a level.
+        threshold: t: an input is recovered where d_X < t (the paper: 0.1 for images, 0.3 for text).
+        output: Folder for everything that comes out.
+        resume: Keep what is finished; false refuses a folder that holds results.
+        perturbation: How features are moved. Default: Gaussian at an expected correlation distance.
+        batch_size: Problems side by side in one ``Trainer.fit``; ``auto`` fits the free memory.
+        estimator: How sizes are read off: ``max`` (the paper's), ``contiguous`` or ``crossing``.
+        tolerance: An inversion has converged if its loss lies at most so far above the loss at the true
+            input, as a share of the loss of the feature's mean (its variance, for a squared error).
+        plan_only: Print the plan and stop.
+
+    Raises:
+        ReadoutError: if a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        layers: str | Sequence[str] = "all",
+        levels: Sequence[float] = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
+        draws: int = 1,
+        threshold: float = 0.1,
+        output: str = "runs/readout",
+        resume: bool = True,
+        perturbation: Perturbation | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        estimator: Literal["max", "contiguous", "crossing"] = "max",
+        tolerance: float = 0.01,
+        plan_only: bool = False,
+    ) -> None:
+        check_levels(levels)
+        if not levels:
+            raise ReadoutError("No levels were given; for example `sweep.levels: [0, 0.5, 0.9]`.")
+        if draws < 1:
+            raise ReadoutError(f"draws is {draws}; at least 1 noise draw is needed.")
+        if threshold <= 0:
+            raise ReadoutError(f"threshold is {threshold:g}; it must be above 0, because recovery means d_X < t.")
+        if tolerance < 0:
+            raise ReadoutError(f"tolerance is {tolerance:g}; it can't be negative.")
+        if isinstance(batch_size, int) and batch_size < 1:
+            raise ReadoutError(f"batch_size is {batch_size}; give at least 1, or 'auto'.")
+        self.layers = [layers] if isinstance(layers, str) else list(layers)
+        self.levels = sorted({float(level) for level in levels})
+        self.draws = draws
+        self.threshold = threshold
+        self.output = Path(output)
+        self.resume = resume
+        self.perturbation = perturbation or GaussianPerturbation()
+        self.batch_size = batch_size
+        self.estimator = Estimator(estimator)
+        self.tolerance = tolerance
+        self.plan_only = plan_only
+
+    def run(
+        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console | None = None
+    ) -> pd.DataFrame:
+        """Run what is not done yet and write everything the output folder should hold.
+
+        Args:
+            inversion: The readout, with its extractor.
+            data: The inputs.
+            runtime: Trainers, loggers, configuration and seed.
+            console: Where plan, progress and table go.
+
+        Returns:
+            The sizes, one row a (model, layer, sample); empty with ``plan_only``.
+
+        Raises:
+            ReadoutError: if anything the user gave can't be used.
+        """
+        console = console or Console()
+        inputs = _load_inputs(data)
+        store = ResultStore(self.output)
+        if not self.resume and store.finished():
+            raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+        with quiet_lightning():
+            problems = self._problems(inversion, inputs, runtime)
+            plan = self._plan(inversion, type(data).__name__, problems, inputs, runtime, store.finished())
+            plan.show(console)
+            if self.plan_only:
+                return pd.DataFrame()
+            store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
+            for name, x in inputs.items():
+                store.save_input(name, x)
+            with SweepProgress(plan, console) as progress:
+                for layer_plan in plan.layers:
+                    self._run_layer(layer_plan, inversion, inputs, runtime, store, progress)
+        results = self._results(store, problems, trajectories=True)
+        sizes = sizes_table(results, self.estimator)
+        store.write_text("sizes.csv", sizes.to_csv(index=False))
+        print_sizes(sizes, results, console)
+        console.print(f"[bold]report[/bold] {write_report(self.output, results, sizes)}")
+        return sizes
+
+    def _problems(
+        self, inversion: FeatureInversion, inputs: Mapping[str, Tensor], runtime: Runtime
+    ) -> dict[str, list[Problem]]:
+        """All problems by layer."""
+        trainer = runtime.make_bare_trainer()
+        if trainer.max_steps < 1:
+            raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
+        extractor = inversion.extractor
+        layers = extractor.resolve(self.layers)
+        shared = [extractor.fingerprint(), inversion.describe(), settings(self.perturbation)]
+        setting = digest([*shared, trainer.max_steps, str(trainer.precision)])[:16]
+        named = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
+        return {layer: cross(setting, named, layer, self.levels, self.draws, runtime.seed) for layer in layers}
+
+    def _plan(
+        self,
+        inversion: FeatureInversion,
+        data: str,
+        problems: Mapping[str, list[Problem]],
+        inputs: Mapping[str, Tensor],
+        runtime: Runtime,
+        finished: set[str],
+    ) -> Plan:
+        layers = []
+        for layer, wanted in problems.items():
+            left = [problem for problem in wanted if problem.key not in finished] or wanted
+            cost = probe(inversion, make_batch(left[:PROBE_PROBLEMS], inputs, self.perturbation), runtime)
+            size = self.batch_size
+            if size == "auto":
+                size = automatic_batch_size(cost.problem_bytes, cost.device)
+            layers.append(LayerPlan(layer, wanted, unfinished(wanted, size, finished), cost))
+        extractor = inversion.extractor
+        return Plan(
+            title=f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · "
+            f"{type(inversion.prior).__name__} · {inversion.protocol.name} protocol",
+            layers=layers,
+            levels=self.levels,
+            draws=self.draws,
+            samples=len(inputs),
+            input_shape=tuple(next(iter(inputs.values())).shape),
+            data=data,
+            steps=runtime.make_bare_trainer().max_steps,
+            output=self.output,
+        )
+
+    def _run_layer(
+        self,
+        plan: LayerPlan,
+        inversion: FeatureInversion,
+        inputs: Mapping[str, Tensor],
+        runtime: Runtime,
+        store: ResultStore,
+        progress: SweepProgress,
+    ) -> None:
+        if not plan.batches:
+            return
+        model = inversion.extractor.name
+        group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
+        loggers = runtime.make_loggers(model, plan.layer, group, self.output)
+        trainers: list[Trainer] = []
+
+        def fit(inversion: FeatureInversion) -> None:
+            trainers.append(runtime.make_trainer(loggers, progress))
+            trainers[-1].fit(inversion, range(trainers[-1].max_steps))
+
+        try:
+            for batch in plan.batches:
+                progress.start(plan, batch)
+                rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
+                store.append(self._complete(rows, inversion), recovered)
+                progress.done()
+            if loggers:
+                results = self._results(store, {plan.layer: plan.problems}, trajectories=True)
+                layer_results = LayerResults(
+                    layer=plan.layer,
+                    table=results,
+                    sizes=sizes_table(results, self.estimator),
+                    inputs=inputs,
+                    recovered=store.load_recovered(results["key"]),
+                    loggers=loggers,
+                )
+                for callback in trainers[-1].callbacks:  # type: ignore[attr-defined]
+                    if isinstance(callback, SweepCallback):
+                        callback.on_layer_end(layer_results)
+        finally:
+            finish(loggers)
+
+    def _complete(self, rows: list[Row], inversion: FeatureInversion) -> pd.DataFrame:
+        """Rows with verdicts and with what all problems of the sweep share."""
+        table = pd.DataFrame(rows).assign(
+            model=inversion.extractor.name,
+            weights=inversion.extractor.weights_name,
+            prior=type(inversion.prior).__name__,
+            protocol=inversion.protocol.name,
+            metric=inversion.metric.name,
+        )
+        return judge(table, self.threshold, self.tolerance)
+
+    def _results(
+        self, store: ResultStore, problems: Mapping[str, list[Problem]], trajectories: bool = False
+    ) -> pd.DataFrame:
+        """The results of these problems in the sweep's own order, judged as now asked."""
+        order = [problem.key for layer in problems.values() for problem in layer]
+        table = store.load(trajectories).set_index("key", drop=False).loc[order].reset_index(drop=True)
+        return judge(table, self.threshold, self.tolerance)
+
+
+def _load_inputs(data: InputData) -> dict[str, Tensor]:
+    """All inputs by name.
+
+    Raises:
+        ReadoutError: if names clash, shapes differ, or values can't be used.
+    """
+    inputs: dict[str, Tensor] = {}
+    for sample in data:
+        if sample.name in inputs:
+            raise ReadoutError(f"Two inputs are called {sample.name!r}; give each a name of its own.")
+        inputs[sample.name] = sample.input
+        first = next(iter(inputs.values()))
+        if sample.input.shape != first.shape:
+            raise ReadoutError(
+                f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, the first has {tuple(first.shape)}; "
+                "a sweep needs one shape."
+            )
+        if not sample.input.isfinite().all():
+            raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
+        if sample.input.min() == sample.input.max():
+            raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
+    if not inputs:
+        raise ReadoutError("The data hold no inputs; give at least one.")
+    return inputs
