@@ -33,8 +33,8 @@ def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
     x, y = x.flatten(1), y.flatten(1)
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     norms = x.norm(dim=1) * y.norm(dim=1)
-    correlation = (x * y).sum(1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
-    return (1 - correlation).clamp(0, 2)
+    correlation: Tensor = (x * y).sum(1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+    return torch.clamp(1 - correlation, 0, 2)
 
 
 class SampleMetric(Metric, ABC):

@@ -76,7 +76,8 @@ class GaussianPerturbation(Perturbation):
             return noise * centred.std(unbiased=False)
         noise = noise - noise.mean()
         noise = noise - centred * (noise @ centred) / (centred @ centred)
-        return noise * (centred.norm() / noise.norm())
+        exact: Tensor = noise * (centred.norm() / noise.norm())
+        return exact
 
 
 def noise_to_signal(level: float) -> float:

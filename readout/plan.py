@@ -1,6 +1,5 @@
 """The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,8 +117,7 @@ def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime)
     timer = _StepTimer()
     trainer = runtime.make_bare_trainer(timer, max_steps=timer.most_steps)
     inversion.load(problems)
-    with timer.memory():
-        trainer.fit(inversion, range(timer.most_steps))
+    trainer.fit(inversion, range(timer.most_steps))
     assert inversion.outcome is not None
     count = len(problems)
     return Cost(timer.median() / count, timer.bytes // count, timer.device)
@@ -168,18 +166,23 @@ class _StepTimer(Callback):
         self.bytes = 0
         self.device = torch.device("cpu")
         self._seen: set[int] = set()
+        self._counting = self._count_kept()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # the network is shared by all problems
         self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if not self.times:  # the first step is the one that is not timed
+            self._counting.__enter__()
         self._synchronise(pl_module)
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._synchronise(pl_module)
         self.times.append(time.perf_counter() - self._started)
+        if len(self.times) == 1:
+            self._counting.__exit__(None, None, None)
         if sum(self.times) > self.enough_seconds and len(self.times) > 1:
             trainer.should_stop = True
 
@@ -196,19 +199,17 @@ class _StepTimer(Callback):
         warm = sorted(self.times[1:] or self.times)
         return warm[len(warm) // 2]
 
-    @contextlib.contextmanager
-    def memory(self) -> Any:
-        """Count the bytes that the first step's backward pass keeps."""
+    def _count_kept(self) -> Any:
+        """Counts the bytes that a step keeps for its backward pass."""
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
-            pointer = tensor.untyped_storage().data_ptr()
-            if not self.times and pointer not in self._seen:
-                self._seen.add(pointer)
-                self.bytes += tensor.untyped_storage().nbytes()
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self._seen:
+                self._seen.add(storage.data_ptr())
+                self.bytes += storage.nbytes()
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            yield
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
 
     @staticmethod
     def _synchronise(pl_module: LightningModule) -> None:

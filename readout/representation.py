@@ -209,9 +209,7 @@ def _crossing(groups: Sequence[_Level], threshold: float) -> float:
     """Linear interpolation of the isotonic fit; failed levels are left out."""
     from sklearn.isotonic import isotonic_regression
 
-    kept = sorted(
-        ((group.feature_distance, group.distance) for group in groups if group.verdict is not Verdict.FAILED)
-    )
+    kept = sorted((group.feature_distance, group.distance) for group in groups if group.verdict is not Verdict.FAILED)
     if not kept:
         return 0.0
     x = np.array([pair[0] for pair in kept])

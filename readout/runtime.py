@@ -75,20 +75,24 @@ def finish(loggers: Sequence[Logger]) -> None:
         if isinstance(logger, WandbLogger):
             import wandb
 
-            wandb.finish(quiet=True)
+            wandb.finish()
 
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hide what Lightning says at each fit; a sweep has hundreds, and shows progress of its own."""
-    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+    names = (
+        "lightning.pytorch",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.rank_zero",
+    )
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            warnings.filterwarnings("ignore", message=".*num_workers.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             yield
     finally:
         for name, level in before.items():

@@ -27,9 +27,30 @@ from readout.identity import digest
 from readout.representation import verdict
 
 COLUMNS = (
-    *("model", "weights", "prior", "protocol", "layer", "feature_dim", "input_dim", "sample", "level", "draw"),
+    *(
+        "model",
+        "weights",
+        "prior",
+        "protocol",
+        "layer",
+        "feature_dim",
+        "input_dim",
+        "sample",
+        "level",
+        "draw",
+    ),
     *("seed", "threshold", "metric", "distance", "best_distance", "best_step", "feature_distance"),
-    *("recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict", "steps", "restarts"),
+    *(
+        "recovered_feature_distance",
+        "loss",
+        "floor",
+        "scale",
+        "dead",
+        "tolerance",
+        "verdict",
+        "steps",
+        "restarts",
+    ),
     *("seconds", "setting", "key"),
 )
 TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_feature_distance")
@@ -71,7 +92,7 @@ class ResultStore:
         name = digest(table["key"].tolist())[:16]
         tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True)}
         _write(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
-        for row in table.to_dict("records"):
+        for row in _records(table):
             if is_image(tensors[row["key"]]):
                 picture = partial(write_png, tensors[row["key"]])
                 _write(self.recovered / picture_name(row), picture)
@@ -199,9 +220,14 @@ def _read_part(path: Path, trajectories: bool = False) -> pd.DataFrame:
     try:
         names = pq.read_schema(path).names
         wanted = [name for name in names if trajectories or name not in TRAJECTORY]
-        return pq.read_table(path, columns=wanted).to_pandas()
+        table: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
+        return table
     except (pa.ArrowException, OSError) as error:
         raise _broken(path) from error
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _broken(path: Path) -> ReadoutError:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import torch
 import yaml
 from lightning.pytorch import Trainer
 from rich.console import Console

@@ -1,17 +1,19 @@
 """Figures from results; every function draws on given axes or makes a figure, and returns it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from readout.store import to_pixels
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -62,9 +64,13 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
         values = group["representation_size"].to_numpy()
         spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
         bounds = group["flags"].str.contains("rests_on|censored").to_numpy()
-        axes.scatter(place + spread, values, s=26, edgecolors=color, facecolors=[
-            "none" if bound else color for bound in bounds
-        ])
+        axes.scatter(
+            place + spread,
+            values,
+            s=26,
+            edgecolors=color,
+            facecolors=["none" if bound else color for bound in bounds],
+        )
         axes.hlines(np.median(values), place - 0.28, place + 0.28, color=color, lw=2)
     axes.set_xticks(range(len(layers)), layers, rotation=45 if len(layers) > 6 else 0)
     axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
@@ -126,9 +132,7 @@ def recovered_images(
             row = by_level.loc[level]
             panel.imshow(to_pixels(recovered[row["key"]]))
             good = row["verdict"] == "recovered"
-            panel.set_xlabel(
-                f"{row['distance']:.3f}", fontsize=7, labelpad=1, color="tab:green" if good else "tab:red"
-            )
+            panel.set_xlabel(f"{row['distance']:.3f}", fontsize=7, labelpad=1, color="tab:green" if good else "tab:red")
     for panel in grid.flat:
         panel.set(xticks=[], yticks=[])
         panel.grid(visible=False)
@@ -149,7 +153,7 @@ def _axes(width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
-def _colors(table: pd.DataFrame) -> list[tuple[float, ...]]:
+def _colors(table: pd.DataFrame) -> list[str]:
     """One colour a layer, from shallow to deep."""
     count = table["layer"].nunique()
-    return [tuple(color) for color in mpl.colormaps["viridis"](np.linspace(0, 0.85, count))]
+    return [to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0, 0.85, count))]

@@ -132,7 +132,9 @@ def _summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     ]
     unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
     if unknown:
-        sentences.append(f"{unknown} of {len(results)} inversions failed or did not converge and say nothing of the feature.")
+        sentences.append(
+            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing of the feature."
+        )
     bounds = sizes["flags"].str.contains(f"rests_on|{Flag.CENSORED.value}").sum()
     if bounds:
         sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
@@ -165,7 +167,9 @@ def _pictures(
 ) -> list[dict[str, Any]]:
     """Rows of thumbnails: the true image, then each level of the first draw."""
     rows = []
-    shown = results[(results["draw"] == results["draw"].min()) & results["sample"].isin(list(inputs)[:PICTURED_SAMPLES])]
+    shown = results[
+        (results["draw"] == results["draw"].min()) & results["sample"].isin(list(inputs)[:PICTURED_SAMPLES])
+    ]
     for (sample, layer), group in shown.groupby(["sample", "layer"], sort=False):
         cells = {row["level"]: row | {"image": _thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
         rows.append({"layer": layer, "sample": sample, "true": _thumbnail(inputs[str(sample)]), "cells": cells})

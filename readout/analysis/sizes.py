@@ -39,32 +39,36 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
 
 def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) -> None:
-    """Print one line a layer: sizes, distances by level, verdicts."""
+    """Print one line a layer: sizes, mean d_X by level, and how many inversions got which verdict."""
     levels = sorted(results["level"].unique())
-    table = Table(title=f"Representation size by layer (d_X < {results['threshold'].iloc[0]:g})", title_justify="left")
+    verdicts = [kind for kind in Verdict if (results["verdict"] == kind.value).any()]
+    threshold = results["threshold"].iloc[0]
+    table = Table(
+        title=f"Representation size by layer, and mean d_X by level (recovered: d_X < {threshold:g})",
+        title_justify="left",
+    )
     table.add_column("layer")
-    table.add_column("size: median (range)", justify="right")
+    table.add_column("median size", justify="right")
+    table.add_column("range", justify="right")
     for level in levels:
-        table.add_column(f"d_X at {level:g}", justify="right")
-    table.add_column("verdicts")
-    flagged: set[str] = set()
+        table.add_column(f"c={level:g}", justify="right")
+    for kind in verdicts:
+        table.add_column(kind.value.replace("_", " "), justify="right")
     for layer, group in results.groupby("layer", sort=False):
-        size = sizes.loc[sizes["layer"] == layer]
-        values = size["representation_size"]
+        layer_sizes = sizes[sizes["layer"] == layer]
+        values = layer_sizes["representation_size"]
         means = group.groupby("level")["distance"].mean()
-        counts = group["verdict"].value_counts()
-        marks = {flag for flags in size["flags"] for flag in flags.split(";") if flag}
-        flagged |= marks
         table.add_row(
             str(layer),
-            f"{values.median():.2f} ({values.min():.2f}–{values.max():.2f}){'*' if marks else ''}",
+            f"{values.median():.2f}{'*' if layer_sizes['flags'].any() else ' '}",
+            f"{values.min():.2f}–{values.max():.2f}",
             *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
-            ", ".join(f"{counts[kind.value]} {kind.value}" for kind in Verdict if kind.value in counts),
+            *(str((group["verdict"] == kind.value).sum()) for kind in verdicts),
         )
     console.print(table)
     for flag in Flag:
-        if flag.value in flagged:
-            count = int(sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags).sum())
+        count = int(sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags).sum())
+        if count:
             console.print(f"* {flag.value} ({count} of {len(sizes)} sizes): {EXPLAINED[flag]}", highlight=False)
 
 

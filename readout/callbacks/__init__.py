@@ -6,4 +6,11 @@ from readout.callbacks.progress import SweepProgress
 from readout.callbacks.reconstructions import Reconstructions
 from readout.callbacks.recovery_curve import RecoveryCurve
 
-__all__ = ["LayerResults", "ProblemTable", "Reconstructions", "RecoveryCurve", "SweepCallback", "SweepProgress"]
+__all__ = [
+    "LayerResults",
+    "ProblemTable",
+    "Reconstructions",
+    "RecoveryCurve",
+    "SweepCallback",
+    "SweepProgress",
+]

@@ -20,7 +20,10 @@ class ProblemTable(SweepCallback):
     def on_layer_end(self, results: LayerResults) -> None:
         """Log tables to W&B, and the summary to every logger."""
         sizes = results.sizes["representation_size"]
-        summary = {"representation_size/median": float(sizes.median()), "representation_size/mean": float(sizes.mean())}
+        summary = {
+            "representation_size/median": float(sizes.median()),
+            "representation_size/mean": float(sizes.mean()),
+        }
         counts = results.table["verdict"].value_counts()
         summary |= {f"verdicts/{kind.value}": float(counts.get(kind.value, 0)) for kind in Verdict}
         for logger in results.loggers:

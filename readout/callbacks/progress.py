@@ -76,7 +76,8 @@ class SweepProgress(Callback):
         self._shown = now
         spent = self._finished + self._cost * min(step, self.plan.steps)
         left = self.time_left(now - self._started, spent)
-        state = f"{self._problems_done}/{self._problems} inversions · {self._layer.layer} step {step} · {duration(left)} left"
+        count = f"{self._problems_done}/{self._problems} inversions"
+        state = f"{count} · {self._layer.layer} step {step} · {duration(left)} left"
         self._bar.update(self._task, completed=spent, state=state)
         if not self.console.is_terminal:
             share = spent / self._planned if self._planned else 1.0

@@ -74,9 +74,7 @@ def mean_curves(results: LayerResults) -> dict[int, dict[str, float]]:
                 if np.isfinite(value):
                     metric = f"recovery/{name}/level={row['level']:g}"
                     curves.setdefault(int(step), {}).setdefault(metric, []).append(value)
-    return {
-        step: {name: float(np.mean(values)) for name, values in curves[step].items()} for step in sorted(curves)
-    }
+    return {step: {name: float(np.mean(values)) for name, values in curves[step].items()} for step in sorted(curves)}
 
 
 def _mean_by_level(values: Tensor, levels: Tensor) -> dict[float, float]:

@@ -8,21 +8,29 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-import readout.callbacks  # noqa: F401 (short class names)
+import readout.callbacks
 import readout.data
 import readout.extractors
 import readout.priors
+from readout.commands.console import make_console
 from readout.commands.parser import Parser
 from readout.data import InputData
 from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion
-from readout.runtime import QUIET, Runtime
+from readout.runtime import QUIET, Runtime, quiet_lightning
 from readout.sweep import Sweep
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, build, sweep."""
-    cli = ReadoutCLI(
+    with quiet_lightning():
+        cli = build(arguments)
+    cli.config_init["sweep"].run(cli.model, cli.datamodule, cli.runtime(), make_console())
+
+
+def build(arguments: Sequence[str]) -> "ReadoutCLI":
+    """Parse the arguments and make everything they name."""
+    return ReadoutCLI(
         FeatureInversion,
         InputData,
         subclass_mode_model=True,
@@ -36,7 +44,6 @@ def run(arguments: Sequence[str]) -> None:
         args=find_configs(arguments),
         run=False,
     )
-    cli.config_init["sweep"].run(cli.model, cli.datamodule, cli.runtime())
 
 
 class ReadoutCLI(LightningCLI):
@@ -97,4 +104,6 @@ def find_config(name: str) -> Path:
             if (folder / name).is_file():
                 return folder / name
     names = sorted(file.name for folder in shipped for file in folder.glob("*.yaml"))
-    raise ReadoutError(f"There is no configuration {name!r}; give the path of a YAML file, or one of {', '.join(names)}.")
+    raise ReadoutError(
+        f"There is no configuration {name!r}; give the path of a YAML file, or one of {', '.join(names)}."
+    )

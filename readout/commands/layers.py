@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from readout.commands.console import make_console
 from readout.commands.parser import Parser
 from readout.extractors import FeatureExtractor
 
@@ -18,7 +18,10 @@ def run(arguments: Sequence[str]) -> None:
     extractor: FeatureExtractor = parser.instantiate_classes(config).model
     shapes = extractor.shapes(extractor.example(config.size))
     example = tuple(extractor.example(config.size).shape[1:])
-    table = Table(title=f"{extractor.name} ({extractor.weights_name}), inputs of {_times(example)}", title_justify="left")
+    table = Table(
+        title=f"{extractor.name} ({extractor.weights_name}), inputs of {_times(example)}",
+        title_justify="left",
+    )
     table.add_column("layer")
     table.add_column("shape", justify="right")
     table.add_column("dimension", justify="right")
@@ -27,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
         for side in shape:
             dimension *= side
         table.add_row(layer, _times(shape), f"{dimension:,}")
-    Console().print(table)
+    make_console().print(table)
 
 
 def _times(shape: Sequence[int]) -> str:

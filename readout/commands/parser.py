@@ -1,6 +1,6 @@
 """Arguments that end in one clear sentence when they are wrong."""
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -18,6 +18,3 @@ class Parser(LightningArgumentParser):
 def sentence(message: str) -> str:
     """The first and the most telling line of jsonargparse's message."""
     return message
-
-
-__all__ = ["Any", "Parser", "sentence"]

@@ -24,7 +24,11 @@ class OrthonormalLinear(FeatureExtractor):
     """
 
     def __init__(
-        self, input_shape: tuple[int, ...] = (3, 16, 16), expansion: float = 4, mean: float = 0.5, seed: int = 0
+        self,
+        input_shape: tuple[int, ...] = (3, 16, 16),
+        expansion: float = 4,
+        mean: float = 0.5,
+        seed: int = 0,
     ) -> None:
         if expansion < 1:
             raise ReadoutError(f"expansion is {expansion:g}; orthonormal columns need at least 1.")

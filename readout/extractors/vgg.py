@@ -49,7 +49,8 @@ def _build(seed: int) -> tuple[nn.Sequential, dict[str, str]]:
     """The network with seeded random weights, and its layer names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
+        to_network_space = nn.Conv2d(3, 3, 1)
+        modules: list[nn.Module] = [to_network_space]
         layers: dict[str, str] = {}
         channels = 3
         for block, (width, depth) in enumerate(BLOCKS, start=1):
@@ -61,9 +62,9 @@ def _build(seed: int) -> tuple[nn.Sequential, dict[str, str]]:
         for module in modules[1:]:
             if isinstance(module, nn.Conv2d):  # torchvision's initialisation of an untrained VGG
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
-    nn.init.dirac_(modules[0].weight)
-    nn.init.zeros_(modules[0].bias)
+                nn.init.zeros_(_bias(module))
+    nn.init.dirac_(to_network_space.weight)
+    nn.init.zeros_(_bias(to_network_space))
     return nn.Sequential(*modules[:-1]), layers
 
 
@@ -103,5 +104,10 @@ def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
                 "give a VGG19 state dict."
             )
         target.weight.data.copy_(weight)
-        target.bias.data.copy_(bias)  # type: ignore[union-attr]
+        _bias(target).data.copy_(bias)
     return self_described
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias

@@ -173,7 +173,7 @@ class FeatureInversion(LightningModule):
         if self.trainer.accumulate_grad_batches != 1:
             raise ReadoutError("accumulate_grad_batches means nothing here; leave it at 1.")
         self._started = time.perf_counter()
-        self._inputs = self.problems.inputs.to(self.device, self.dtype)
+        self._inputs = self.problems.inputs.to(self.device, self._precision)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target(self._inputs)
         count = len(self.problems)
@@ -210,6 +210,11 @@ class FeatureInversion(LightningModule):
             )
 
     @property
+    def _precision(self) -> torch.dtype:
+        assert isinstance(self.dtype, torch.dtype)
+        return self.dtype
+
+    @property
     def _steps(self) -> int:
         if self.trainer.max_steps < 1:
             raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
@@ -221,7 +226,7 @@ class FeatureInversion(LightningModule):
 
     def _extract(self, inputs: Tensor) -> Tensor:
         # Autocast may lower a feature; distances and losses are taken in the module's own type.
-        return self.extractor.extract(inputs, self.problems.layer).to(self.dtype)
+        return self.extractor.extract(inputs, self.problems.layer).to(self._precision)
 
     def _make_target(self, inputs: Tensor) -> _Target:
         clean = self._extract(inputs)
@@ -240,9 +245,7 @@ class FeatureInversion(LightningModule):
             feature_distance=correlation_distance(perturbed.double(), clean.double()),
         )
 
-    def _observe(
-        self, step: int, recovered: Tensor, feature: Tensor, losses: Tensor, final: bool = False
-    ) -> None:
+    def _observe(self, step: int, recovered: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
         """Record, and keep the iterates of problems that have arrived; nothing here waits for the device."""
         reached = self.protocol.reached(losses, self._target.floor)
         already = self._arrived >= 0
