@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from readout import __version__
-from readout.errors import ReadoutError
+from readout.errors import user_error
 
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
@@ -50,14 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, os.getcwd())  # a class of the user's own is found as it would be by `python -m`
     try:
         import_module(f"readout.commands.{arguments.command}").run(rest)
-    except ReadoutError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except (KeyboardInterrupt, SystemExit) as stop:
-        if not isinstance(stop, KeyboardInterrupt | type(None)) and not isinstance(stop.__context__, KeyboardInterrupt):
+        # Lightning turns Ctrl-C into an exit
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise
         print("Interrupted. Finished inversions are kept; the same command goes on from there.", file=sys.stderr)
         return 130
+    except Exception as error:
+        reported = user_error(error)
+        if reported is None:
+            raise
+        print(f"error: {reported}", file=sys.stderr)
+        return 2
     return 0
 
 

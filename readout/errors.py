@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exception that a user is meant to read."""
 
 
 class ReadoutError(Exception):
@@ -6,3 +6,10 @@ class ReadoutError(Exception):
 
     The command line prints the sentence alone and ends with exit code 2.
     """
+
+
+def user_error(error: BaseException | None) -> ReadoutError | None:
+    """The :class:`ReadoutError` behind an exception, if any; parsers wrap it in errors of their own."""
+    while error is not None and not isinstance(error, ReadoutError):
+        error = error.__cause__ or error.__context__
+    return error

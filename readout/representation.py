@@ -81,7 +81,7 @@ def verdict(
     floor: float,
     scale: float,
     threshold: float,
-    tolerance: float = 0.01,
+    tolerance: float = 1e-4,
     dead: bool = False,
 ) -> Verdict:
     """Judge one inversion.

@@ -63,7 +63,7 @@ class Sweep:
         perturbation: Perturbation | None = None,
         batch_size: int | Literal["auto"] = "auto",
         estimator: Literal["max", "contiguous", "crossing"] = "max",
-        tolerance: float = 0.01,
+        tolerance: float = 1e-4,
         plan_only: bool = False,
     ) -> None:
         check_levels(levels)
