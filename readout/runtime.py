@@ -81,11 +81,7 @@ def finish(loggers: Sequence[Logger]) -> None:
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hide what Lightning says at each fit; a sweep has hundreds, and shows progress of its own."""
-    names = (
-        "lightning.pytorch",
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.fabric.utilities.rank_zero",
-    )
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)

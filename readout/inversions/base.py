@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,11 @@ from readout.priors import Prior
 
 OptimizerFactory = Callable[..., Optimizer]
 ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
+
+
+def paper_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """AdamW at a learning rate of 1e-4, as in the paper."""
+    return AdamW(parameters, lr=1e-4)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class FeatureInversion(LightningModule):
     Args:
         extractor: The frozen network f.
         prior: What inputs are parameterised by.
-        optimizer: Optimiser factory, given the prior's parameters.
+        optimizer: Optimiser factory, given the prior's parameters. Default: :func:`paper_optimizer`.
         lr_schedule: Learning-rate schedule factory, given the optimiser and the number of steps; None for
             a constant rate. Default: linear decay to zero.
         loss: Loss between f(x̂) and h'.
@@ -117,7 +122,7 @@ class FeatureInversion(LightningModule):
         self,
         extractor: FeatureExtractor,
         prior: Prior,
-        optimizer: OptimizerFactory = lambda params: AdamW(params, lr=1e-4),
+        optimizer: OptimizerFactory | None = None,
         lr_schedule: ScheduleFactory | None = PolynomialLR,
         loss: FeatureLoss | None = None,
         metric: SampleMetric | None = None,
@@ -129,7 +134,7 @@ class FeatureInversion(LightningModule):
         super().__init__()
         self.extractor = extractor
         self.prior = prior
-        self.optimizer = optimizer
+        self.optimizer = optimizer or paper_optimizer
         self.lr_schedule = lr_schedule
         self.loss = loss or MeanSquaredError()
         self.metric = metric or CorrelationDistance()

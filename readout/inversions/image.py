@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import PolynomialLR
 
 from readout.extractors import FeatureExtractor
@@ -23,7 +22,7 @@ class ImageInversion(FeatureInversion):
         self,
         extractor: FeatureExtractor,
         prior: Prior | None = None,
-        optimizer: OptimizerFactory = lambda params: AdamW(params, lr=1e-4),
+        optimizer: OptimizerFactory | None = None,
         lr_schedule: ScheduleFactory | None = PolynomialLR,
         loss: FeatureLoss | None = None,
         metric: SampleMetric | None = None,

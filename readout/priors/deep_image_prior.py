@@ -63,8 +63,9 @@ class DeepImagePrior(Prior):
             for values in zip(*(network.parameters() for network in networks), strict=True)
         )
         self.latents = nn.Parameter(torch.stack(latents), requires_grad=self.optimize != "weights")
-        # One network's code for all; a tuple keeps its (meta) weights out of this module's parameters.
-        self._network = (self._build(input_shape).to("meta"),)
+        # One network's code for all; a tuple keeps its (empty) weights out of this module's parameters.
+        with torch.device("meta"):
+            self._network = (self._build(input_shape),)
 
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values lie in (0, 1)."""

@@ -1,0 +1,68 @@
+"""Running things as a user would."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from readout.runtime import Runtime
+
+CPU = {"accelerator": "cpu", "devices": 1}
+
+
+def runtime(steps: int, precision: str = "32-true", **more: Any) -> Runtime:
+    """A silent runtime on the CPU."""
+    return Runtime(trainer={**CPU, "max_steps": steps, "precision": precision}, **more)
+
+
+def run_cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``python -m readout.cli`` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "readout.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, "WANDB_SILENT": "true", "COLUMNS": "160", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def tiny_config(output: Path, **sections: Mapping[str, Any]) -> dict[str, Any]:
+    """A sweep that takes a second: a tiny network, two noise images, few steps."""
+    config: dict[str, Any] = {
+        "seed_everything": 0,
+        "model": {
+            "class_path": "ImageInversion",
+            "init_args": {
+                "extractor": {"class_path": "tests.tiny.TinyNet"},
+                "prior": {"class_path": "Pixels"},
+                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.05}},
+                "record_every": 5,
+            },
+        },
+        "data": {"class_path": "UniformNoise", "init_args": {"count": 2, "shape": [3, 16, 16]}},
+        "sweep": {"layers": ["early", "middle"], "levels": [0, 0.5], "output": str(output), "batch_size": 2},
+        "trainer": {**CPU, "max_steps": 10},
+    }
+    for name, section in sections.items():
+        config[name] = {**config[name], **section} if isinstance(config[name], dict) else section
+    return config
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> Path:
+    """Write a configuration as YAML."""
+    path.write_text(yaml.safe_dump(dict(config)))
+    return path
+
+
+def argv(*parts: str | Path | Sequence[str]) -> list[str]:
+    """Flatten into command-line arguments."""
+    flat: list[str] = []
+    for part in parts:
+        flat += [str(part)] if isinstance(part, str | Path) else list(part)
+    return flat
