@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
+
+WANDB_DATA_DIR = os.environ.get("WANDB_DATA_DIR")
+"""Where the user wants W&B to stage files, if anywhere in particular."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,26 @@ class Runtime:
         made = []
         for spec in self.loggers:
             logger_class = _import(str(spec["class_path"]))
-            arguments = {key: value for key, value in (spec.get("init_args") or {}).items() if value is not None}
             known = inspect.signature(logger_class.__init__).parameters
+            given = (spec.get("init_args") or {}) | (spec.get("dict_kwargs") or {})
+            # the parser fills in defaults; only what differs was asked for
+            defaults = {name: parameter.default for name, parameter in known.items()}
+            arguments = {key: value for key, value in given.items() if value not in (None, defaults.get(key))}
             if arguments.get("save_dir", ".") == ".":
                 arguments["save_dir"] = str(folder)
             if issubclass(logger_class, WandbLogger):
-                arguments = {"name": f"{model} {layer}", "group": group, "job_type": "layer"} | arguments
+                import wandb
+
+                # offline, pictures in tables wait here for their upload: keep them with the run
+                os.environ["WANDB_DATA_DIR"] = WANDB_DATA_DIR or str(folder.resolve() / "wandb")
+                settings = wandb.Settings(silent=True)  # a run a layer would drown the progress display
+                names = {"name": f"{model} {layer}", "group": group, "job_type": "layer", "settings": settings}
+                arguments = names | arguments
             elif "version" in known:
                 arguments = {"name": "logs", "version": layer} | arguments
             logger: Logger = logger_class(**arguments)
+            if isinstance(logger, WandbLogger):
+                logger.experiment.define_metric("recovery/*", step_metric="optimisation_step")
             logger.log_hyperparams({**self.config, "model_name": model, "layer": layer, "sweep_group": group})
             made.append(logger)
         return made
@@ -89,6 +104,7 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             yield
     finally:
         for name, level in before.items():

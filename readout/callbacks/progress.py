@@ -76,8 +76,11 @@ class SweepProgress(Callback):
         self._shown = now
         spent = self._finished + self._cost * min(step, self.plan.steps)
         left = self.time_left(now - self._started, spent)
-        count = f"{self._problems_done}/{self._problems} inversions"
-        state = f"{count} · {self._layer.layer} step {step} · {duration(left)} left"
+        state = f"{self._problems_done}/{self._problems} inversions · "
+        if self._problems_done == self._problems:
+            state += f"done in {duration(now - self._started)}"
+        else:
+            state += f"{self._layer.layer} step {step} · {duration(left)} left"
         self._bar.update(self._task, completed=spent, state=state)
         if not self.console.is_terminal:
             share = spent / self._planned if self._planned else 1.0
@@ -86,5 +89,6 @@ class SweepProgress(Callback):
     def time_left(self, elapsed: float, spent: float) -> float:
         """Seconds left: the planned rest, times how much slower than planned it has gone so far."""
         rest = max(self._planned - spent, 0.0)
-        pace = elapsed / spent if spent > 0.02 * self._planned else 1.0
+        early = elapsed < 2 or spent < 0.01 * self._planned
+        pace = 1.0 if early else elapsed / spent
         return rest * pace

@@ -48,7 +48,7 @@ def solve(inversion: FeatureInversion, problems: ProblemBatch, steps: int, preci
 
 
 def make(prior: str, lr: float, record_every: int = 1) -> ImageInversion:
-    made: Prior = DeepImagePrior(filters=[8, 16, 32]) if prior == "dip" else Pixels(total_variation=0.01)
+    made: Prior = DeepImagePrior(filters=[8, 16]) if prior == "dip" else Pixels(total_variation=0.01)
     return ImageInversion(
         TinyNet(), made, optimizer=lambda params: AdamW(params, lr=lr), metrics=[PSNR()], record_every=record_every
     )
@@ -131,7 +131,7 @@ def test_discrepancy_ends_the_fit_when_every_problem_has_arrived() -> None:
 
 def test_a_dip_at_a_ruinous_learning_rate_dies() -> None:
     inversion = ImageInversion(
-        TinyNet(), DeepImagePrior(filters=[8, 16]), optimizer=lambda params: AdamW(params, lr=30.0)
+        TinyNet(), DeepImagePrior(filters=[8, 16]), optimizer=lambda params: AdamW(params, lr=1e4)
     )
     outcome = solve(inversion, batch([0, 1]), steps=40)
     assert outcome.dead.all()
