@@ -159,7 +159,7 @@ class _StepTimer(Callback):
     """Times steps after the first and stops when that is enough; counts what backward keeps."""
 
     most_steps = 6
-    enough_seconds = 1.5
+    enough_seconds = 1.0
 
     def __init__(self) -> None:
         self.times: list[float] = []

@@ -26,33 +26,16 @@ from readout.errors import ReadoutError
 from readout.identity import digest
 from readout.representation import verdict
 
+# fmt: off
 COLUMNS = (
-    *(
-        "model",
-        "weights",
-        "prior",
-        "protocol",
-        "layer",
-        "feature_dim",
-        "input_dim",
-        "sample",
-        "level",
-        "draw",
-    ),
-    *("seed", "threshold", "metric", "distance", "best_distance", "best_step", "feature_distance"),
-    *(
-        "recovered_feature_distance",
-        "loss",
-        "floor",
-        "scale",
-        "dead",
-        "tolerance",
-        "verdict",
-        "steps",
-        "restarts",
-    ),
-    *("seconds", "setting", "key"),
+    "model", "weights", "prior", "protocol", "layer", "layer_index", "feature_dim", "input_dim", "sample", "level",
+    "draw", "seed", "threshold", "metric", "distance", "best_distance", "best_step", "feature_distance",
+    "recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict", "steps", "restarts",
+    "seconds", "setting", "key",
 )
+# fmt: on
+"""Columns of every results table; further metrics follow."""
+
 TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_feature_distance")
 """Columns that hold a list a problem: what was recorded along the way."""
 
@@ -110,7 +93,8 @@ class ResultStore:
         parts = [_read_part(path, trajectories) for path in self._parts()]
         if not parts:
             return pd.DataFrame(columns=list(COLUMNS))
-        return pd.concat(parts, ignore_index=True).drop_duplicates("key", ignore_index=True)
+        table = pd.concat(parts, ignore_index=True).drop_duplicates("key")
+        return table.sort_values(["model", "setting", "layer_index", "sample", "draw", "level"], ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
         """Recovered inputs of the given problems, lossless."""

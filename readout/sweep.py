@@ -219,7 +219,10 @@ class Sweep:
 
     def _complete(self, rows: list[Row], inversion: FeatureInversion) -> pd.DataFrame:
         """Rows with verdicts and with what all problems of the sweep share."""
-        table = pd.DataFrame(rows).assign(
+        table = pd.DataFrame(rows)
+        depth = {layer: place for place, layer in enumerate(inversion.extractor.layers)}
+        table = table.assign(
+            layer_index=table["layer"].map(depth),
             model=inversion.extractor.name,
             weights=inversion.extractor.weights_name,
             prior=type(inversion.prior).__name__,
@@ -231,10 +234,10 @@ class Sweep:
     def _results(
         self, store: ResultStore, problems: Mapping[str, list[Problem]], trajectories: bool = False
     ) -> pd.DataFrame:
-        """The results of these problems in the sweep's own order, judged as now asked."""
-        order = [problem.key for layer in problems.values() for problem in layer]
-        table = store.load(trajectories).set_index("key", drop=False).loc[order].reset_index(drop=True)
-        return judge(table, self.threshold, self.tolerance)
+        """The results of these problems, judged as now asked."""
+        keys = {problem.key for layer in problems.values() for problem in layer}
+        table = store.load(trajectories)
+        return judge(table[table["key"].isin(keys)].reset_index(drop=True), self.threshold, self.tolerance)
 
 
 def _load_inputs(data: InputData) -> dict[str, Tensor]:
@@ -256,7 +259,7 @@ def _load_inputs(data: InputData) -> dict[str, Tensor]:
             )
         if not sample.input.isfinite().all():
             raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
-        if sample.input.min() == sample.input.max():
+        if sample.input.max() - sample.input.min() < 1e-6:
             raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
     if not inputs:
         raise ReadoutError("The data hold no inputs; give at least one.")

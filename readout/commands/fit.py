@@ -91,19 +91,31 @@ def find_config(name: str) -> Path:
     """A configuration file: as named, or if it has no folder, the package's own.
 
     Raises:
-        ReadoutError: if there is none.
+        ReadoutError: if there is none, or it is not YAML.
     """
     path = Path(name)
     package = Path(readout.__file__).parent
     # an installed package carries its configurations; a checkout has them at the top
     shipped = [folder / "lightning_configs" for folder in (package, package.parent)]
-    if path.is_file():
-        return path
-    if path.parent == Path():
-        for folder in shipped:
-            if (folder / name).is_file():
-                return folder / name
+    candidates = [path, *(folder / name for folder in shipped if path.parent == Path())]
+    for candidate in candidates:
+        if candidate.is_file():
+            return _checked(candidate)
     names = sorted(file.name for folder in shipped for file in folder.glob("*.yaml"))
     raise ReadoutError(
         f"There is no configuration {name!r}; give the path of a YAML file, or one of {', '.join(names)}."
     )
+
+
+def _checked(path: Path) -> Path:
+    """The path, once it is known to hold YAML; the parser's own complaint would not name the file."""
+    try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = (
+            f" (line {error.problem_mark.line + 1})"
+            if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
+            else ""
+        )
+        raise ReadoutError(f"{str(path)!r} is not valid YAML{where}; correct it.") from error
+    return path

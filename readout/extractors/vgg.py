@@ -21,22 +21,22 @@ class VGG19(FeatureExtractor):
     Args:
         weights: ``"normalized"`` (each channel scaled by a positive constant, so that activations are
             alike in size; fetched through pip), ``"imagenet"`` (torchvision's), the path of a state dict
-            in either layout, or ``None`` for random weights.
+            in either layout, or ``"random"``.
         seed: Seed of random weights.
 
     Raises:
         ReadoutError: if the weights can't be had or don't fit.
     """
 
-    def __init__(self, weights: str | None = "normalized", seed: int = 0) -> None:
+    def __init__(self, weights: str = "normalized", seed: int = 0) -> None:
         network, layers = _build(seed)
         self_described = False
-        if weights is not None:
+        if weights != "random":
             self_described = _load(network, _state_dict(weights))
         # The normalised file carries its own preprocessing as a 1×1 convolution.
         mean, std = ((0.0,), (1.0,)) if self_described else (IMAGENET_MEAN, IMAGENET_STD)
         super().__init__(network, layers, mean, std)
-        self.weights = weights if weights is not None else f"random (seed {seed})"
+        self.weights = weights if weights != "random" else f"random (seed {seed})"
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
         """See :meth:`FeatureExtractor.run_to`; a plain slice, which compiles."""

@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from readout.analysis import plots
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    rows = []
+    for layer, worse in (("early", 1), ("late", 2)):
+        for sample in ("a", "b"):
+            for level in (0.0, 0.5):
+                distance = 0.1 * worse * level
+                rows.append(
+                    {
+                        "layer": layer,
+                        "sample": sample,
+                        "level": level,
+                        "draw": 0,
+                        "key": f"{layer}{sample}{level}",
+                        "threshold": 0.1,
+                        "feature_distance": level,
+                        "distance": distance,
+                        "verdict": "recovered",
+                        "trajectory_step": [0, 10],
+                        "trajectory_distance": [1.0, distance],
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def test_recovery_draws_one_line_a_layer_through_the_means(results: pd.DataFrame) -> None:
+    axes = plots.recovery(results)
+    lines = {str(line.get_label()): line for line in axes.get_lines()}
+    assert np.asarray(lines["late"].get_xdata()).tolist() == [0, 0.5]
+    assert np.asarray(lines["late"].get_ydata()).tolist() == pytest.approx([0, 0.1])
+    assert np.asarray(lines["d_X = d_H"].get_ydata()).tolist() == [0, 1]
+
+
+def test_trajectories_have_a_panel_a_layer_and_a_line_a_level(results: pd.DataFrame) -> None:
+    panels = plots.trajectories(results)
+    assert [panel.get_title() for panel in panels] == ["early", "late"]
+    line = panels[1].get_lines()[1]
+    assert np.asarray(line.get_ydata()).tolist() == pytest.approx([1.0, 0.1])
+
+
+def test_sizes_are_dots_with_their_median_and_bounds_are_open() -> None:
+    sizes = pd.DataFrame(
+        {
+            "layer": ["l"] * 3,
+            "representation_size": [0.1, 0.3, 0.8],
+            "flags": ["", "rests_on_not_converged", "censored"],
+        }
+    )
+    axes = plots.size_by_layer(sizes)
+    dots, median = axes.collections
+    assert np.asarray(dots.get_offsets())[:, 1].tolist() == [0.1, 0.3, 0.8]
+    assert [color[3] for color in np.asarray(dots.get_facecolor())] == [1, 0, 0]
+    assert np.asarray(median.get_paths()[0].vertices)[0, 1] == pytest.approx(0.3)
+
+
+def test_pictures_stand_in_a_row_a_layer_and_input_and_a_column_a_level(results: pd.DataFrame) -> None:
+    inputs = {name: torch.rand(3, 4, 4) for name in "ab"}
+    recovered = {key: torch.rand(3, 4, 4) for key in results["key"]}
+    figure = plots.recovered_images(results, inputs, recovered)
+    assert len(figure.axes) == 4 * 3
+    assert sum(len(axes.images) for axes in figure.axes) == 4 * 3
+
+
+def test_verdicts_are_counted_by_layer_and_level(results: pd.DataFrame) -> None:
+    results.loc[0, "verdict"] = "failed"
+    counts = plots.verdict_counts(results)
+    first = counts.iloc[0]
+    assert (first["layer"], first["level"], first["recovered"], first["failed"]) == ("early", 0.0, 1, 1)
+    assert counts["recovered"].sum() == 7

@@ -1,0 +1,52 @@
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from readout.analysis.sizes import print_sizes, sizes_table
+from readout.representation import Estimator
+
+
+def results() -> pd.DataFrame:
+    """Two layers of one sample: one recovered up to 0.5, one that never converged."""
+    shared = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "sample": "x"}
+    shared |= {"feature_dim": 8, "input_dim": 4, "threshold": 0.1, "draw": 0}
+    rows = [
+        ("deep", 0.0, 0.0, 0.30, "not_converged"),
+        ("deep", 0.5, 0.49, 0.50, "unrecovered"),
+        ("early", 0.0, 0.0, 0.01, "recovered"),
+        ("early", 0.5, 0.51, 0.06, "recovered"),
+        ("early", 0.9, 0.91, 0.60, "unrecovered"),
+    ]
+    names = ["layer", "level", "feature_distance", "distance", "verdict"]
+    return pd.DataFrame([shared | dict(zip(names, row, strict=True)) for row in rows])
+
+
+def test_one_row_a_layer_and_sample_in_the_order_of_the_results() -> None:
+    sizes = sizes_table(results())
+    assert sizes["layer"].tolist() == ["deep", "early"]
+    assert sizes["representation_size"].tolist() == [0, 0.51]
+    assert sizes["flags"].tolist() == ["rests_on_not_converged;never_recovered", ""]
+
+
+def test_every_estimator_has_its_column_and_one_is_chosen() -> None:
+    sizes = sizes_table(results(), Estimator.CROSSING)
+    early = sizes.to_dict("records")[1]
+    expected = 0.51 + (0.1 - 0.06) / (0.60 - 0.06) * (0.91 - 0.51)
+    assert early["crossing"] == pytest.approx(expected)
+    assert early["representation_size"] == early["crossing"]
+    assert early["max"] == early["contiguous"] == 0.51
+    assert (sizes["estimator"] == "crossing").all()
+
+
+def test_the_printed_table_tells_sizes_distances_verdicts_and_flags() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    print_sizes(sizes_table(results()), results(), console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    lines = {line.split()[1]: line.replace("│", " ").split()[1:] for line in printed.splitlines() if line[:1] == "│"}
+    # size, range, mean d_X by level; then 2 recovered, 1 unrecovered, in the order of the verdicts
+    assert lines["early"] == ["0.51", "0.51–0.51", "0.010", "0.060", "0.600", "2", "0", "1"]
+    assert lines["deep"] == ["0.00*", "0.00–0.00", "0.300", "0.500", "–", "0", "1", "1"]
+    assert "rests_on_not_converged (1 of 2 sizes)" in printed

@@ -1,0 +1,363 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from readout import cli, load_results
+from tests.helpers import run_cli, tiny_config, write_config
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    return tiny_config(tmp_path / "out")
+
+
+def fit(config: dict[str, Any], folder: Path, *more: str) -> int:
+    return cli.main(["fit", "--config", str(write_config(folder / "config.yaml", config)), *more])
+
+
+def refused(code: int, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence a user reads."""
+    captured = capsys.readouterr()
+    assert code == 2
+    assert "Traceback" not in captured.err
+    (line,) = [line for line in captured.err.splitlines() if line.strip()]
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_sweep_leaves_everything_the_design_names(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(config, tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "8 = 2 layers × 2 levels × 1 draws × 2 inputs" in printed
+    assert "10 each, 80 in all" in printed
+    assert "Representation size by layer" in printed
+    out = tmp_path / "out"
+    results = load_results(out)
+    assert len(results) == 8
+    assert results["key"].is_unique
+    assert set(results["verdict"]) <= {"recovered", "unrecovered", "not_converged", "failed"}
+    sizes = pd.read_csv(out / "sizes.csv")
+    assert sizes[["layer", "sample"]].to_numpy().tolist() == [
+        ["early", "noise_000"],
+        ["early", "noise_001"],
+        ["middle", "noise_000"],
+        ["middle", "noise_001"],
+    ]
+    assert len(list((out / "recovered").rglob("*.png"))) == 8
+    assert len(list((out / "recovered").glob("*.safetensors"))) == len(list((out / "results").glob("*.parquet"))) == 4
+    assert {path.name for path in (out / "figures").iterdir()} >= {"recovery.png", "sizes.svg", "recovered.png"}
+    assert "How far can a feature of TinyNet move" in (out / "report.html").read_text()
+    assert not list(out.rglob("*.partial"))
+
+
+def test_the_kept_configuration_runs_the_sweep_again(config: dict[str, Any], tmp_path: Path) -> None:
+    assert fit(config, tmp_path) == 0
+    kept = tmp_path / "out" / "config.yaml"
+    again = ["fit", "--config", str(kept), "--sweep.output", str(tmp_path / "again")]
+    assert cli.main(again) == 0
+    first, second = load_results(tmp_path / "out"), load_results(tmp_path / "again")
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"))
+
+
+def test_a_second_run_computes_nothing(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(config, tmp_path) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()}
+    assert fit(config, tmp_path) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--seed_everything", "1"],
+        ["--trainer.max_steps", "9"],
+        ["--model.optimizer.lr", "0.04"],
+        ["--model.extractor.seed", "1"],
+        ["--model.prior.total_variation", "0.1"],
+        ["--data.seed", "1"],
+        ["--sweep.perturbation", "GaussianPerturbation", "--sweep.perturbation.calibration", "exact"],
+    ],
+)
+def test_any_change_that_decides_the_answer_is_computed_anew(
+    config: dict[str, Any], tmp_path: Path, change: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(config, tmp_path) == 0
+    capsys.readouterr()
+    assert fit(config, tmp_path, *change, "--sweep.plan_only", "true") == 0
+    assert "already done" not in capsys.readouterr().out
+
+
+def test_another_threshold_judges_again_without_computing(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(config, tmp_path) == 0
+    assert fit(config, tmp_path, "--sweep.threshold", "1.5") == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    sizes = pd.read_csv(tmp_path / "out" / "sizes.csv")
+    assert (sizes["threshold"] == 1.5).all()
+    assert (sizes["representation_size"] > 0.4).all()
+
+
+def test_adding_levels_computes_only_those(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(config, tmp_path) == 0
+    capsys.readouterr()
+    assert fit(config, tmp_path, "--sweep.levels", "[0, 0.3, 0.5]") == 0
+    assert "8 already done" in capsys.readouterr().out
+    assert len(load_results(tmp_path / "out")) == 12
+
+
+def test_killing_the_process_loses_nothing_finished(tmp_path: Path) -> None:
+    slow = {"max_steps": 400, "accelerator": "cpu", "devices": 1}
+    whole = write_config(tmp_path / "whole.yaml", tiny_config(tmp_path / "whole", trainer=slow))
+    assert run_cli("fit", "--config", str(whole), cwd=ROOT).returncode == 0
+
+    killed = write_config(tmp_path / "killed.yaml", tiny_config(tmp_path / "killed", trainer=slow))
+    parts = tmp_path / "killed" / "results"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "readout.cli", "fit", "--config", str(killed)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(parts.glob("*.parquet"))) < 1 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+    assert 1 <= len(finished) < 4
+
+    done = run_cli("fit", "--config", str(killed), cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * len(finished)} already done" in done.stdout
+    assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
+    resumed, uninterrupted = (
+        load_results(tmp_path / name, trajectories=True).sort_values("key", ignore_index=True)
+        for name in ("killed", "whole")
+    )
+    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), uninterrupted.drop(columns="seconds"))
+    assert (tmp_path / "killed" / "sizes.csv").read_text() == (tmp_path / "whole" / "sizes.csv").read_text()
+
+
+def test_results_of_two_settings_in_one_folder_stay_apart(config: dict[str, Any], tmp_path: Path) -> None:
+    assert fit(config, tmp_path) == 0
+    assert fit(config, tmp_path, "--trainer.max_steps", "9") == 0
+    assert len(load_results(tmp_path / "out")) == 16
+    assert len(pd.read_csv(tmp_path / "out" / "sizes.csv")) == 4
+    assert cli.main(["report", str(tmp_path / "out")]) == 0
+
+
+def test_the_papers_protocol_is_planned_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(70):
+        pixels = torch.randint(0, 255, (40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(index))
+        path = tmp_path / "images" / f"n{index % 7}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(path)
+    arguments = ["fit", "--config", "vgg_dip.yaml", "--config", "paper.yaml", "--data.folder", str(tmp_path / "images")]
+    # a small prior, small images and random weights: the plan is what is tested
+    arguments += ["--model.prior.filters", "[4]"]
+    arguments += ["--data.size", "32", "--model.extractor.weights", "random", "--sweep.plan_only", "true"]
+    assert cli.main([*arguments, "--sweep.output", str(tmp_path / "out")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "conv1_1, conv1_2, conv2_1, conv2_2, conv3_1" in printed
+    assert "conv5_4 levels 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99" in printed
+    assert "11,264 = 16 layers × 11 levels × 1 draws × 64 inputs" in printed
+    assert "10,000 each, 112,640,000 in all" in printed
+    assert not (tmp_path / "out" / "config.yaml").exists()
+
+
+def test_the_papers_configuration_says_what_the_paper_says() -> None:
+    paper = yaml.safe_load((ROOT / "lightning_configs" / "paper.yaml").read_text())
+    assert paper["model"]["init_args"]["extractor"]["init_args"]["weights"] == "imagenet"
+    assert paper["model"]["init_args"]["optimizer"] == {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-4}}
+    assert paper["data"]["init_args"]["size"] == 224
+    assert paper["trainer"]["max_steps"] == 10_000
+
+
+def test_a_model_of_ones_own_is_ten_lines(tmp_path: Path) -> None:
+    (tmp_path / "my_models.py").write_text(
+        "from torch import nn\n"
+        "from readout.extractors import FeatureExtractor\n\n\n"
+        "class MyNet(FeatureExtractor):\n"
+        "    def __init__(self):\n"
+        "        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))\n"
+        "        super().__init__(network, layers={'first': '0', 'second': '2'})\n"
+    )
+    config = tiny_config(tmp_path / "out", sweep={"layers": "all", "levels": [0, 0.5]})
+    path = write_config(tmp_path / "config.yaml", config)
+    arguments = ["fit", "--config", str(path), "--model.extractor", "my_models.MyNet"]
+    done = run_cli(*arguments, "--sweep.output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_results(tmp_path / "out")["layer"].unique().tolist() == ["first", "second"]
+    listed = run_cli("layers", "--model", "my_models.MyNet", "--size", "8", cwd=tmp_path)
+    assert "8 × 6 × 6" in listed.stdout
+    assert "288" in listed.stdout
+
+
+def test_layers_lists_names_shapes_and_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["layers", "--model", "VGG19", "--model.weights", "random", "--size", "224"]) == 0
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    table = {line[0]: (" ".join(line[1:-1]), line[-1]) for line in lines if line and line[0].startswith("conv")}
+    assert len(table) == 16
+    assert table["conv1_1"] == ("64 × 224 × 224", "3,211,264")
+    assert table["conv3_4"] == ("256 × 56 × 56", "802,816")
+    assert table["conv5_4"] == ("512 × 14 × 14", "100,352")
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys\nfrom readout import cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        "heavy = {'torch', 'lightning', 'pandas', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in ("fit", "layers", "report"))
+
+
+class TestBadInput:
+    """One clear sentence, exit code 2, no traceback, nothing lost."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--sweep.layers", "earlier"], "Did you mean early"),
+            (["--sweep.layers", "depth:2"], "not a depth"),
+            (["--sweep.levels", "[0, 1]"], "outside [0, 1)"),
+            (["--sweep.levels", "[-0.1]"], "outside [0, 1)"),
+            (["--sweep.levels", "many"], "sweep.levels"),
+            (["--sweep.draws", "0"], "draws is 0"),
+            (["--sweep.threshold", "0"], "threshold"),
+            (["--sweep.batch_size", "0"], "batch_size"),
+            (["--sweep.nope", "1"], "--sweep.nope"),
+            (["--trainer.max_steps", "-1"], "max_steps"),
+            (["--trainer.gradient_clip_val", "1.0"], "gradient_clip_val"),
+            (["--seed_everything", "false"], "seed_everything"),
+            (["--model.extractor", "Nope"], "there is no class Nope"),
+            (["--model.extractor", "nowhere.Nope"], "No module named 'nowhere'"),
+            (["--model.prior", "DeepImagePrior"], "at least 32 pixels"),
+            (["--model.prior", "DeepImagePrior", "--model.prior.latent", "pink"], "'normal'"),
+            (["--model.metric", "SSIM"], "can't be d_X"),
+            (["--data.shape", "[3, 1, 1]", "--data.count", "0"], "count is 0"),
+            (["--config", "missing.yaml"], "vgg_dip.yaml"),
+        ],
+    )
+    def test_settings(
+        self,
+        config: dict[str, Any],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        expected: str,
+    ) -> None:
+        assert expected in refused(fit(config, tmp_path, *arguments), capsys)
+
+    def test_broken_yaml(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = tmp_path / "broken.yaml"
+        path.write_text("model: [unclosed")
+        assert "broken.yaml" in refused(cli.main(["fit", "--config", str(path)]), capsys)
+
+    @pytest.mark.parametrize("content", [None, "empty", "unreadable"])
+    def test_folders(
+        self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+    ) -> None:
+        folder = tmp_path / "images"
+        if content:
+            folder.mkdir()
+        if content == "unreadable":
+            (folder / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+        config["data"] = {"class_path": "ImageFolder", "init_args": {"folder": str(folder), "size": 16}}
+        line = refused(fit(config, tmp_path), capsys)
+        assert ("torn.png" if content == "unreadable" else "images") in line
+
+    def test_nan_weights(self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        from torchvision.models import vgg19
+
+        with torch.random.fork_rng():
+            state = vgg19().features.state_dict()
+        state["5.weight"][0, 0, 0, 0] = torch.nan
+        torch.save(state, tmp_path / "nan.pth")
+        arguments = ["--model.extractor", "VGG19", "--model.extractor.weights", str(tmp_path / "nan.pth")]
+        line = refused(fit(config, tmp_path, *arguments, "--sweep.layers", "conv1_1"), capsys)
+        assert "NaN or infinite" in line
+
+    def test_a_constant_image(self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "images").mkdir()
+        Image.new("RGB", (20, 20), "grey").save(tmp_path / "images" / "grey.png")
+        config["data"] = {"class_path": "ImageFolder", "init_args": {"folder": str(tmp_path / "images"), "size": 16}}
+        assert "grey.png" in refused(fit(config, tmp_path), capsys)
+
+    def test_a_broken_results_file(
+        self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert fit(config, tmp_path) == 0
+        part = sorted((tmp_path / "out" / "results").glob("*.parquet"))[0]
+        whole = part.read_bytes()
+        part.write_bytes(whole[: len(whole) // 2])
+        capsys.readouterr()
+        assert part.name in refused(fit(config, tmp_path), capsys)
+        assert part.name in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
+        part.unlink()  # as it said
+        assert fit(config, tmp_path) == 0
+        assert "6 already done" in capsys.readouterr().out
+
+    def test_a_full_disk(
+        self,
+        config: dict[str, Any],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        import pyarrow.parquet as pq
+
+        write = pq.write_table
+        written: list[Any] = []
+
+        def full_after_two(table: Any, where: Any) -> None:
+            if len(written) == 2:
+                raise OSError(28, "No space left on device")
+            write(table, where)
+            written.append(where)
+
+        monkeypatch.setattr(pq, "write_table", full_after_two)
+        assert "the disk is full" in refused(fit(config, tmp_path), capsys)
+        assert len(load_results(tmp_path / "out")) == 4
+        monkeypatch.undo()
+        assert fit(config, tmp_path) == 0
+        assert "4 already done" in capsys.readouterr().out
+
+    def test_a_folder_that_cannot_be_written(
+        self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").write_text("in the way")
+        line = refused(fit(config, tmp_path, "--sweep.output", str(tmp_path / "file")), capsys)
+        assert "sweep.output" in line
+
+    def test_no_resume_refuses_a_folder_with_results(
+        self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert fit(config, tmp_path) == 0
+        capsys.readouterr()
+        assert "holds results" in refused(fit(config, tmp_path, "--sweep.resume", "false"), capsys)
+
+    def test_a_report_of_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "no results" in refused(cli.main(["report", str(tmp_path)]), capsys)

@@ -1,0 +1,106 @@
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from readout.callbacks import SweepProgress
+from readout.extractors import FeatureExtractor
+from readout.inversions import ImageInversion
+from readout.inversions.run import make_batch
+from readout.perturbations import GaussianPerturbation
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, duration, probe, unfinished
+from readout.priors import Pixels
+from readout.problems import cross
+from tests.helpers import runtime
+from tests.tiny import TinyNet
+
+CPU = torch.device("cpu")
+PROBLEMS = cross("s", [("a", "1"), ("b", "2")], "early", [0.0, 0.5, 0.9], draws=1, seed=0)
+
+
+def plan(*costs: float, finished: int = 0) -> Plan:
+    left = unfinished(PROBLEMS, 4, {problem.key for problem in PROBLEMS[:finished]})
+    layers = [LayerPlan(f"layer {i}", PROBLEMS, left, Cost(cost, 2**20, CPU)) for i, cost in enumerate(costs)]
+    return Plan("title", layers, [0.0, 0.5, 0.9], 1, 2, (3, 8, 8), "Data", 100, Path("out"))
+
+
+def test_estimated_time_is_cost_times_steps_times_problems_left() -> None:
+    assert plan(0.01, 0.02).seconds == pytest.approx(100 * 6 * 0.03)
+    assert plan(0.01, finished=4).seconds == pytest.approx(100 * 2 * 0.01)
+
+
+def test_batches_are_formed_before_finished_problems_leave_them() -> None:
+    finished = {PROBLEMS[0].key, PROBLEMS[4].key, PROBLEMS[5].key}
+    assert unfinished(PROBLEMS, 4, finished) == [PROBLEMS[1:4]]
+    assert unfinished(PROBLEMS, 4, set()) == [PROBLEMS[:4], PROBLEMS[4:]]
+
+
+def test_the_plan_is_printed_with_its_numbers() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    plan(0.01, finished=4).show(console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert "6 = 1 layers × 3 levels × 1 draws × 2 inputs; 4 already done" in printed
+    assert "100 each, 200 in all" in printed
+    assert "about 2 s on cpu" in printed
+
+
+def test_probing_measures_time_and_what_backward_keeps() -> None:
+    class Wide(FeatureExtractor):
+        def __init__(self) -> None:
+            super().__init__(nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU(), nn.Conv2d(64, 64, 1)), {"only": "2"})
+
+    inputs = {name: torch.rand(3, 32, 32) for name in "ab"}
+    inversion = ImageInversion(Wide(), Pixels())
+    problems = cross("s", [("a", "1"), ("b", "2")], "only", [0.0, 0.5], draws=1, seed=0)
+    cost = probe(inversion, make_batch(problems, inputs, GaussianPerturbation()), runtime(1000))
+    assert cost.seconds_per_step > 0
+    # kept a problem: the ReLU's output and the difference in the loss, 64 × 32 × 32 floats each, and little else
+    assert 2 <= cost.problem_bytes / (64 * 32 * 32 * 4) < 3
+
+
+def test_the_automatic_batch_size_is_a_power_of_two_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        available = 1000
+
+    monkeypatch.setattr("readout.plan.psutil.virtual_memory", Memory)
+    assert automatic_batch_size(1, CPU) == 16
+    assert automatic_batch_size(100, CPU) == 4
+    assert automatic_batch_size(10_000, CPU) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(9.6, "10 s"), (200, "3 min 20 s"), (3600 * 5 + 60 * 12, "5 h 12 min"), (86400 * 12, "12 days")],
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_time_left_learns_how_much_slower_it_goes_than_planned() -> None:
+    progress = SweepProgress(plan(0.01, 0.02), Console(file=io.StringIO()))
+    planned = 18.0
+    assert progress.time_left(elapsed=0.1, spent=0.0) == pytest.approx(planned)
+    # a third of the planned work took twice its time
+    assert progress.time_left(elapsed=12.0, spent=6.0) == pytest.approx(24.0)
+    assert progress.time_left(elapsed=40.0, spent=planned) == 0
+
+
+def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    one = plan(0.01)
+    with SweepProgress(one, console, quiet_seconds=0) as progress:
+        inversion = ImageInversion(TinyNet(), Pixels())
+        inputs = {name: torch.rand(3, 8, 8) for name in "ab"}
+        for batch in one.layers[0].batches:
+            progress.start(one.layers[0], batch)
+            inversion.load(make_batch(batch, inputs, GaussianPerturbation()))
+            runtime(3).make_trainer([], progress).fit(inversion, range(3))
+            progress.done()
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert "0/6 inversions · layer 0 step 1" in lines[0]
+    assert lines[-1].startswith("100%  6/6 inversions · done in")
