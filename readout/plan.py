@@ -27,9 +27,9 @@ MEMORY_SHARE = 0.5
 class Cost:
     """What one problem costs at one layer, measured on a few steps of a few problems side by side."""
 
-    seconds_per_step: float
-    problem_bytes: int
-    device: torch.device
+    seconds_per_step: float = 0.0
+    problem_bytes: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Plan:
 
     @property
     def _device(self) -> str:
-        device = self.layers[0].cost.device
-        return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+        device = next(plan.cost.device for plan in self.layers if plan.batches)
+        return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
 
     def show(self, console: Console) -> None:
         """Print the plan."""
@@ -120,16 +120,17 @@ def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime)
     trainer.fit(inversion, range(timer.most_steps))
     assert inversion.outcome is not None
     count = len(problems)
-    return Cost(timer.median() / count, timer.bytes // count, timer.device)
+    return Cost(timer.median() / count, timer.bytes // count, str(timer.device))
 
 
-def automatic_batch_size(problem_bytes: int, device: torch.device) -> int:
+def automatic_batch_size(problem_bytes: int, device: str) -> int:
     """Largest power of two that fits the free memory, up to :data:`AUTOMATIC_LIMIT`.
 
     A power of two, so that a rerun on a slightly busier machine still forms the same batches.
     """
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    size = AUTOMATIC_LIMIT.get(device.type, AUTOMATIC_LIMIT["cpu"])
+    on_cuda = device.startswith("cuda")
+    free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
+    size = AUTOMATIC_LIMIT["cuda" if on_cuda else "cpu"]
     while size > 1 and size * problem_bytes > MEMORY_SHARE * free:
         size //= 2
     return size

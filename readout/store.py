@@ -18,7 +18,8 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from readout.data.images import read_image
@@ -60,7 +61,7 @@ class ResultStore:
 
     def finished(self) -> set[str]:
         """Keys of the problems that have an answer."""
-        return {key for path in self._parts() for key in _read_part(path)["key"]}
+        return {key for path in self._parts() for key in _read_part(path, lambda name: name == "key")["key"]}
 
     def append(self, table: pd.DataFrame, recovered: Tensor) -> None:
         """Save a batch: the recovered inputs first, its table last, so that a key is finished or absent.
@@ -90,7 +91,7 @@ class ResultStore:
 
     def load(self, trajectories: bool = False) -> pd.DataFrame:
         """One table of everything, one row a problem; see :func:`load_results`."""
-        parts = [_read_part(path, trajectories) for path in self._parts()]
+        parts = [_read_part(path, lambda name: trajectories or name not in TRAJECTORY) for path in self._parts()]
         if not parts:
             return pd.DataFrame(columns=list(COLUMNS))
         table = pd.concat(parts, ignore_index=True).drop_duplicates("key")
@@ -101,7 +102,8 @@ class ResultStore:
         wanted = set(keys)
         found: dict[str, Tensor] = {}
         for path in sorted(self.recovered.glob("*.safetensors")):
-            found.update({key: tensor for key, tensor in load_file(path).items() if key in wanted})
+            with safe_open(path, framework="pt") as part:
+                found.update({key: part.get_tensor(key) for key in wanted.intersection(part.keys())})
         return found
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
@@ -112,7 +114,7 @@ class ResultStore:
     def latest_setting(self) -> str:
         """The setting of the part written last."""
         latest = max(self._parts(), key=lambda path: path.stat().st_mtime)
-        return str(_read_part(latest)["setting"].iloc[-1])
+        return str(_read_part(latest, lambda name: name == "setting")["setting"].iloc[-1])
 
     def write_figure(self, name: str, figure: Figure) -> str:
         """Write a figure as PNG and SVG into ``figures/``.
@@ -200,10 +202,10 @@ def safe_name(name: str) -> str:
     return safe if safe == name else f"{safe}-{digest(name)[:8]}"
 
 
-def _read_part(path: Path, trajectories: bool = False) -> pd.DataFrame:
+def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:
+    """The columns of a part whose names ``keep`` says to keep."""
     try:
-        names = pq.read_schema(path).names
-        wanted = [name for name in names if trajectories or name not in TRAJECTORY]
+        wanted = [name for name in pq.read_schema(path).names if keep(name)]
         table: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
         return table
     except (pa.ArrowException, OSError) as error:

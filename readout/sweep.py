@@ -14,13 +14,13 @@ from readout import __version__
 from readout.analysis.report import write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import LayerResults, SweepCallback, SweepProgress
-from readout.data import InputData
+from readout.data import InputData, load_inputs
 from readout.errors import ReadoutError
 from readout.identity import digest, settings, tensor_digest
 from readout.inversions import FeatureInversion
 from readout.inversions.run import Row, invert, make_batch
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
-from readout.plan import LayerPlan, Plan, automatic_batch_size, probe, unfinished
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
 from readout.problems import Problem, cross
 from readout.representation import Estimator
 from readout.runtime import Runtime, finish, quiet_lightning
@@ -107,7 +107,7 @@ class Sweep:
             ReadoutError: if anything the user gave can't be used.
         """
         console = console or Console()
-        inputs = _load_inputs(data)
+        inputs = load_inputs(data)
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
@@ -137,6 +137,11 @@ class Sweep:
         trainer = runtime.make_bare_trainer()
         if trainer.max_steps < 1:
             raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
+        if trainer.world_size > 1:
+            raise ReadoutError(
+                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start one process "
+                "a device, each with layers of its own, on the same output."
+            )
         extractor = inversion.extractor
         layers = extractor.resolve(self.layers)
         shared = [extractor.fingerprint(), inversion.describe(), settings(self.perturbation)]
@@ -155,7 +160,10 @@ class Sweep:
     ) -> Plan:
         layers = []
         for layer, wanted in problems.items():
-            left = [problem for problem in wanted if problem.key not in finished] or wanted
+            left = [problem for problem in wanted if problem.key not in finished]
+            if not left:
+                layers.append(LayerPlan(layer, wanted, [], Cost()))
+                continue
             cost = probe(inversion, make_batch(left[:PROBE_PROBLEMS], inputs, self.perturbation), runtime)
             size = self.batch_size
             if size == "auto":
@@ -238,29 +246,3 @@ class Sweep:
         keys = {problem.key for layer in problems.values() for problem in layer}
         table = store.load(trajectories)
         return judge(table[table["key"].isin(keys)].reset_index(drop=True), self.threshold, self.tolerance)
-
-
-def _load_inputs(data: InputData) -> dict[str, Tensor]:
-    """All inputs by name.
-
-    Raises:
-        ReadoutError: if names clash, shapes differ, or values can't be used.
-    """
-    inputs: dict[str, Tensor] = {}
-    for sample in data:
-        if sample.name in inputs:
-            raise ReadoutError(f"Two inputs are called {sample.name!r}; give each a name of its own.")
-        inputs[sample.name] = sample.input
-        first = next(iter(inputs.values()))
-        if sample.input.shape != first.shape:
-            raise ReadoutError(
-                f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, the first has {tuple(first.shape)}; "
-                "a sweep needs one shape."
-            )
-        if not sample.input.isfinite().all():
-            raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
-        if sample.input.max() - sample.input.min() < 1e-6:
-            raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
-    if not inputs:
-        raise ReadoutError("The data hold no inputs; give at least one.")
-    return inputs

@@ -158,6 +158,34 @@ def test_killing_the_process_loses_nothing_finished(tmp_path: Path) -> None:
     assert (tmp_path / "killed" / "sizes.csv").read_text() == (tmp_path / "whole" / "sizes.csv").read_text()
 
 
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    slow = {"max_steps": 1_000_000, "accelerator": "cpu", "devices": 1}
+    config = write_config(tmp_path / "config.yaml", tiny_config(tmp_path / "out", trainer=slow))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "readout.cli", "fit", "--config", str(config)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "step 1 " in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error.strip() == "Interrupted. Finished inversions are kept; the same command goes on from there."
+
+
+def test_a_fit_that_ends_early_is_not_taken_for_a_result(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--trainer.limit_train_batches", "3", "--trainer.max_epochs", "1"]
+    assert "ended before its last step" in refused(fit(config, tmp_path, *arguments), capsys)
+    assert load_results(tmp_path / "out").empty
+
+
 def test_results_of_two_settings_in_one_folder_stay_apart(config: dict[str, Any], tmp_path: Path) -> None:
     assert fit(config, tmp_path) == 0
     assert fit(config, tmp_path, "--trainer.max_steps", "9") == 0

@@ -17,7 +17,7 @@ from readout.problems import cross
 from tests.helpers import runtime
 from tests.tiny import TinyNet
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 PROBLEMS = cross("s", [("a", "1"), ("b", "2")], "early", [0.0, 0.5, 0.9], draws=1, seed=0)
 
 

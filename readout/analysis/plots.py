@@ -106,20 +106,23 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
     return axes
 
 
-def recovered_images(
-    results: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor], limit: int = 4
-) -> Figure:
-    """Recovered images of the first draw: a row a (layer, input), a column a level, the true image first.
+def pictured(results: pd.DataFrame, samples: Sequence[str]) -> pd.DataFrame:
+    """The problems to show as pictures: the first draw of some inputs."""
+    first_draw = results["draw"] == results["draw"].min()
+    chosen: pd.DataFrame = results[first_draw & results["sample"].isin(samples)]
+    return chosen
+
+
+def recovered_images(results: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> Figure:
+    """Recovered images: a row a (layer, input), a column a level, the true image first.
 
     Args:
-        results: One row a problem.
+        results: One row a problem; see :func:`pictured`.
         inputs: True images by sample name.
         recovered: Recovered images by problem key.
-        limit: At most so many inputs.
     """
-    rows = results[(results["draw"] == results["draw"].min()) & results["sample"].isin(list(inputs)[:limit])]
-    groups = list(rows.groupby(["layer", "sample"], sort=False))
-    levels = sorted(rows["level"].unique())
+    groups = list(results.groupby(["layer", "sample"], sort=False))
+    levels = sorted(results["level"].unique())
     figure = Figure(figsize=(1.15 * (len(levels) + 1) + 0.6, 1.3 * len(groups)), layout="constrained")
     grid = figure.subplots(len(groups), len(levels) + 1, squeeze=False)
     for axes, ((layer, sample), group) in zip(grid, groups, strict=True):

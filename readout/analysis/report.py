@@ -70,7 +70,8 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
     """
     store = ResultStore(folder)
     inputs = store.load_inputs(results["sample"].unique())
-    recovered = store.load_recovered(results["key"])
+    pictured = plots.pictured(results, list(inputs)[:PICTURED_SAMPLES])
+    recovered = store.load_recovered(pictured["key"])
     with mpl.rc_context(plots.STYLE):
         figures: dict[str, Figure] = {
             "recovery": _figure(plots.recovery(results)),
@@ -79,7 +80,7 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
         }
         pages = {name: store.write_figure(name, figure) for name, figure in figures.items()}
         if inputs:
-            store.write_figure("recovered", plots.recovered_images(results, inputs, recovered, PICTURED_SAMPLES))
+            store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
     template = Environment(loader=PackageLoader("readout.analysis", "templates"), autoescape=True).get_template(
         "report.html.j2"
     )
@@ -91,7 +92,7 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
         summary=_summary(results, sizes),
         layers=_layers(results, sizes),
         levels=sorted(results["level"].unique()),
-        pictures=_pictures(results, inputs, recovered),
+        pictures=_pictures(pictured, inputs, recovered),
         counts=plots.verdict_counts(results).to_dict("records"),
         verdicts={kind.value: text for kind, text in VERDICTS.items()},
         flags={kind.value: text for kind, text in EXPLAINED.items()},
@@ -163,14 +164,11 @@ def _layers(results: pd.DataFrame, sizes: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _pictures(
-    results: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor]
+    pictured: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
     """Rows of thumbnails: the true image, then each level of the first draw."""
     rows = []
-    shown = results[
-        (results["draw"] == results["draw"].min()) & results["sample"].isin(list(inputs)[:PICTURED_SAMPLES])
-    ]
-    for (sample, layer), group in shown.groupby(["sample", "layer"], sort=False):
+    for (sample, layer), group in pictured.groupby(["sample", "layer"], sort=False):
         cells = {row["level"]: row | {"image": _thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
         rows.append({"layer": layer, "sample": sample, "true": _thumbnail(inputs[str(sample)]), "cells": cells})
     return rows

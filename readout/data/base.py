@@ -7,6 +7,8 @@ from typing import NamedTuple
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from readout.errors import ReadoutError
+
 
 class Sample(NamedTuple):
     """One input with the name it goes by in every table."""
@@ -37,3 +39,31 @@ class InputData(LightningDataModule, ABC):
     def __iter__(self) -> Iterator[Sample]:
         """All inputs in order."""
         return (self[index] for index in range(len(self)))
+
+
+def load_inputs(data: InputData) -> dict[str, Tensor]:
+    """All inputs of a sweep by name.
+
+    Raises:
+        ReadoutError: if names clash, shapes differ, or values can't be used.
+    """
+    data.prepare_data()
+    data.setup("fit")
+    inputs: dict[str, Tensor] = {}
+    for sample in data:
+        if sample.name in inputs:
+            raise ReadoutError(f"Two inputs are called {sample.name!r}; give each a name of its own.")
+        inputs[sample.name] = sample.input
+        first = next(iter(inputs.values()))
+        if sample.input.shape != first.shape:
+            raise ReadoutError(
+                f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, the first has {tuple(first.shape)}; "
+                "a sweep needs one shape."
+            )
+        if not sample.input.isfinite().all():
+            raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
+        if sample.input.max() - sample.input.min() < 1e-6:
+            raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
+    if not inputs:
+        raise ReadoutError("The data hold no inputs; give at least one.")
+    return inputs

@@ -78,6 +78,8 @@ class Outcome:
     metrics: dict[str, Tensor]
     """Further metrics between x̂ and x."""
     trajectory: Trajectory
+    complete: bool
+    """Every problem ran all of its steps, or arrived or died before; false if something else ended the fit."""
     feature_dim: int
     seconds: float
     """Wall time of the whole batch."""
@@ -186,12 +188,12 @@ class FeatureInversion(LightningModule):
         self._arrived = torch.full((count,), -1, device=self.device)
         self._dead = torch.zeros(count, dtype=torch.bool, device=self.device)
 
-    def training_step(self, batch: Any, step: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
         recovered = self.prior()
         feature = self._extract(recovered)
         losses: Tensor = self.loss(feature, self._target.perturbed)
-        self._observe(step, recovered.detach(), feature.detach(), losses.detach())
+        self._observe(self.trainer.global_step, recovered.detach(), feature.detach(), losses.detach())
         return (losses + self.prior.penalty(recovered)).sum()
 
     def on_train_end(self) -> None:
@@ -247,7 +249,8 @@ class FeatureInversion(LightningModule):
             perturbed,
             floor=self.loss(clean, perturbed),
             scale=self.loss(mean, clean),
-            feature_distance=correlation_distance(perturbed.double(), clean.double()),
+            # on the CPU: not every accelerator has float64
+            feature_distance=correlation_distance(perturbed.cpu().double(), clean.cpu().double()),
         )
 
     def _observe(self, step: int, recovered: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
@@ -269,7 +272,7 @@ class FeatureInversion(LightningModule):
             distance=self.metric.per_sample(recovered, self._inputs).masked_fill(gone, math.nan),
             recovered_feature_distance=correlation_distance(feature, self._target.clean).masked_fill(gone, math.nan),
         )
-        if not final and self.trainer.max_steps > 0 and self._all_done():
+        if not final and self._all_done():
             self.trainer.should_stop = True
 
     def _all_done(self) -> bool:
@@ -301,6 +304,7 @@ class FeatureInversion(LightningModule):
                 if isinstance(metric, SampleMetric)
             },
             trajectory=self.trajectory,
+            complete=self.trainer.global_step >= self.trainer.max_steps or self._all_done(),
             feature_dim=target.clean[0].numel(),
             seconds=time.perf_counter() - self._started,
         )

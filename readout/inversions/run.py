@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from readout.errors import ReadoutError
 from readout.inversions.base import FeatureInversion, Outcome, ProblemBatch
 from readout.perturbations import Perturbation
 from readout.problems import Problem
@@ -33,6 +34,9 @@ def invert(
 
     Returns:
         One row a problem (without verdict), and the recovered inputs, shape (problems, *input_shape).
+
+    Raises:
+        ReadoutError: if something other than the protocol ended the fit.
     """
     rows: list[Row] = [{} for _ in problems]
     recovered: list[Tensor] = [torch.empty(0) for _ in problems]
@@ -42,7 +46,11 @@ def invert(
         inversion.load(make_batch(again, inputs, perturbation, restart))
         fit(inversion)
         outcome = inversion.outcome
-        assert outcome is not None
+        if outcome is None or not outcome.complete:
+            raise ReadoutError(
+                "The fit ended before its last step, so nothing of this batch was kept; take out what ends fits early "
+                "(max_time, max_epochs, limit_train_batches, an early-stopping callback)."
+            )
         for place, index in enumerate(todo):
             seconds = rows[index].get("seconds", 0.0) + outcome.seconds / len(todo)
             rows[index] = _row(problems[index], outcome, place) | {"restarts": restart, "seconds": seconds}

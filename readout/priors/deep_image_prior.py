@@ -63,9 +63,8 @@ class DeepImagePrior(Prior):
             for values in zip(*(network.parameters() for network in networks), strict=True)
         )
         self.latents = nn.Parameter(torch.stack(latents), requires_grad=self.optimize != "weights")
-        # One network's code for all; a tuple keeps its (empty) weights out of this module's parameters.
-        with torch.device("meta"):
-            self._network = (self._build(input_shape),)
+        # One network's code serves all; a tuple keeps its emptied weights out of this module's parameters.
+        self._network = (networks[0].to("meta"),)
 
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values lie in (0, 1)."""

@@ -10,7 +10,14 @@ from readout.representation import Estimator
 
 def results() -> pd.DataFrame:
     """Two layers of one sample: one recovered up to 0.5, one that never converged."""
-    shared = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "sample": "x"}
+    shared: dict[str, object] = {
+        "model": "m",
+        "weights": "w",
+        "prior": "p",
+        "protocol": "paper",
+        "setting": "s",
+        "sample": "x",
+    }
     shared |= {"feature_dim": 8, "input_dim": 4, "threshold": 0.1, "draw": 0}
     rows = [
         ("deep", 0.0, 0.0, 0.30, "not_converged"),

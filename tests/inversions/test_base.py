@@ -163,6 +163,14 @@ def test_default_schedule_decays_linearly_to_zero() -> None:
     assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025])
 
 
+def test_steps_are_counted_across_epochs() -> None:
+    inversion = make("pixels", 1e-3)
+    inversion.load(batch([0]))
+    runtime(7).make_bare_trainer(limit_train_batches=3).fit(inversion, range(7))
+    assert inversion.outcome is not None
+    assert inversion.outcome.trajectory.steps == list(range(8))
+
+
 def test_the_extractor_gets_no_gradient_and_stays_in_eval() -> None:
     inversion = make("dip", 1e-3)
     solve(inversion, batch([1]), steps=3)
