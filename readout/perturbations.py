@@ -31,7 +31,7 @@ class Perturbation(ABC):
 
 
 class GaussianPerturbation(Perturbation):
-    r"""Add i.i.d. Gaussian noise for a target correlation distance c.
+    """Add i.i.d. Gaussian noise for a target correlation distance c.
 
     The paper's rule: h' = h + ε with variance σ² = Var(h)·((1 − c)⁻² − 1), so that the *expected*
     correlation between h' and h is 1 − c. With ``calibration="exact"`` the noise is made orthogonal to
@@ -39,6 +39,9 @@ class GaussianPerturbation(Perturbation):
 
     Args:
         calibration: ``"expected"`` (the paper) or ``"exact"``.
+
+    Raises:
+        ReadoutError: if ``calibration`` is neither.
     """
 
     def __init__(self, calibration: Literal["expected", "exact"] = "expected") -> None:
@@ -81,7 +84,11 @@ class GaussianPerturbation(Perturbation):
 
 
 def noise_to_signal(level: float) -> float:
-    """σ / std(h) for a target correlation distance c: √((1 − c)⁻² − 1), e.g. 1.73 at c = 0.5."""
+    """σ / std(h) for a target correlation distance: √((1 − c)⁻² − 1), e.g. 1.73 at c = 0.5.
+
+    Args:
+        level: Target correlation distance c, in [0, 1).
+    """
     return float(((1 - level) ** -2 - 1) ** 0.5)
 
 

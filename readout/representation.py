@@ -1,9 +1,9 @@
-r"""The definitions of the paper, as pure functions.
+"""The definitions of the paper, as pure functions.
 
 With f the network, x an input, h' a perturbed feature and x̂ what the readout π makes of h':
 
-* recovered set: :math:`H_{x,t} = \{h' \mid d_X(x, \pi(h')) < t\}`
-* representation size: :math:`r_x = \max \{d_H(h', f(x)) \mid h' \in H_{x,t}\}`
+* recovered set: H_{x,t} = {h' | d_X(x, π(h')) < t}
+* representation size: r_x = max {d_H(h', f(x)) | h' ∈ H_{x,t}}
 
 (Onoo, Nagano & Kamitani, arXiv 2510.12228.)
 """
@@ -141,9 +141,9 @@ def representation_size(
 
 
 def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
-    r"""Closed form of d_X for a linear extractor with orthonormal columns and least-squares readout.
+    """Closed form of d_X for a linear extractor with orthonormal columns and least-squares readout.
 
-    :math:`d_X(c) = 1 - 1 / \sqrt{1 + (d/D)\,((1-c)^{-2} - 1)}`
+    d_X(c) = 1 − 1 / √(1 + (d/D)·((1 − c)⁻² − 1))
 
     Args:
         level: Correlation distance c of the feature, in [0, 1).
@@ -154,9 +154,13 @@ def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
 
 
 def linear_size(threshold: float, expansion: float) -> float:
-    r"""Closed form of the representation size for the same: :func:`linear_distance`, solved for c.
+    """Closed form of the representation size for the same: :func:`linear_distance`, solved for c.
 
-    :math:`r(t) = 1 - 1 / \sqrt{1 + (D/d)\,((1-t)^{-2} - 1)}`
+    r(t) = 1 − 1 / √(1 + (D/d)·((1 − t)⁻² − 1))
+
+    Args:
+        threshold: t, in units of d_X.
+        expansion: D / d, features over inputs.
     """
     return float(linear_distance(threshold, 1 / expansion))
 

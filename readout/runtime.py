@@ -11,8 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
+
+from readout.errors import ReadoutError
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
@@ -51,6 +54,12 @@ class Runtime:
         """One run of every configured logger for a (model, layer), grouped by sweep.
 
         A logger whose ``save_dir`` is not set, or is the working directory, writes below ``folder``.
+
+        Args:
+            model: Name of the model.
+            layer: Name of the layer.
+            group: What groups the runs of one sweep.
+            folder: Output folder of the sweep.
         """
         made = []
         for spec in self.loggers:
@@ -80,7 +89,17 @@ class Runtime:
         return made
 
     def _trainer(self, **overrides: Any) -> Trainer:
-        return Trainer(**{**QUIET, **self.trainer, **overrides})
+        with explained_misconfiguration():
+            return Trainer(**{**QUIET, **self.trainer, **overrides})
+
+
+@contextlib.contextmanager
+def explained_misconfiguration() -> Iterator[None]:
+    """Turn what Lightning refuses (an accelerator that is not there, say) into a sentence for the user."""
+    try:
+        yield
+    except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+        raise ReadoutError(f"The trainer section can't be used here: {str(error).strip()}") from error
 
 
 def finish(loggers: Sequence[Logger]) -> None:

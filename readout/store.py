@@ -45,10 +45,7 @@ class ResultStore:
     """The output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
 
     Args:
-        folder: Made if it does not exist.
-
-    Raises:
-        ReadoutError: if the folder can't be made.
+        folder: Made with the first thing that is written.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -56,8 +53,6 @@ class ResultStore:
         self.results = self.folder / "results"
         self.recovered = self.folder / "recovered"
         self.inputs = self.folder / "inputs"
-        with _explained(self.results):
-            self.results.mkdir(parents=True, exist_ok=True)
 
     def finished(self) -> set[str]:
         """Keys of the problems that have an answer."""

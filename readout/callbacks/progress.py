@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from typing_extensions import Self
 
 from readout.plan import LayerPlan, Plan, duration
 from readout.problems import Problem

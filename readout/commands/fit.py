@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import readout.callbacks
@@ -17,7 +18,7 @@ from readout.commands.parser import Parser
 from readout.data import InputData
 from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion
-from readout.runtime import QUIET, Runtime, quiet_lightning
+from readout.runtime import QUIET, Runtime, explained_misconfiguration, quiet_lightning
 from readout.sweep import Sweep
 
 
@@ -36,7 +37,7 @@ def build(arguments: Sequence[str]) -> "ReadoutCLI":
         subclass_mode_model=True,
         subclass_mode_data=True,
         parser_class=Parser,
-        parser_kwargs={"prog": "readout fit", "description": "Measure representation sizes."},
+        parser_kwargs={"prog": "readout fit", "description": "Measure representation sizes.", "allow_abbrev": False},
         save_config_callback=None,  # the sweep keeps the configuration with its results
         trainer_defaults={**QUIET, "logger": False},
         seed_everything_default=0,
@@ -49,6 +50,11 @@ def build(arguments: Sequence[str]) -> "ReadoutCLI":
 class ReadoutCLI(LightningCLI):
     """LightningCLI with a ``sweep`` section."""
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A first Trainer, so that settings Lightning refuses come to light before anything runs."""
+        with explained_misconfiguration():
+            return super().instantiate_trainer(**kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the ``sweep`` section."""
         parser.add_class_arguments(Sweep, "sweep")
@@ -58,14 +64,20 @@ class ReadoutCLI(LightningCLI):
         self.config = parser.parse_args(args)
 
     def runtime(self) -> Runtime:
-        """What the sweep borrows from the configuration."""
+        """What the sweep borrows from the configuration.
+
+        Raises:
+            ReadoutError: if there is no whole-numbered seed, or a logger is wanted but not named.
+        """
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         seed = config["seed_everything"]
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise ReadoutError("seed_everything must be a whole number: every random number derives from it.")
         loggers = self.config.trainer.logger
         if loggers is True:
-            raise ReadoutError("Name a logger class, for example `--trainer.logger CSVLogger`, or leave it false.")
+            raise ReadoutError(
+                "Which logger? Add `--config csv.yaml` or `--config wandb.yaml`, or name a class as `trainer.logger`."
+            )
         specs = loggers if isinstance(loggers, list) else [loggers] if loggers else []
         trainer = {key: value for key, value in self.config_init.trainer.items() if key != "logger"}
         return Runtime(
@@ -80,7 +92,7 @@ def find_configs(arguments: Sequence[str]) -> list[str]:
     """Replace names of configurations that come with the package by their paths."""
     found = list(arguments)
     for place, argument in enumerate(found):
-        if argument == "--config" and place + 1 < len(found):
+        if argument in ("--config", "-c") and place + 1 < len(found):
             found[place + 1] = str(find_config(found[place + 1]))
         elif argument.startswith("--config="):
             found[place] = f"--config={find_config(argument.removeprefix('--config='))}"

@@ -14,6 +14,7 @@ class Sample(NamedTuple):
     """One input with the name it goes by in every table."""
 
     name: str
+    """Unique among the inputs of a sweep."""
     input: Tensor
     """In the user's space; images: RGB float in [0, 1], shape (3, height, width)."""
 

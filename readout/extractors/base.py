@@ -3,10 +3,11 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from readout.errors import ReadoutError
 from readout.identity import digest, qualified_name, tensor_digest
@@ -83,7 +84,11 @@ class FeatureExtractor(nn.Module):
         return (x - self.mean) / self.std
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
-        """Run the network on preprocessed inputs and stop at ``layer``."""
+        """Run the network on preprocessed inputs and stop at ``layer``.
+
+        Raises:
+            ReadoutError: if the layer's output is not one tensor, or the network never runs it.
+        """
         module = self.network.get_submodule(self.layers[layer])
         hook = module.register_forward_hook(_stop)
         try:
@@ -175,10 +180,16 @@ class FeatureExtractor(nn.Module):
             raise ReadoutError(f"{name!r} is not a depth; write for example 'depth:0.25', from 0 to 1.")
         return int(float(match[1]) * (len(self.layers) - 1) + 0.5)
 
+    @property
+    def _import_name(self) -> str:
+        """What a user writes to name this class."""
+        ours = type(self).__module__.startswith("readout.")
+        return type(self).__name__ if ours else qualified_name(type(self))
+
     def _unknown(self, layer: str) -> str:
         return (
             f"{self.name} has no layer {layer!r}.{_near(layer, self.layers)} "
-            f"`python -m readout.cli layers --model {self.name}` lists all of them."
+            f"`python -m readout.cli layers --model {self._import_name}` lists all of them."
         )
 
 

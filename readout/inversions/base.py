@@ -39,11 +39,15 @@ class ProblemBatch:
     inputs: Tensor
     """True inputs x, shape (problems, *input_shape)."""
     layer: str
+    """A layer name of the extractor."""
     levels: Tensor
     """Target perturbation levels, shape (problems,)."""
     noise_seeds: Sequence[int]
+    """Seed of each problem's noise."""
     prior_seeds: Sequence[int]
+    """Seed of each problem's prior."""
     perturbation: Perturbation
+    """How features are moved."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -78,9 +82,11 @@ class Outcome:
     metrics: dict[str, Tensor]
     """Further metrics between x̂ and x."""
     trajectory: Trajectory
+    """What was recorded along the way."""
     complete: bool
     """Every problem ran all of its steps, or arrived or died before; false if something else ended the fit."""
     feature_dim: int
+    """Dimensions of one feature."""
     seconds: float
     """Wall time of the whole batch."""
 
@@ -176,11 +182,15 @@ class FeatureInversion(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Compute the targets: h, h', and the loss at the true input."""
+        """Compute the targets: h, h', and the loss at the true input.
+
+        Raises:
+            ReadoutError: if a feature of a true input is not finite, or gradients are accumulated.
+        """
         if self.trainer.accumulate_grad_batches != 1:
             raise ReadoutError("accumulate_grad_batches means nothing here; leave it at 1.")
         self._started = time.perf_counter()
-        self._inputs = self.problems.inputs.to(self.device, self._precision)
+        self._inputs = self.problems.inputs.to(self.device, self._score_type)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target(self._inputs)
         count = len(self.problems)
@@ -190,7 +200,7 @@ class FeatureInversion(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
-        recovered = self.prior()
+        recovered = self.prior().to(self._score_type)
         feature = self._extract(recovered)
         losses: Tensor = self.loss(feature, self._target.perturbed)
         self._observe(self.trainer.global_step, recovered.detach(), feature.detach(), losses.detach())
@@ -199,7 +209,7 @@ class FeatureInversion(LightningModule):
     def on_train_end(self) -> None:
         """Score the iterate that the protocol says counts."""
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            last = self.prior()
+            last = self.prior().to(self._score_type)
             feature = self._extract(last)
             self._observe(self.trainer.global_step, last, feature, self.loss(feature, self._target.perturbed), True)
             self.outcome = self._score(last)
@@ -210,16 +220,24 @@ class FeatureInversion(LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Refuse: a norm over the batch would couple its problems."""
+        """Refuse: a norm over the batch would couple its problems.
+
+        Raises:
+            ReadoutError: if clipping is asked for.
+        """
         if gradient_clip_val:
             raise ReadoutError(
                 "gradient_clip_val would let the problems of a batch scale each other's gradients; leave it out."
             )
 
     @property
-    def _precision(self) -> torch.dtype:
+    def _type(self) -> torch.dtype:
         assert isinstance(self.dtype, torch.dtype)
         return self.dtype
+
+    @property
+    def _score_type(self) -> torch.dtype:
+        return torch.promote_types(self._type, torch.float32)
 
     @property
     def _steps(self) -> int:
@@ -232,8 +250,8 @@ class FeatureInversion(LightningModule):
         return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
 
     def _extract(self, inputs: Tensor) -> Tensor:
-        # Autocast may lower a feature; distances and losses are taken in the module's own type.
-        return self.extractor.extract(inputs, self.problems.layer).to(self._precision)
+        # autocast or half precision may lower a feature; distances and losses are taken in float32 at least
+        return self.extractor.extract(inputs.to(self._type), self.problems.layer).to(self._score_type)
 
     def _make_target(self, inputs: Tensor) -> _Target:
         clean = self._extract(inputs)

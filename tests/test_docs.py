@@ -1,0 +1,236 @@
+"""The documentation says nothing that does not run.
+
+Conventions for fenced blocks: ``python exec`` runs as it stands; ``title="FILE"`` is a file that the
+reader is told to write; every ``python -m readout.cli`` line of a ``bash`` block is a command.
+"""
+
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+import yaml
+
+from readout import cli, load_results
+from readout.commands import fit, report
+from readout.store import COLUMNS, TRAJECTORY
+from readout.sweep import Sweep
+from tests.helpers import run_cli
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [page for page in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md") if page.is_file()]
+PROGRAM = "python -m readout.cli"
+FENCE = re.compile(r"^```(?P<language>\w+)?[ \t]*(?P<rest>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+TINY = ["--trainer.max_steps=3", "--trainer.accelerator=cpu", "--sweep.levels=[0, 0.5]"]
+
+
+class Fence(NamedTuple):
+    page: str
+    language: str
+    rest: str
+    body: str
+
+    @property
+    def title(self) -> str | None:
+        match = re.search(r'title="([^"]+)"', self.rest)
+        return match[1] if match else None
+
+
+FENCES = [
+    Fence(page.relative_to(ROOT).as_posix(), match["language"] or "", match["rest"], match["body"])
+    for page in PAGES
+    for match in FENCE.finditer(page.read_text(encoding="utf-8"))
+]
+SNIPPETS = [fence for fence in FENCES if fence.language == "python" and fence.rest == "exec"]
+COMMANDS = list(
+    dict.fromkeys(
+        (fence.page, line.strip())
+        for fence in FENCES
+        if fence.language == "bash"
+        for line in fence.body.replace("\\\n", " ").splitlines()
+        if line.strip().startswith(PROGRAM)
+    )
+)
+OWN_CLASSES = [command for page, command in COMMANDS if page == "docs/add-a-model.md" and " fit " in command]
+
+
+def arguments(command: str) -> list[str]:
+    """What follows the program's name."""
+    return shlex.split(command.removeprefix(PROGRAM), comments=True)
+
+
+@pytest.fixture(scope="module")
+def readers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a reader has it: the files that pages say to write, and the output of a first run."""
+    folder = tmp_path_factory.mktemp("reader")
+    for fence in FENCES:
+        if fence.title:
+            with (folder / fence.title).open("a", encoding="utf-8") as file:
+                file.write(fence.body)
+    command = next(command for command in OWN_CLASSES if "my_models.MyNet" in command)
+    small = ["--data.size=32", "--data.names=[chelsea]", "--config=csv.yaml"]
+    done = run_cli(*arguments(command), *TINY, *small, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(folder / "runs" / "my_net", folder / "runs" / "vgg_dip")
+    return folder
+
+
+@pytest.fixture
+def as_reader(readers_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in that folder, and forget the reader's classes afterwards."""
+    monkeypatch.chdir(readers_folder)
+    monkeypatch.syspath_prepend(readers_folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield readers_folder
+    sys.modules.pop("my_models", None)
+
+
+def test_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")]
+    assert len(pages) > 15
+    loads = re.compile(r'<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"')
+    assert [match for page in pages for match in loads.findall(page)] == []
+    roles = re.compile(r":(?:class|meth|func|attr|data|math):")
+    assert [match for page in pages for match in roles.findall(page)] == []
+
+
+def test_every_python_block_is_run_or_written_to_a_file() -> None:
+    loose = [fence for fence in FENCES if fence.language == "python" and fence.rest != "exec" and not fence.title]
+    assert [fence for fence in loose if fence.page.startswith("docs/")] == []
+    assert SNIPPETS
+    assert OWN_CLASSES
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: f"{snippet.page}-{SNIPPETS.index(snippet)}")
+def test_snippet_runs(snippet: Fence, readers_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", snippet.body],
+        cwd=readers_folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_command_is_accepted(page: str, command: str, as_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *rest = arguments(command)
+    if name == "fit":
+        # parsed in full, configurations and classes looked up, nothing built
+        monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
+        monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
+        assert fit.build(rest).config["sweep"]["output"]
+    elif name == "layers":
+        assert cli.main([name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]) == 0
+    else:
+        asked: list[str] = []
+        monkeypatch.setattr(report, "report", asked.append)
+        assert name == "report"
+        assert cli.main([name, *rest]) == 0
+        assert asked == rest
+
+
+def test_a_first_run_with_a_class_of_ones_own_leaves_what_the_pages_say(readers_folder: Path) -> None:
+    output = readers_folder / "runs" / "my_net"
+    for name in (
+        "report.html",
+        "sizes.csv",
+        "config.yaml",
+        "inputs/chelsea.png",
+        "recovered/late/chelsea/level=0.5_draw=0.png",
+        "logs/late/metrics.csv",
+        *(f"figures/{figure}.svg" for figure in ("recovery", "sizes", "trajectories", "recovered")),
+    ):
+        assert (output / name).is_file(), name
+    results = load_results(output)
+    assert results["model"].unique().tolist() == ["MyNet"]
+    problems = set(zip(results["layer"], results["level"], strict=True))
+    assert problems == {("early", 0.0), ("early", 0.5), ("late", 0.0), ("late", 0.5)}
+    assert (results["steps"] == 3).all()
+    sizes = pd.read_csv(output / "sizes.csv")
+    assert sizes["layer"].tolist() == ["early", "late"]
+    assert set(page_table("getting-started.md", "### The table of sizes")) <= set(sizes.columns)
+
+
+@pytest.mark.parametrize("command", OWN_CLASSES)
+def test_class_of_ones_own_runs(command: str, as_reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = {"my_models.MyNet": "early", "my_models.ResNet50": "conv1"}
+    wanted = next((layer[name] for name in layer if name in command), "conv1_1")
+    tiny = [*TINY, "--sweep.plan_only=true", f"--sweep.layers={wanted}"]
+    if wanted != "early":
+        tiny.append("--model.extractor.weights=random")
+    assert cli.main([*arguments(command), *tiny]) == 0, capsys.readouterr().err
+    assert "measured just now" in capsys.readouterr().out
+
+
+def test_columns_of_the_results_are_those_on_the_page() -> None:
+    described = page_table("getting-started.md", "### The table of results")
+    assert set(described) - {"ssim", "psnr"} == set(COLUMNS)
+    text = (DOCS / "getting-started.md").read_text(encoding="utf-8")
+    assert all(f"`{column}`" in text for column in TRAJECTORY)
+
+
+def test_keys_and_defaults_of_the_sweep_are_those_on_the_page() -> None:
+    described = page_table("configuration.md", "## `sweep`")
+    parameters = inspect.signature(Sweep).parameters
+    assert list(described) == list(parameters)
+    for name, value in described.items():
+        default = parameters[name].default
+        if not isinstance(default, tuple):
+            assert yaml.safe_load(value) == default, name
+
+
+def test_every_shipped_configuration_is_named() -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    shipped = sorted(path.name for path in (ROOT / "lightning_configs").glob("*.yaml"))
+    assert [name for name in shipped if f"`{name}`" not in text] == []
+
+
+def test_module_map_is_the_tree() -> None:
+    tree = {path.relative_to(ROOT / "readout").as_posix() for path in (ROOT / "readout").rglob("*.py")}
+    assert module_map() == {path for path in tree if not path.endswith("__init__.py")}
+
+
+def page_table(page: str, heading: str) -> dict[str, str]:
+    """First column (each name in code) → second column, of the tables below a heading."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    section = re.split(r"^#{1,3} ", text.split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", section, flags=re.MULTILINE)
+    return {name: value.strip("` ") for names, value in rows for name in re.findall(r"`([^`]+)`", names)}
+
+
+def module_map() -> set[str]:
+    """Paths of the modules that design.md lists, from its indentation."""
+    text = (DOCS / "design.md").read_text(encoding="utf-8")
+    found: set[str] = set()
+    folder = ""
+    for indent, name in re.findall(r"^    ( *)([\w/]+(?:\.py|/))(?= |$)", text, flags=re.MULTILINE):
+        if name.endswith("/"):
+            folder = name if len(indent) == 2 else ""
+        else:
+            found.add((folder if len(indent) == 4 else "") + name)
+    return found
