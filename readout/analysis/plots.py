@@ -102,7 +102,7 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
         panel.axhline(rows["threshold"].iloc[0], color="black", lw=1, ls="--")
         panel.set(title=str(layer), xlabel="optimisation step")
     axes[0].set_ylabel("$d_X$")
-    axes[-1].legend(title="level", frameon=False, fontsize=7, title_fontsize=8)
+    axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
     return axes
 
 
