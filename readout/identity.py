@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,15 @@ def settings(thing: Any, skip: Sequence[str] = ()) -> Any:
         return {str(key): settings(value) for key, value in thing.items()}
     if isinstance(thing, list | tuple | torch.nn.ModuleList):
         return [settings(value) for value in thing]
-    if isinstance(thing, torch.dtype | torch.device):
+    if isinstance(thing, torch.dtype | torch.device | PurePath):
         return str(thing)
     if inspect.isclass(thing) or inspect.isfunction(thing):
         return qualified_name(thing)
+    if type(thing).__new__ is not object.__new__:  # its state is not made by __init__: a set, an array, a tensor
+        raise TypeError(f"A {type(thing).__qualname__} can't be described; keep plain numbers, strings or lists.")
     described: dict[str, Any] = {"class": qualified_name(type(thing))}
-    for name, parameter in inspect.signature(type(thing).__init__).parameters.items():
-        if name in ("self", *skip) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    for name in _constructor_arguments(type(thing)):
+        if name in skip:
             continue
         if not hasattr(thing, name):
             raise TypeError(
@@ -68,6 +71,20 @@ def settings(thing: Any, skip: Sequence[str] = ()) -> Any:
             )
         described[name] = settings(getattr(thing, name))
     return described
+
+
+def _constructor_arguments(owner: type) -> list[str]:
+    """Named arguments of ``__init__``, and where it takes ``**kwargs`` those of the classes behind it."""
+    names: dict[str, None] = {}
+    for ancestor in owner.__mro__:
+        if "__init__" not in vars(ancestor) or ancestor is object:
+            continue
+        _, *parameters = inspect.signature(vars(ancestor)["__init__"]).parameters.values()
+        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        names |= {parameter.name: None for parameter in parameters if parameter.kind not in variadic}
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return list(names)
 
 
 def qualified_name(thing: Any) -> str:

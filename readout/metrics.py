@@ -31,10 +31,12 @@ def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
         Distances in [0, 2], shape (samples,).
     """
     x, y = x.flatten(1), y.flatten(1)
+    # compared, not computed: the mean of equal values is not always that value
+    constant = (x == x[:, :1]).all(1) | (y == y[:, :1]).all(1)
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     norms = x.norm(dim=1) * y.norm(dim=1)
     correlation: Tensor = (x * y).sum(1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
-    return torch.clamp(1 - correlation, 0, 2)
+    return torch.clamp(1 - correlation, 0, 2).masked_fill(constant, 1)
 
 
 class SampleMetric(Metric, ABC):
@@ -129,11 +131,11 @@ class LPIPS(SampleMetric):
 
     def __init__(self, net: str = "alex") -> None:
         super().__init__()
-        from torchmetrics.functional.image.lpips import _LPIPS
+        from torchmetrics.functional.image.lpips import _NoTrainLpips
 
         self.net = net
         with _fetching("LPIPS"):
-            self.network = _LPIPS(pretrained=True, net=net)  # type: ignore[arg-type]
+            self.network = _NoTrainLpips(pretrained=True, net=net)  # type: ignore[arg-type]
         self.network.requires_grad_(False)
 
     def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:

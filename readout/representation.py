@@ -8,6 +8,7 @@ With f the network, x an input, h' a perturbed feature and x̂ what the readout 
 (Onoo, Nagano & Kamitani, arXiv 2510.12228.)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -95,7 +96,7 @@ def verdict(
         tolerance: How far L(x̂) may lie above L(x), as a share of ``scale``, and still count as converged.
         dead: The prior collapsed, and so did its restarts.
     """
-    if dead or not np.isfinite([distance, loss]).all():
+    if dead or not np.isfinite([distance, loss, floor, scale]).all():
         return Verdict.FAILED
     if distance < threshold:
         return Verdict.RECOVERED
@@ -184,6 +185,7 @@ def _by_level(
     for level in sorted(set(levels)):
         rows = [row for row, value in enumerate(levels) if value == level]
         kinds = {Verdict(verdicts[row]) for row in rows}
+        judged = [row for row in rows if verdicts[row] is not Verdict.FAILED]
         worst = next(
             kind
             for kind in (Verdict.UNRECOVERED, Verdict.FAILED, Verdict.NOT_CONVERGED, Verdict.RECOVERED)
@@ -193,7 +195,7 @@ def _by_level(
             _Level(
                 level,
                 max(feature_distances[row] for row in rows),
-                float(np.mean([distances[row] for row in rows])),
+                float(np.mean([distances[row] for row in judged])) if judged else math.nan,
                 worst,
             )
         )
@@ -210,29 +212,38 @@ def _below_first_loss(groups: Sequence[_Level]) -> Sequence[_Level]:
 
 
 def _crossing(groups: Sequence[_Level], threshold: float) -> float:
-    """Linear interpolation of the isotonic fit; failed levels are left out."""
+    """Linear interpolation of the isotonic fit over the levels that say something of the feature."""
     from sklearn.isotonic import isotonic_regression
 
-    kept = sorted((group.feature_distance, group.distance) for group in groups if group.verdict is not Verdict.FAILED)
-    if not kept:
+    telling = sorted(
+        (group.feature_distance, group.distance)
+        for group in groups
+        if group.verdict in (Verdict.RECOVERED, Verdict.UNRECOVERED)
+    )
+    if not telling:
         return 0.0
-    x = np.array([pair[0] for pair in kept])
-    fitted = np.asarray(isotonic_regression([pair[1] for pair in kept]))
+    x = [pair[0] for pair in telling]
+    fitted = isotonic_regression([pair[1] for pair in telling])
     above = np.flatnonzero(fitted >= threshold)
     if not len(above):
-        return float(x[-1])
-    first = above[0]
+        return x[-1]
+    first = int(above[0])
     if first == 0:
         return 0.0
     share = (threshold - fitted[first - 1]) / (fitted[first] - fitted[first - 1])
     return float(x[first - 1] + share * (x[first] - x[first - 1]))
 
 
+def _open_at(group: _Level, size: float) -> bool:
+    """Whether a size rests on a level that was not recovered, as size 0 does on level 0."""
+    return group.feature_distance == size and group.verdict is not Verdict.RECOVERED
+
+
 def _flags(groups: Sequence[_Level], size: float) -> tuple[Flag, ...]:
     flags = []
     recovered = [group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED]
     # What stands between the size and the first level above it that is known to be lost.
-    above = [group.verdict for group in groups if group.feature_distance > size or not recovered]
+    above = [group.verdict for group in groups if group.feature_distance > size or _open_at(group, size)]
     gap = above[: above.index(Verdict.UNRECOVERED)] if Verdict.UNRECOVERED in above else above
     if Verdict.NOT_CONVERGED in gap:
         flags.append(Flag.RESTS_ON_NOT_CONVERGED)

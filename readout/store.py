@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -97,8 +97,12 @@ class ResultStore:
         wanted = set(keys)
         found: dict[str, Tensor] = {}
         for path in sorted(self.recovered.glob("*.safetensors")):
-            with safe_open(path, framework="pt") as part:
-                found.update({key: part.get_tensor(key) for key in wanted.intersection(part.keys())})
+            try:
+                with safe_open(path, framework="pt") as part:
+                    # of a key that two processes finished, the first counts, as in the table
+                    found |= {key: part.get_tensor(key) for key in wanted.intersection(part.keys()) - found.keys()}
+            except (SafetensorError, OSError) as error:
+                raise _broken(path) from error
         return found
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
@@ -146,9 +150,9 @@ def load_results(folder: str | Path, threshold: float | None = None, trajectorie
     Raises:
         ReadoutError: if the folder holds no results, or a part can't be read.
     """
-    if not (Path(folder) / "results").is_dir():
-        raise ReadoutError(f"{str(folder)!r} holds no results/; give the output folder of a sweep.")
     table = ResultStore(folder).load(trajectories)
+    if table.empty:
+        raise ReadoutError(f"{str(folder)!r} holds no results; give the output folder of a sweep, or run it first.")
     return table if threshold is None else judge(table, threshold)
 
 
@@ -193,14 +197,18 @@ def to_pixels(image: Tensor) -> NDArray[np.uint8]:
 
 def safe_name(name: str) -> str:
     """A file name that stands for a sample or layer; different names never give the same file."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")
-    return safe if safe == name else f"{safe}-{digest(name)[:8]}"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")[:100]
+    looks_made = re.search(r"-[0-9a-f]{8}$", name) is not None
+    return safe if safe == name and not looks_made else f"{safe}-{digest(name)[:8]}"
 
 
 def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:
     """The columns of a part whose names ``keep`` says to keep."""
     try:
-        wanted = [name for name in pq.read_schema(path).names if keep(name)]
+        names = pq.read_schema(path).names
+        if "key" not in names:
+            raise _broken(path)
+        wanted = [name for name in names if keep(name)]
         table: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
         return table
     except (pa.ArrowException, OSError) as error:

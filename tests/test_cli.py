@@ -393,3 +393,29 @@ class TestBadInput:
 
     def test_a_report_of_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "no results" in refused(cli.main(["report", str(tmp_path)]), capsys)
+
+
+@pytest.mark.real_weights
+def test_real_weights_recover_a_real_photograph(tmp_path: Path) -> None:
+    # the main job in small: one photograph, one low layer
+    arguments = ["--data.names", "[astronaut]", "--sweep.layers", "conv1_2", "--sweep.levels", "[0, 0.3, 0.9]"]
+    arguments += ["--trainer.max_steps", "80", "--sweep.output", str(tmp_path / "out")]
+    assert cli.main(["fit", "--config", "vgg_dip.yaml", *arguments]) == 0
+    results = load_results(tmp_path / "out").set_index("level")
+    assert results.loc[0.0, "verdict"] == results.loc[0.3, "verdict"] == "recovered"
+    assert results["distance"].is_monotonic_increasing
+    assert results["distance"].iloc[-1] > 0.2
+    assert results["weights"].unique().tolist() == ["normalized"]
+
+
+def test_the_discrepancy_protocol_is_another_readout_and_named_so(config: dict[str, Any], tmp_path: Path) -> None:
+    longer = ["--trainer.max_steps", "200", "--sweep.levels", "[0.7]", "--sweep.layers", "early"]
+    assert fit(config, tmp_path, *longer) == 0
+    assert fit(config, tmp_path, *longer, "--model.protocol", "DiscrepancyProtocol") == 0
+    by_protocol = load_results(tmp_path / "out").groupby("protocol")
+    assert set(by_protocol.groups) == {"paper", "discrepancy"}
+    stopped, full = by_protocol.get_group("discrepancy"), by_protocol.get_group("paper")
+    assert (full["steps"] == 200).all()
+    assert (stopped["steps"] < 200).all()
+    assert (stopped["loss"] <= stopped["floor"]).all()
+    assert (pd.read_csv(tmp_path / "out" / "sizes.csv")["protocol"] == "discrepancy").all()

@@ -46,8 +46,6 @@ def report(folder: str | Path) -> Path:
         ReadoutError: if the folder holds no results.
     """
     results = load_results(folder, trajectories=True)
-    if results.empty:
-        raise ReadoutError(f"{str(folder)!r} holds no finished inversions yet; run the sweep first.")
     config = read_config(folder)
     sweep = config.get("sweep", {})
     setting = ResultStore(folder).latest_setting()

@@ -38,7 +38,7 @@ class ImageFolder(InputData):
             raise ReadoutError(f"There is no folder {folder!r}; give the path of a folder of images.")
         self.folder, self.size, self.limit, self.seed = folder, size, limit, seed
         self.skip_unreadable = skip_unreadable
-        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if skip_unreadable:
             files = [path for path in files if _readable(path)]
         if not files:

@@ -20,6 +20,9 @@ def read_image(path: Path) -> Tensor:
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # PIL would cut 16-bit greys off at 255
+                grey = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535)
+                return grey.expand(3, -1, -1).contiguous()
             return from_array(np.asarray(image.convert("RGB")))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ReadoutError(

@@ -33,9 +33,9 @@ class OrthonormalLinear(FeatureExtractor):
         if expansion < 1:
             raise ReadoutError(f"expansion is {expansion:g}; orthonormal columns need at least 1.")
         input_dim = int(torch.Size(input_shape).numel())
-        linear = nn.Linear(input_dim, round(expansion * input_dim), bias=False)
-        noise = torch.randn(linear.weight.shape, generator=torch.Generator().manual_seed(seed))
-        linear.weight.data = torch.linalg.qr(noise)[0].contiguous()
+        noise = torch.randn(round(expansion * input_dim), input_dim, generator=torch.Generator().manual_seed(seed))
+        linear = nn.Linear(input_dim, len(noise), bias=False, device="meta")
+        linear.weight = nn.Parameter(torch.linalg.qr(noise)[0].contiguous())
         super().__init__(nn.Sequential(nn.Flatten(), linear), layers={"linear": "1"}, mean=[mean])
         self.input_shape = tuple(input_shape)
         self.weights = f"D/d={expansion:g}"

