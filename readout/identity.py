@@ -58,7 +58,8 @@ def settings(thing: Any, skip: Sequence[str] = ()) -> Any:
         return str(thing)
     if inspect.isclass(thing) or inspect.isfunction(thing):
         return qualified_name(thing)
-    if type(thing).__new__ is not object.__new__:  # its state is not made by __init__: a set, an array, a tensor
+    made_by_init = type(thing).__new__ is object.__new__  # type: ignore[comparison-overlap]
+    if not made_by_init:  # a set, an array, a tensor
         raise TypeError(f"A {type(thing).__qualname__} can't be described; keep plain numbers, strings or lists.")
     described: dict[str, Any] = {"class": qualified_name(type(thing))}
     for name in _constructor_arguments(type(thing)):

@@ -21,7 +21,8 @@ from readout.errors import ReadoutError
 def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
     """1 − Pearson's r of each pair of rows, flattened: the paper's d_H, and its d_X for images.
 
-    A constant row says nothing of the other, so its correlation counts as 0 and its distance as 1.
+    A constant row says nothing of the other, so its correlation counts as 0 and its distance as 1. Equal rows that
+    are not constant have distance 0 to the bit.
 
     Args:
         x: Shape (samples, ...).
@@ -31,12 +32,13 @@ def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
         Distances in [0, 2], shape (samples,).
     """
     x, y = x.flatten(1), y.flatten(1)
-    # compared, not computed: the mean of equal values is not always that value
+    # compared, not computed: rounding would hide what is equal
+    same = (x == y).all(1)
     constant = (x == x[:, :1]).all(1) | (y == y[:, :1]).all(1)
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     norms = x.norm(dim=1) * y.norm(dim=1)
     correlation: Tensor = (x * y).sum(1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
-    return torch.clamp(1 - correlation, 0, 2).masked_fill(constant, 1)
+    return torch.clamp(1 - correlation, 0, 2).masked_fill(same, 0).masked_fill(constant, 1)
 
 
 class SampleMetric(Metric, ABC):

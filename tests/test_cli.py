@@ -401,10 +401,11 @@ def test_real_weights_recover_a_real_photograph(tmp_path: Path) -> None:
     arguments = ["--data.names", "[astronaut]", "--sweep.layers", "conv1_2", "--sweep.levels", "[0, 0.3, 0.9]"]
     arguments += ["--trainer.max_steps", "80", "--sweep.output", str(tmp_path / "out")]
     assert cli.main(["fit", "--config", "vgg_dip.yaml", *arguments]) == 0
-    results = load_results(tmp_path / "out").set_index("level")
-    assert results.loc[0.0, "verdict"] == results.loc[0.3, "verdict"] == "recovered"
+    results = load_results(tmp_path / "out")
+    assert results["level"].tolist() == [0, 0.3, 0.9]
+    assert results["verdict"].tolist()[:2] == ["recovered", "recovered"]
     assert results["distance"].is_monotonic_increasing
-    assert results["distance"].iloc[-1] > 0.2
+    assert results["distance"].tolist()[-1] > 0.2
     assert results["weights"].unique().tolist() == ["normalized"]
 
 

@@ -16,11 +16,11 @@ from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import qualified_name, settings
+from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.protocols import PaperProtocol, Protocol
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric, correlation_distance
-from readout.perturbations import Perturbation
 from readout.priors import Prior
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -30,65 +30,6 @@ ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
 def paper_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
     """AdamW at a learning rate of 1e-4, as in the paper."""
     return AdamW(parameters, lr=1e-4)
-
-
-@dataclass(frozen=True)
-class ProblemBatch:
-    """Problems that are inverted side by side: one row each, all at one layer."""
-
-    inputs: Tensor
-    """True inputs x, shape (problems, *input_shape)."""
-    layer: str
-    """A layer name of the extractor."""
-    levels: Tensor
-    """Target perturbation levels, shape (problems,)."""
-    noise_seeds: Sequence[int]
-    """Seed of each problem's noise."""
-    prior_seeds: Sequence[int]
-    """Seed of each problem's prior."""
-    perturbation: Perturbation
-    """How features are moved."""
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a batch; every tensor is on the CPU, with one row a problem."""
-
-    recovered: Tensor
-    """Recovered inputs x̂, shape (problems, *input_shape)."""
-    distance: Tensor
-    """d_X(x, x̂)."""
-    feature_distance: Tensor
-    """Realised d_H(h', h)."""
-    recovered_feature_distance: Tensor
-    """d_H(f(x̂), h)."""
-    loss: Tensor
-    """L(x̂), without the prior's penalty."""
-    floor: Tensor
-    """L(x), the loss at the true input."""
-    scale: Tensor
-    """Loss between h and its own mean; for a squared error Var(h)."""
-    steps: Tensor
-    """Optimisation steps behind the scored iterate."""
-    dead: Tensor
-    """The prior collapsed, or a value was not finite."""
-    best_distance: Tensor
-    """Smallest d_X along the recorded trajectory, the scored iterate included."""
-    best_step: Tensor
-    """Where that was."""
-    metrics: dict[str, Tensor]
-    """Further metrics between x̂ and x."""
-    trajectory: Trajectory
-    """What was recorded along the way."""
-    complete: bool
-    """Every problem ran all of its steps, or arrived or died before; false if something else ended the fit."""
-    feature_dim: int
-    """Dimensions of one feature."""
-    seconds: float
-    """Wall time of the whole batch."""
 
 
 @dataclass(frozen=True)

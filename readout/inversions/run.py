@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from readout.errors import ReadoutError
-from readout.inversions.base import FeatureInversion, Outcome, ProblemBatch
+from readout.inversions.base import FeatureInversion
+from readout.inversions.batch import Outcome, ProblemBatch
 from readout.perturbations import Perturbation
 from readout.problems import Problem
 
