@@ -59,6 +59,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("READOUT_CACHE") or platformdirs.user_cache_dir("readout"))
 
 
+def is_random(weights: str | None) -> bool:
+    """Whether random weights were asked for: ``null`` or ``random``, never for want of others."""
+    return weights in (None, "random", "null", "None")  # a command line's null may arrive as its name
+
+
 def load_state_dict(path: str | Path) -> Mapping[str, Tensor]:
     """Load a state dict without running any code from it.
 

@@ -244,7 +244,7 @@ def test_a_model_of_ones_own_is_ten_lines(tmp_path: Path) -> None:
 def test_layers_lists_names_shapes_and_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["layers", "--model", "VGG19", "--model.weights", "random", "--size", "224"]) == 0
     lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
-    table = {line[0]: (" ".join(line[1:-1]), line[-1]) for line in lines if line and line[0].startswith("conv")}
+    table = {line[0]: (" ".join(line[1:-2]), line[-2]) for line in lines if line and line[0].startswith("conv")}
     assert len(table) == 16
     assert table["conv1_1"] == ("64 × 224 × 224", "3,211,264")
     assert table["conv3_4"] == ("256 × 56 × 56", "802,816")

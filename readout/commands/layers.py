@@ -1,5 +1,6 @@
 """``layers``: what a model's layers are called and how large their features are."""
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -25,11 +26,10 @@ def run(arguments: Sequence[str]) -> None:
     table.add_column("layer")
     table.add_column("shape", justify="right")
     table.add_column("dimension", justify="right")
+    table.add_column("× input", justify="right")
     for layer, shape in shapes.items():
-        dimension = 1
-        for side in shape:
-            dimension *= side
-        table.add_row(layer, _times(shape), f"{dimension:,}")
+        dimension = math.prod(shape)
+        table.add_row(layer, _times(shape), f"{dimension:,}", f"{dimension / math.prod(example):.2f}")
     make_console().print(table)
 
 

@@ -73,7 +73,7 @@ class FeatureExtractor(nn.Module):
             The layer's output, shape (batch, ...), differentiable with respect to ``x``.
 
         Raises:
-            ReadoutError: if there is no such layer, or its output is not one tensor.
+            ReadoutError: if there is no such layer, or it gives no tensor.
         """
         if layer not in self.layers:
             raise ReadoutError(self._unknown(layer))
@@ -87,23 +87,40 @@ class FeatureExtractor(nn.Module):
         """Run the network on preprocessed inputs and stop at ``layer``.
 
         Raises:
-            ReadoutError: if the layer's output is not one tensor, or the network never runs it.
+            ReadoutError: if the layer gives no tensor, or the network never runs it.
         """
         module = self.network.get_submodule(self.layers[layer])
         hook = module.register_forward_hook(_stop)
         try:
             self.network(x)
         except _Reached as reached:
-            return _one_tensor(reached.output, layer)
+            return self.feature(reached.output, layer)
         finally:
             hook.remove()
         raise ReadoutError(f"Layer {layer!r} was never reached when {type(self).__name__} ran; drop it.")
+
+    def feature(self, output: Any, layer: str) -> Tensor:
+        """The feature in what a layer's submodule returns: a tensor, or the first of a tuple.
+
+        Override it where a layout must change, so that the batch comes first.
+
+        Raises:
+            ReadoutError: if there is no such tensor.
+        """
+        if isinstance(output, tuple | list) and output:
+            output = output[0]
+        if not isinstance(output, Tensor):
+            raise ReadoutError(
+                f"Layer {layer!r} gives a {type(output).__name__}, not a tensor; name the submodule inside it that "
+                "does, or override `feature`."
+            )
+        return output
 
     def resolve(self, names: str | Iterable[str]) -> list[str]:
         """Layer names from what a user may write, in the network's order, each once.
 
         Args:
-            names: Names, ``"all"``, or ``"depth:FRACTION"``, where 0 is the first layer and 1 the last.
+            names: Names, ``"all"``, or ``"depth:0.25,0.5"`` and the like, where 0 is the first layer and 1 the last.
 
         Raises:
             ReadoutError: if a name is unknown (the near matches are listed) or a depth is outside [0, 1].
@@ -114,7 +131,7 @@ class FeatureExtractor(nn.Module):
             if name == "all":
                 chosen.update(known)
             elif name.startswith("depth:"):
-                chosen.add(known[self._at_depth(name)])
+                chosen.update(known[self._at_depth(depth)] for depth in name.removeprefix("depth:").split(","))
             elif name in self.layers:
                 chosen.add(name)
             else:
@@ -131,7 +148,7 @@ class FeatureExtractor(nn.Module):
         for name, path in self.layers.items():
 
             def keep(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
-                found[name] = tuple(_one_tensor(output, name).shape[1:])
+                found[name] = tuple(self.feature(output, name).shape[1:])
 
             hooks.append(self.network.get_submodule(path).register_forward_hook(keep))
         try:
@@ -174,11 +191,12 @@ class FeatureExtractor(nn.Module):
         """Stay in evaluation mode, whatever a trainer asks for."""
         return super().train(False)
 
-    def _at_depth(self, name: str) -> int:
-        match = re.fullmatch(r"depth:(0(?:\.\d*)?|1(?:\.0*)?|\.\d+)", name)
-        if match is None:
-            raise ReadoutError(f"{name!r} is not a depth; write for example 'depth:0.25', from 0 to 1.")
-        return int(float(match[1]) * (len(self.layers) - 1) + 0.5)
+    def _at_depth(self, depth: str) -> int:
+        if re.fullmatch(r"\s*(0(\.\d*)?|1(\.0*)?|\.\d+)\s*", depth) is None:
+            raise ReadoutError(
+                f"'depth:{depth}' is not a depth; write for example 'depth:0.25' or 'depth:0.25,0.5', from 0 to 1."
+            )
+        return int(float(depth) * (len(self.layers) - 1) + 0.5)
 
     @property
     def _import_name(self) -> str:
@@ -200,15 +218,6 @@ class _Reached(Exception):  # noqa: N818 (not an error: it ends the forward pass
 
 def _stop(_module: nn.Module, _args: Any, output: Any) -> None:
     raise _Reached(output)
-
-
-def _one_tensor(output: Any, layer: str) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise ReadoutError(
-            f"Layer {layer!r} gives a {type(output).__name__}, not one tensor; name the submodule inside it "
-            "that does, or override `run_to`."
-        )
-    return output
 
 
 def _near(name: str, known: Iterable[str]) -> str:

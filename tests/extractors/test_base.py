@@ -138,10 +138,21 @@ def test_a_layer_that_never_runs_is_named() -> None:
         extractor.extract(torch.zeros(1, 2, 3), "unused")
 
 
+def test_of_a_tuple_the_first_tensor_is_the_feature() -> None:
+    branches = Branches()
+    extractor = FeatureExtractor(branches, {"recurrent": "recurrent"})
+    x = torch.rand(1, 2, 3)
+    assert torch.equal(extractor.extract(x, "recurrent"), branches.recurrent(x)[0])
+
+
 def test_a_layer_that_gives_no_tensor_is_named() -> None:
-    extractor = FeatureExtractor(Branches(), {"recurrent": "recurrent"})
-    with pytest.raises(ReadoutError, match="'recurrent' gives a tuple, not one tensor"):
-        extractor.extract(torch.zeros(1, 2, 3), "recurrent")
+    class Mapping(nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"out": x}
+
+    extractor = FeatureExtractor(nn.Sequential(Mapping()), {"mapping": "0"})
+    with pytest.raises(ReadoutError, match="'mapping' gives a dict, not a tensor"):
+        extractor.extract(torch.zeros(1, 2, 3), "mapping")
 
 
 # Frozen
