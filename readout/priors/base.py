@@ -30,6 +30,10 @@ class Prior(nn.Module, ABC):
         """What each problem pays on top of its feature loss, shape (problems,); nothing by default."""
         return recovered.new_zeros(len(recovered))
 
+    def fingerprint(self) -> str:
+        """Digest of what the prior knows beside its settings, such as a decoder's weights; nothing by default."""
+        return ""
+
     def is_dead(self, recovered: Tensor) -> Tensor:
         """Which problems have collapsed and want a fresh start, shape (problems,); none by default."""
         return torch.zeros(len(recovered), dtype=torch.bool, device=recovered.device)

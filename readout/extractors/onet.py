@@ -1,0 +1,66 @@
+"""O-Net of MTCNN (Zhang et al., 2016, arXiv 1604.02878): a small face detector with real weights within reach of pip."""
+
+import torch
+from torch import Tensor, nn
+
+from readout.extractors.base import FeatureExtractor
+from readout.weights import PackagedWeights, fetch, is_random, load_state_dict
+
+ONET = PackagedWeights(
+    "facenet-pytorch==2.6.0",
+    "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca",
+    "facenet_pytorch/data/onet.pt",
+    source=False,
+)
+
+WIDTHS = ((3, 32, 3), (32, 64, 3), (64, 64, 3), (64, 128, 2))
+"""Channels in and out and kernel size of each convolution."""
+
+
+class ONet(FeatureExtractor):
+    """The four convolutions and the dense layer of O-Net, each before its PReLU; images of 48 × 48 pixels.
+
+    Larger images work up to ``conv4``; the dense layer takes 48 × 48 only.
+
+    Args:
+        weights: ``"pretrained"`` (MIT licence, fetched through pip), the path of a state dict, or None (or ``"random"``).
+        seed: Seed of random weights.
+
+    Raises:
+        ReadoutError: if the weights can't be had.
+    """
+
+    def __init__(self, weights: str | None = "pretrained", seed: int = 0) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = _build()
+        if not is_random(weights):
+            assert weights is not None
+            state = load_state_dict(fetch(ONET) if weights == "pretrained" else weights)
+            network.load_state_dict({key: value for key, value in state.items() if not key.startswith("dense6")})
+        layers = {name: name for name in ("conv1", "conv2", "conv3", "conv4", "dense5")}
+        super().__init__(network, layers, mean=[127.5 / 255] * 3, std=[128 / 255] * 3)
+        self.weights = f"random (seed {seed})" if is_random(weights) else weights
+
+    def example(self, size: int) -> Tensor:
+        """Its own size, whatever is asked for, because of the dense layer."""
+        return torch.zeros(1, 3, 48, 48)
+
+
+class _Flatten(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 2, 1).flatten(1)  # the order in which its dense layer was trained
+
+
+def _build() -> nn.Sequential:
+    network = nn.Sequential()
+    for number, (channels_in, channels_out, kernel) in enumerate(WIDTHS, start=1):
+        network.add_module(f"conv{number}", nn.Conv2d(channels_in, channels_out, kernel))
+        network.add_module(f"prelu{number}", nn.PReLU(channels_out))
+        if number < len(WIDTHS):
+            pool = nn.MaxPool2d(3 if number < 3 else 2, stride=2, ceil_mode=True)
+            network.add_module(f"pool{number}", pool)
+    network.add_module("flatten", _Flatten())
+    network.add_module("dense5", nn.Linear(1152, 256))
+    network.add_module("prelu5", nn.PReLU(256))
+    return network
