@@ -190,8 +190,9 @@ class _StepTimer(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
         self.device = pl_module.device
-        # weights, gradient and AdamW's two moments
-        self.bytes += 4 * sum(p.numel() * p.element_size() for p in pl_module.prior.parameters())
+        # weights, gradient and AdamW's two moments of what is optimised
+        parameters = [parameter for parameter in pl_module.prior.parameters() if parameter.requires_grad]
+        self.bytes += 4 * sum(parameter.numel() * parameter.element_size() for parameter in parameters)
         if pl_module.device.type == "cuda":
             self.bytes = torch.cuda.max_memory_allocated(pl_module.device)
 

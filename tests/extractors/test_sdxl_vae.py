@@ -1,0 +1,217 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from readout import cli, load_results
+from readout.errors import ReadoutError
+from readout.extractors.sdxl_vae import SDXLVAE
+
+LAYERS = ["conv_in", "down_blocks.0", "down_blocks.1", "down_blocks.2", "mid_block", "latent_mean"]
+
+
+def image(count: int = 2, height: int = 16, width: int = 24) -> Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def save_tiny(folder: Path, **changes: Any) -> str:
+    """A tiny autoencoder as `save_pretrained` writes it; 4-fold downsampling."""
+    options = {
+        "block_out_channels": (8, 8, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "norm_num_groups": 4,
+        "scaling_factor": 0.13025,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        vae: Any = AutoencoderKL(**options | changes)
+        vae.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def with_quant(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("with_quant"))
+
+
+@pytest.fixture(scope="module")
+def without_quant(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("without_quant"), use_quant_conv=False, use_post_quant_conv=False)
+
+
+@pytest.fixture(params=["with_quant", "without_quant"])
+def weights(request: pytest.FixtureRequest) -> str:
+    path: str = request.getfixturevalue(request.param)
+    return path
+
+
+@torch.no_grad()
+def reference(weights: str, x: Tensor) -> dict[str, Tensor]:
+    """Every stage as the library's own encoder runs it."""
+    vae = AutoencoderKL.from_pretrained(weights).eval()
+    found: dict[str, Tensor] = {}
+    for name in LAYERS[:-1]:
+        module = vae.encoder.get_submodule(name)
+        module.register_forward_hook(lambda _m, _a, output, name=name: found.update({name: output}))
+    found["latent_mean"] = vae.encode(2 * x - 1).latent_dist.mean
+    return found
+
+
+# Layers
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (32, 32), (4, 4)])
+def test_every_layer_is_what_the_library_gives_there(weights: str, height: int, width: int) -> None:
+    extractor, x = SDXLVAE(weights), image(2, height, width)
+    expected = reference(weights, x)
+    assert list(extractor.layers) == LAYERS
+    for layer in LAYERS:
+        torch.testing.assert_close(extractor.extract(x, layer), expected[layer], rtol=1e-6, atol=1e-6)
+
+
+def test_nothing_after_the_layer_runs(weights: str) -> None:
+    extractor = SDXLVAE(weights)
+    ran: list[str] = []
+    for name, path in extractor.layers.items():
+        extractor.network.get_submodule(path).register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    for place, layer in enumerate(LAYERS):
+        ran.clear()
+        extractor.extract(image(), layer)
+        assert ran == LAYERS[: place + 1]
+
+
+def test_the_decoder_is_not_kept(weights: str) -> None:
+    vae = AutoencoderKL.from_pretrained(weights)
+    parts = [vae.encoder] + ([vae.quant_conv] if vae.quant_conv is not None else [])
+    expected = sum(parameter.numel() for part in parts for parameter in part.parameters())
+    assert sum(parameter.numel() for parameter in SDXLVAE(weights).parameters()) == expected
+
+
+def test_shapes(weights: str) -> None:
+    extractor = SDXLVAE(weights)
+    expected = [(8, 32, 32), (8, 16, 16), (8, 8, 8), (16, 8, 8), (16, 8, 8), (4, 8, 8)]
+    assert extractor.shapes(extractor.example(32)) == dict(zip(LAYERS, expected, strict=True))
+
+
+def test_an_image_has_the_feature_it_has_alone(weights: str) -> None:
+    extractor, x = SDXLVAE(weights).double(), image(3).double()
+    for layer in LAYERS:
+        together = extractor.extract(x, layer)
+        for row in range(3):
+            torch.testing.assert_close(extractor.extract(x[row : row + 1], layer)[0], together[row])
+
+
+def test_gradients_reach_the_input_and_nothing_else(weights: str) -> None:
+    extractor, x = SDXLVAE(weights), image().requires_grad_()
+    (gradient,) = torch.autograd.grad(extractor.extract(x, "latent_mean")[0].square().sum(), x)
+    assert gradient[0].abs().min() > 0
+    assert gradient[1].abs().max() == 0
+    assert not any(parameter.requires_grad for parameter in extractor.parameters())
+    assert not any(module.training for module in extractor.modules())
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 18, 16), (1, 3, 16, 17), (1, 1, 16, 16), (3, 16, 16)])
+def test_images_that_do_not_fit_are_one_sentence(with_quant: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ReadoutError, match=r"sides are multiples of 4 pixels.*change the images' size"):
+        SDXLVAE(with_quant).extract(torch.zeros(shape), "conv_in")
+
+
+# Weights
+
+
+def test_random_weights_are_seeded_and_named(weights: str) -> None:
+    before = torch.get_rng_state()
+    first, again, other = (SDXLVAE(weights, pretrained=False, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+    assert SDXLVAE(weights).fingerprint() not in (first.fingerprint(), other.fingerprint())
+    assert other.weights_name == f"{weights}, random (seed 1)"
+    assert SDXLVAE(weights).weights_name == weights
+
+
+def test_loading_leaves_the_global_generator_alone_and_prints_nothing(
+    with_quant: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = torch.get_rng_state()
+    SDXLVAE(with_quant)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("lost", "1 weights of the model are missing .*'encoder.conv_in.bias'"),
+        ("shape", r"can't be loaded \(ValueError: .*encoder.conv_in.bias expected shape"),
+        ("nan", "1 weights in .* are NaN or infinite .*'encoder.conv_in.bias'"),
+        ("torn", "can't be loaded"),
+        ("none", "can't be loaded"),
+    ],
+)
+def test_no_weight_is_left_to_chance(tmp_path: Path, damage: str, sentence: str) -> None:
+    file = Path(save_tiny(tmp_path)) / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    bias = state.pop("encoder.conv_in.bias")
+    if damage in ("shape", "nan"):
+        state["encoder.conv_in.bias"] = torch.zeros(5) if damage == "shape" else bias * float("nan")
+    save_file(state, file, {"format": "pt"})
+    if damage == "torn":
+        file.write_text("torn")
+    if damage == "none":
+        file.unlink()
+    with pytest.raises(ReadoutError, match=sentence):
+        SDXLVAE(str(tmp_path))
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DConditionModel"}))
+    with pytest.raises(ReadoutError, match="class UNet2DConditionModel, not an AutoencoderKL"):
+        SDXLVAE(str(tmp_path))
+
+
+def test_a_missing_folder_is_one_sentence() -> None:
+    with pytest.raises(ReadoutError, match="There is no folder '/nowhere/at/all'; give the folder"):
+        SDXLVAE("/nowhere/at/all")
+
+
+def test_an_id_that_can_not_be_fetched_says_what_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ReadoutError, match="hf download stabilityai/sdxl-vae --local-dir FOLDER"):
+        SDXLVAE()
+
+
+# The configuration
+
+
+def test_the_configuration_runs(with_quant: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    for place, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+    overrides = {
+        "model.extractor.weights": with_quant,
+        "model.prior.filters": "[4, 8]",
+        "data.folder": str(tmp_path),
+        "data.size": "16",
+        "data.limit": "2",
+        "sweep.levels": "[0, 0.5]",
+        "sweep.output": str(tmp_path / "out"),
+        "trainer.max_steps": "2",
+        "trainer.accelerator": "cpu",
+    }
+    arguments = [part for key, value in overrides.items() for part in (f"--{key}", value)]
+    assert cli.main(["fit", "--config", "sdxl_vae_dip.yaml", *arguments]) == 0
+    results = load_results(tmp_path / "out")
+    assert list(dict.fromkeys(results["layer"])) == LAYERS
+    assert len(results) == len(LAYERS) * 2 * 2
+    assert set(results["model"]) == {"SDXLVAE"}
+    assert results["distance"].between(0, 2).all()
