@@ -53,7 +53,7 @@ class FeatureExtractor(nn.Module):
             if path not in modules:
                 raise ReadoutError(
                     f"Layer {name!r} of {type(self).__name__} points at {path!r}, which the network does not "
-                    f"have.{_near(path, modules)}"
+                    f"have.{near_matches(path, modules)}"
                 )
         self.network = network
         self.layers = dict(layers)
@@ -206,7 +206,7 @@ class FeatureExtractor(nn.Module):
 
     def _unknown(self, layer: str) -> str:
         return (
-            f"{self.name} has no layer {layer!r}.{_near(layer, self.layers)} "
+            f"{self.name} has no layer {layer!r}.{near_matches(layer, self.layers)} "
             f"`python -m readout.cli layers --model {self._import_name}` lists all of them."
         )
 
@@ -220,6 +220,7 @@ def _stop(_module: nn.Module, _args: Any, output: Any) -> None:
     raise _Reached(output)
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """A sentence that names what is nearest to a wrong name; empty if nothing is."""
     matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f" Did you mean {' or '.join(matches)}?" if matches else ""

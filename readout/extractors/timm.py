@@ -1,0 +1,231 @@
+"""Image models of timm (Wightman 2019, github.com/huggingface/pytorch-image-models)."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError
+from readout.extractors.base import FeatureExtractor, near_matches
+from readout.weights import is_random, load_state_dict
+
+
+class TimmModel(FeatureExtractor):
+    """Any image model of timm, by name, with the layers that timm itself names as its features.
+
+    Layers are the modules in timm's feature info, by their own names: every block of a plain transformer
+    (``blocks.0`` …), the stages of a convolutional or hierarchical network (``act1`` or ``stem``,
+    ``layer1`` … or ``stages.0`` …). A model without any is known by its ``stages``, ``layers`` or ``blocks``. Features
+    keep timm's own layout, the batch first: (batch, tokens, width) for transformers, all tokens kept; (batch,
+    channels, height, width) for convolutions; (batch, height, width, channels) for Swin and its like. Of a
+    layer with several outputs the first one counts. Normalisation is that of the name's weights in timm.
+
+    Args:
+        name: Model name, with or without the tag of its weights (``resnet18``, ``resnet18.a1_in1k``);
+            ``hf-hub:USER/MODEL`` and ``local-dir:FOLDER`` are timm's own notation.
+        weights: ``"pretrained"`` (timm's, from its hub or the cache), the path of a state dict or a
+            safetensors file, or None (or ``"random"``) for random ones.
+        image_size: Side of the images in pixels, for a model of a fixed size where it isn't its own; position
+            embeddings are then resized by timm. Convolutional networks need none: they take any size.
+        seed: Seed of random weights.
+
+    Raises:
+        ReadoutError: if there is no such model, its weights can't be had or don't fit, or it can't take
+            images of this size.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        weights: str | None = "pretrained",
+        image_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = _build(name, weights, image_size)
+        config = network.pretrained_cfg
+        super().__init__(network, _listed(name, network), config["mean"], config["std"])
+        self.architecture = name if ":" in name else name.split(".")[0]
+        self.fixed_size = bool(config.get("fixed_input_size"))
+        """Whether the network takes images of one size only."""
+        height, width = config["input_size"][-2:]
+        self.image_size: tuple[int, int] = (height, width)
+        if self.fixed_size and image_size is not None:
+            self.image_size = (image_size, image_size)
+        if is_random(weights):
+            self.weights = f"random (seed {seed})"
+        else:
+            assert weights is not None
+            self.weights = (config.get("tag") or weights) if weights == "pretrained" else weights
+
+    @property
+    def name(self) -> str:
+        """See :attr:`FeatureExtractor.name`."""
+        return f"timm {self.architecture}"
+
+    def extra_repr(self) -> str:
+        """The architecture, which the fingerprint covers with it."""
+        return self.architecture
+
+    def example(self, size: int) -> Tensor:
+        """One blank image, of the network's own size where it takes no other."""
+        height, width = self.image_size if self.fixed_size else (size, size)
+        return torch.zeros(1, 3, height, width)
+
+    def preprocess(self, x: Tensor) -> Tensor:
+        """See :meth:`FeatureExtractor.preprocess`.
+
+        Raises:
+            ReadoutError: if the network can't take images of this size.
+        """
+        if self.fixed_size and tuple(x.shape[-2:]) != self.image_size:
+            raise ReadoutError(wrong_size(self.name, x, self.image_size))
+        return super().preprocess(x)
+
+    def run_to(self, x: Tensor, layer: str) -> Tensor:
+        """See :meth:`FeatureExtractor.run_to`."""
+        with self._other_sizes(x):
+            return super().run_to(x, layer)
+
+    def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+        """See :meth:`FeatureExtractor.shapes`."""
+        with self._other_sizes(example):
+            return super().shapes(example)
+
+    @contextlib.contextmanager
+    def _other_sizes(self, x: Tensor) -> Iterator[None]:
+        """Explain what goes wrong with images that are not of the network's own size."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, AssertionError, ValueError) as error:
+            if tuple(x.shape[-2:]) == self.image_size:
+                raise
+            given, own = (" × ".join(map(str, size)) for size in (x.shape[-2:], self.image_size))
+            raise ReadoutError(
+                f"{self.name} can't take images of {given} pixels ({reason(error)}); set `data.size` nearer to "
+                f"its own, {own}."
+            ) from error
+
+
+def feature_layers(network: nn.Module) -> dict[str, str]:
+    """Public layer name → path of its module in a timm network, which are the same; see :class:`TimmModel`."""
+    modules = dict(network.named_modules())
+    info: Any = getattr(network, "feature_info", None) or []
+    # some models describe features that are no modules (the functional stem of HRNet), or one module several times
+    named = [entry["module"] for entry in getattr(info, "info", info)]
+    paths = [path for path in named if path and path in modules and not isinstance(modules[path], nn.ModuleList)]
+    if not paths:
+        groups = [group for group in ("stages", "layers", "blocks") if group in modules]
+        paths = [path for group in groups[:1] for path in _members(modules, group)]
+    return {path: path for path in paths}
+
+
+def wrong_size(name: str, x: Tensor, size: tuple[int, int]) -> str:
+    """What to tell a user whose images don't have the one size that a model takes."""
+    given, own = (" × ".join(map(str, size)) for size in (x.shape[-2:], size))
+    return (
+        f"{name} can't take images of {given} pixels, it was built for {own}; set `data.size`, or build it for other "
+        "images by the extractor's `image_size`."
+    )
+
+
+def reason(error: BaseException) -> str:
+    """The first lines of an exception, short enough for a sentence."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words.rstrip(".") if len(words) <= 240 else f"{words[:240]} …"
+
+
+def _build(name: str, weights: str | None, image_size: int | None) -> Any:
+    import timm  # takes seconds
+
+    config = _config(name)
+    pretrained = not is_random(weights)
+    overlay: dict[str, Any] = {}
+    if pretrained and weights != "pretrained":
+        assert weights is not None
+        overlay = {"state_dict": _state_dict(weights), "custom_load": False}
+    # timm's own rule for which constructors take the size of the images
+    sized = image_size is not None and (config is None or config.fixed_input_size)
+    size: dict[str, Any] = {"img_size": image_size} if sized else {}
+    try:
+        network = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **size)
+    except Exception as error:  # hubs and models raise what they like
+        raise ReadoutError(_failure(name, weights, image_size, error)) from error
+    made: Any = network
+    made.pretrained_cfg.pop("state_dict", None)  # the network has its weights by now
+    return made
+
+
+def _config(name: str) -> Any:
+    """What timm knows about a model and its weights; None for those that bring a configuration of their own."""
+    import timm
+
+    if ":" in name:
+        return None
+    if not timm.is_model(name):
+        near = near_matches(name, timm.list_models())
+        raise ReadoutError(f"timm has no model {name!r}.{near} `timm.list_models()` has all.")
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # an unknown tag
+        tagged = timm.list_models(f"{name.split('.')[0]}.*", pretrained=True)
+        raise ReadoutError(f"timm has no weights {name!r}; it has {', '.join(tagged)}.") from error
+
+
+def _state_dict(path: str) -> Mapping[str, Tensor]:
+    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state: Mapping[str, Tensor] = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ReadoutError(
+                f"{path!r} can't be read as safetensors ({reason(error)}); give an intact file."
+            ) from error
+    else:
+        state = load_state_dict(path)
+    if not state:  # timm would take it for none given, and go to its hub
+        raise ReadoutError(f"{path!r} holds no weights; give a state dict.")
+    return state
+
+
+def _failure(name: str, weights: str | None, image_size: int | None, error: Exception) -> str:
+    """What to tell a user when timm could not make the model."""
+    if is_random(weights) or isinstance(error, AssertionError | TypeError):
+        if image_size is None:
+            return f"timm could not build {name} ({reason(error)}); name another model."
+        return (
+            f"timm could not build {name} for images of {image_size} pixels ({reason(error)}); give an `image_size` "
+            "that suits it."
+        )
+    if weights != "pretrained":
+        return f"{weights!r} does not fit timm's {name} ({reason(error)}); give a state dict of this very model."
+    hub = getattr(_config(name), "hf_hub_id", None)
+    what = f"download model.safetensors from https://huggingface.co/{hub}" if hub else "get its state dict"
+    return (
+        f"timm could not fetch the weights of {name} ({reason(error)}); connect to the network, or elsewhere {what} "
+        "and give its path as `weights: PATH`, or ask for `weights: random`."
+    )
+
+
+def _listed(name: str, network: nn.Module) -> dict[str, str]:
+    layers = feature_layers(network)
+    if not layers:
+        raise ReadoutError(
+            f"timm names no features of {name}; write a FeatureExtractor of ten lines that names its layers."
+        )
+    return layers
+
+
+def _members(modules: Mapping[str, nn.Module], path: str) -> list[str]:
+    """Paths of the modules in a list or sequence; lists of modules never run themselves, so theirs are taken."""
+    paths = [f"{path}.{name}" for name, _ in modules[path].named_children()]
+    nested = [_members(modules, path) if isinstance(modules[path], nn.ModuleList) else [path] for path in paths]
+    return [path for paths in nested for path in paths]
