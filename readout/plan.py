@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from readout.extractors.validate import contrasting_pair, validate
 from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
 from readout.runtime import Runtime
@@ -107,15 +108,18 @@ class Plan:
 
 
 def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime) -> Cost:
-    """Run a few real steps and measure time and memory for one problem of them.
+    """Check the layer, run a few real steps, and measure time and memory for one problem of them.
 
     Args:
         inversion: What will run.
         problems: A small batch, at the layer in question.
         runtime: Makes a Trainer with the user's accelerator and precision.
+
+    Raises:
+        ReadoutError: if the layer can't be inverted; see :func:`readout.extractors.validate.validate`.
     """
     timer = _StepTimer()
-    trainer = runtime.make_bare_trainer(timer, max_steps=timer.most_steps)
+    trainer = runtime.make_bare_trainer(_Validation(), timer, max_steps=timer.most_steps)
     inversion.load(problems)
     trainer.fit(inversion, range(timer.most_steps))
     assert inversion.outcome is not None
@@ -154,6 +158,16 @@ def duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
     return f"{seconds / 86400:.0f} days"
+
+
+class _Validation(Callback):
+    """Checks the layer where it will run: on its device, in its precision, before the first step."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, FeatureInversion)
+        problems, extractor = pl_module.problems, pl_module.extractor
+        with trainer.precision_plugin.forward_context():
+            validate(extractor, problems.layer, contrasting_pair(problems.inputs[0]).to(extractor.mean))
 
 
 class _StepTimer(Callback):

@@ -10,29 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from readout.data.images import read_image
+from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
 from readout.identity import digest
 from readout.representation import verdict
 
 # fmt: off
 COLUMNS = (
-    "model", "weights", "prior", "protocol", "layer", "layer_index", "feature_dim", "input_dim", "sample", "level",
-    "draw", "seed", "threshold", "metric", "distance", "best_distance", "best_step", "feature_distance",
-    "recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict", "steps", "restarts",
-    "seconds", "setting", "key",
+    "model", "weights", "weights_digest", "prior", "protocol", "layer", "layer_index", "feature_dim", "input_dim",
+    "sample", "level", "draw", "seed", "threshold", "metric", "distance", "best_distance", "best_step",
+    "feature_distance", "recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict",
+    "steps", "restarts", "seconds", "setting", "key",
 )
 # fmt: on
 """Columns of every results table; further metrics follow."""
@@ -177,22 +173,6 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
 def picture_name(row: dict[str, Any]) -> str:
     """Path of a recovered picture inside ``recovered/``."""
     return f"{safe_name(row['layer'])}/{safe_name(row['sample'])}/level={row['level']}_draw={row['draw']}.png"
-
-
-def is_image(x: Tensor) -> bool:
-    """Whether a tensor has the shape of an RGB or grey image."""
-    return x.ndim == 3 and x.shape[0] in (1, 3)
-
-
-def write_png(image: Tensor, path: Path) -> None:
-    """Write an image with values in [0, 1], shape (channels, height, width)."""
-    Image.fromarray(to_pixels(image)).save(path, format="PNG")
-
-
-def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """Bytes of shape (height, width, 3) from an image with values in [0, 1]; values outside are clipped."""
-    array = image.detach().float().cpu().nan_to_num(0).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return array.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
 
 
 def safe_name(name: str) -> str:

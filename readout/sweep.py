@@ -16,6 +16,7 @@ from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import LayerResults, SweepCallback, SweepProgress
 from readout.data import InputData, load_inputs
 from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
 from readout.inversions import FeatureInversion
 from readout.inversions.run import Row, invert, make_batch
@@ -112,7 +113,8 @@ class Sweep:
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
         with quiet_lightning():
-            problems = self._problems(inversion, inputs, runtime)
+            fingerprint = inversion.extractor.fingerprint()
+            problems = self._problems(inversion, fingerprint, inputs, runtime)
             plan = self._plan(inversion, type(data).__name__, problems, inputs, runtime, store.finished())
             plan.show(console)
             if self.plan_only:
@@ -120,9 +122,10 @@ class Sweep:
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in inputs.items():
                 store.save_input(name, x)
+            shared = _shared_columns(inversion, fingerprint)
             with SweepProgress(plan, console) as progress:
                 for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, inputs, runtime, store, progress)
+                    self._run_layer(layer_plan, inversion, shared, inputs, runtime, store, progress)
         results = self._results(store, problems, trajectories=True)
         sizes = sizes_table(results, self.estimator)
         store.write_text("sizes.csv", sizes.to_csv(index=False))
@@ -131,7 +134,7 @@ class Sweep:
         return sizes
 
     def _problems(
-        self, inversion: FeatureInversion, inputs: Mapping[str, Tensor], runtime: Runtime
+        self, inversion: FeatureInversion, fingerprint: str, inputs: Mapping[str, Tensor], runtime: Runtime
     ) -> dict[str, list[Problem]]:
         """All problems by layer."""
         trainer = runtime.make_bare_trainer()
@@ -144,8 +147,8 @@ class Sweep:
             )
         extractor = inversion.extractor
         layers = extractor.resolve(self.layers)
-        shared = [extractor.fingerprint(), inversion.describe(), settings(self.perturbation)]
-        setting = digest([*shared, trainer.max_steps, str(trainer.precision)])[:16]
+        readout = [fingerprint, inversion.describe(), settings(self.perturbation)]
+        setting = digest([*readout, trainer.max_steps, str(trainer.precision)])[:16]
         named = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
         return {layer: cross(setting, named, layer, self.levels, self.draws, runtime.seed) for layer in layers}
 
@@ -187,6 +190,7 @@ class Sweep:
         self,
         plan: LayerPlan,
         inversion: FeatureInversion,
+        shared: Mapping[str, str],
         inputs: Mapping[str, Tensor],
         runtime: Runtime,
         store: ResultStore,
@@ -194,9 +198,8 @@ class Sweep:
     ) -> None:
         if not plan.batches:
             return
-        model = inversion.extractor.name
         group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
-        loggers = runtime.make_loggers(model, plan.layer, group, self.output)
+        loggers = runtime.make_loggers(shared["model"], plan.layer, group, self.output)
         trainers: list[Trainer] = []
 
         def fit(inversion: FeatureInversion) -> None:
@@ -207,7 +210,7 @@ class Sweep:
             for batch in plan.batches:
                 progress.start(plan, batch)
                 rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
-                store.append(self._complete(rows, inversion), recovered)
+                store.append(self._complete(rows, inversion.extractor, shared), recovered)
                 progress.done()
             if loggers:
                 results = self._results(store, {plan.layer: plan.problems}, trajectories=True)
@@ -225,18 +228,11 @@ class Sweep:
         finally:
             finish(loggers)
 
-    def _complete(self, rows: list[Row], inversion: FeatureInversion) -> pd.DataFrame:
+    def _complete(self, rows: list[Row], extractor: FeatureExtractor, shared: Mapping[str, str]) -> pd.DataFrame:
         """Rows with verdicts and with what all problems of the sweep share."""
         table = pd.DataFrame(rows)
-        depth = {layer: place for place, layer in enumerate(inversion.extractor.layers)}
-        table = table.assign(
-            layer_index=table["layer"].map(depth),
-            model=inversion.extractor.name,
-            weights=inversion.extractor.weights_name,
-            prior=type(inversion.prior).__name__,
-            protocol=inversion.protocol.name,
-            metric=inversion.metric.name,
-        )
+        depth = {layer: place for place, layer in enumerate(extractor.layers)}
+        table = table.assign(layer_index=table["layer"].map(depth), **shared)
         return judge(table, self.threshold, self.tolerance)
 
     def _results(
@@ -246,3 +242,15 @@ class Sweep:
         keys = {problem.key for layer in problems.values() for problem in layer}
         table = store.load(trajectories)
         return judge(table[table["key"].isin(keys)].reset_index(drop=True), self.threshold, self.tolerance)
+
+
+def _shared_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:
+    """What every row of a sweep says of its readout."""
+    return {
+        "model": inversion.extractor.name,
+        "weights": inversion.extractor.weights_name,
+        "weights_digest": fingerprint[:16],
+        "prior": type(inversion.prior).__name__,
+        "protocol": inversion.protocol.name,
+        "metric": inversion.metric.name,
+    }

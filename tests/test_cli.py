@@ -423,3 +423,35 @@ def test_the_discrepancy_protocol_is_another_readout_and_named_so(config: dict[s
     assert (stopped["steps"] < 200).all()
     assert (stopped["loss"] <= stopped["floor"]).all()
     assert (pd.read_csv(tmp_path / "out" / "sizes.csv")["protocol"] == "discrepancy").all()
+
+
+@pytest.mark.real_weights
+@pytest.mark.parametrize(("layer", "prior"), [("vgg_pixels", "Pixels"), ("vgg_decoder_prior", "VGGDecoder")])
+def test_configurations_that_exchange_the_prior_run_on_real_weights(layer: str, prior: str, tmp_path: Path) -> None:
+    arguments = ["--data.names", "[coffee]", "--sweep.layers", "conv1_2", "--sweep.levels", "[0]"]
+    arguments += ["--trainer.max_steps", "5", "--sweep.output", str(tmp_path / "out")]
+    assert cli.main(["fit", "--config", "vgg_dip.yaml", "--config", f"{layer}.yaml", *arguments]) == 0
+    results = load_results(tmp_path / "out")
+    assert results["prior"].tolist() == [prior]
+    assert results["recovered_feature_distance"].tolist()[0] < 1
+
+
+def test_curves_and_sizes_are_logged_as_csv(config: dict[str, Any], tmp_path: Path) -> None:
+    config["trainer"]["callbacks"] = [{"class_path": "RecoveryCurve"}, {"class_path": "ProblemTable"}]
+    assert fit(config, tmp_path, "--config", "csv.yaml") == 0
+    results = load_results(tmp_path / "out")
+    for layer in ("early", "middle"):
+        logged = pd.read_csv(tmp_path / "out" / "logs" / layer / "metrics.csv")
+        last = logged.loc[logged["optimisation_step"] == 10, "recovery/distance/level=0.5"].tolist()
+        mine = results[(results["layer"] == layer) & (results["level"] == 0.5)]
+        assert last == [pytest.approx(mine["distance"].mean())]
+        recovered = (results.loc[results["layer"] == layer, "verdict"] == "recovered").sum()
+        assert logged["verdicts/recovered"].dropna().tolist() == [recovered]
+
+
+def test_results_carry_a_digest_of_the_weights(config: dict[str, Any], tmp_path: Path) -> None:
+    assert fit(config, tmp_path) == 0
+    assert fit(config, tmp_path, "--model.extractor.seed", "1") == 0
+    results = load_results(tmp_path / "out")
+    assert results["weights_digest"].nunique() == results["setting"].nunique() == 2
+    assert results["weights_digest"].str.fullmatch("[0-9a-f]{16}").all()

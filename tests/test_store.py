@@ -17,19 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 import readout
-from readout.data.images import read_image
 from readout.errors import ReadoutError
 from readout.identity import digest
 from readout.store import (
     COLUMNS,
     TRAJECTORY,
     ResultStore,
-    is_image,
     judge,
     load_results,
     safe_name,
-    to_pixels,
-    write_png,
 )
 
 Table = pd.DataFrame
@@ -404,37 +400,6 @@ def test_a_name_that_looks_like_the_file_of_another_has_a_file_of_its_own() -> N
 def test_simple_names_stay_as_they_are() -> None:
     for name in ("conv1_1", "blocks.9", "noise_000", "cat.png", "depth-0.25"):
         assert safe_name(name) == name
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_of_bytes_come_back_to_the_bit(channels: int, tmp_path: Path) -> None:
-    image = torch.arange(256).float().div(255).view(1, 16, 16).repeat(channels, 1, 1)
-    write_png(image, tmp_path / "a.png")
-    assert torch.equal(read_image(tmp_path / "a.png"), image.expand(3, -1, -1))
-    with Image.open(tmp_path / "a.png") as picture:
-        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (16, 16))
-
-
-def test_rows_of_a_picture_are_rows_of_the_image(tmp_path: Path) -> None:
-    image = torch.zeros(3, 2, 3)
-    image[0, 0, 2] = 1.0
-    write_png(image, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (3, 2)
-        assert picture.getpixel((2, 0)) == (255, 0, 0)
-
-
-def test_values_outside_0_to_1_are_clipped_and_others_rounded() -> None:
-    image = torch.tensor([-0.5, 0.0, 0.5 / 255 + 1e-4, 0.999, 1.5, math.nan]).view(1, 1, 6)
-    assert to_pixels(image)[0, :, 0].tolist() == [0, 0, 1, 255, 255, 0]
-
-
-def test_images_have_one_or_three_channels() -> None:
-    assert is_image(torch.zeros(3, 4, 4))
-    assert is_image(torch.zeros(1, 4, 4))
-    assert not is_image(torch.zeros(2, 4, 4))
-    assert not is_image(torch.zeros(3, 4))
-    assert not is_image(torch.zeros(1, 3, 4, 4))
 
 
 def test_a_figure_is_written_as_png_and_svg(store: ResultStore) -> None:

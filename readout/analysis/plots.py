@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from readout.store import to_pixels
+from readout.data.images import to_pixels
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,

@@ -17,9 +17,10 @@ from torch import Tensor
 from readout import __version__
 from readout.analysis import plots
 from readout.analysis.sizes import EXPLAINED, sizes_table
+from readout.data.images import to_pixels
 from readout.errors import ReadoutError
 from readout.representation import Estimator, Flag, Verdict
-from readout.store import ResultStore, judge, load_results, to_pixels
+from readout.store import ResultStore, judge, load_results
 
 THUMBNAIL = 96
 """Longest side of a picture on the page, in pixels; ``recovered/`` has them whole."""

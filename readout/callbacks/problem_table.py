@@ -3,8 +3,9 @@
 from lightning.pytorch.loggers import WandbLogger
 
 from readout.callbacks.base import LayerResults, SweepCallback
+from readout.data.images import is_image, to_pixels
 from readout.representation import Verdict
-from readout.store import TRAJECTORY, is_image, to_pixels
+from readout.store import TRAJECTORY
 
 
 class ProblemTable(SweepCallback):

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from readout.callbacks.base import LayerResults, SweepCallback
-from readout.store import is_image, to_pixels
+from readout.data.images import is_image, to_pixels
 
 
 class Reconstructions(SweepCallback):

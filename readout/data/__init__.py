@@ -2,7 +2,18 @@
 
 from readout.data.base import InputData, Sample, load_inputs
 from readout.data.folder import ImageFolder
-from readout.data.noise import UniformNoise
+from readout.data.noise import GaussianNoise, UniformNoise
 from readout.data.photographs import Photographs
+from readout.data.scrambled import PhaseScrambled, PixelShuffled
 
-__all__ = ["ImageFolder", "InputData", "Photographs", "Sample", "UniformNoise", "load_inputs"]
+__all__ = [
+    "GaussianNoise",
+    "ImageFolder",
+    "InputData",
+    "PhaseScrambled",
+    "Photographs",
+    "PixelShuffled",
+    "Sample",
+    "UniformNoise",
+    "load_inputs",
+]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from readout.data.images import is_image
 from readout.errors import ReadoutError
 
 
@@ -17,6 +18,8 @@ class Sample(NamedTuple):
     """Unique among the inputs of a sweep."""
     input: Tensor
     """In the user's space; images: RGB float in [0, 1], shape (3, height, width)."""
+    label: str | None = None
+    """Its class, where the data tell."""
 
 
 class InputData(LightningDataModule, ABC):
@@ -46,7 +49,8 @@ def load_inputs(data: InputData) -> dict[str, Tensor]:
     """All inputs of a sweep by name.
 
     Raises:
-        ReadoutError: if names clash, shapes differ, or values can't be used.
+        ReadoutError: if names clash, shapes differ, or values can't be used: not finite, constant, or
+            those of an image outside [0, 1].
     """
     data.prepare_data()
     data.setup("fit")
@@ -63,8 +67,19 @@ def load_inputs(data: InputData) -> dict[str, Tensor]:
             )
         if not sample.input.isfinite().all():
             raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
+        if is_image(sample.input):
+            _check_range(sample)
         if sample.input.max() - sample.input.min() < 1e-6:
             raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
     if not inputs:
         raise ReadoutError("The data hold no inputs; give at least one.")
     return inputs
+
+
+def _check_range(sample: Sample) -> None:
+    low, high = sample.input.min().item(), sample.input.max().item()
+    if low < -1e-3 or high > 1 + 1e-3:  # less is rounding
+        raise ReadoutError(
+            f"Image {sample.name!r} has values from {low:.4g} to {high:.4g}; scale images to [0, 1], without the "
+            "network's own normalisation."
+        )

@@ -13,6 +13,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 class ImageFolder(InputData):
     """Images under a folder, flat or in one sub-folder a class (ImageNet's layout).
 
+    An image's label is the name of its class folder, the first below ``folder``; None in a flat one.
+
     Args:
         folder: The folder; sub-folders are searched too.
         size: Side of the square image in pixels: the shorter side is resized to it, the centre cropped.
@@ -56,7 +58,9 @@ class ImageFolder(InputData):
 
     def __getitem__(self, index: int) -> Sample:
         path = self.files[index]
-        return Sample(path.relative_to(self.folder).as_posix(), resize_and_crop(read_image(path), self.size))
+        name = path.relative_to(self.folder)
+        label = name.parts[0] if len(name.parts) > 1 else None
+        return Sample(name.as_posix(), resize_and_crop(read_image(path), self.size), label)
 
 
 def _readable(path: Path) -> bool:

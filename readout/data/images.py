@@ -31,6 +31,11 @@ def read_image(path: Path) -> Tensor:
         ) from error
 
 
+def is_image(x: Tensor) -> bool:
+    """Whether a tensor has the shape of an RGB or grey image."""
+    return x.ndim == 3 and x.shape[0] in (1, 3)
+
+
 def from_array(array: NDArray[np.uint8]) -> Tensor:
     """RGB bytes (height, width, 3) to floats in [0, 1], shape (3, height, width)."""
     return torch.from_numpy(np.array(array)).permute(2, 0, 1).float() / 255
@@ -44,3 +49,14 @@ def resize_and_crop(image: Tensor, size: int) -> Tensor:
     resized = F.interpolate(image.unsqueeze(0), size=shape, mode="bilinear", antialias=True, align_corners=False)
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
     return resized[0, :, top : top + size, left : left + size].clamp(0, 1)
+
+
+def write_png(image: Tensor, path: Path) -> None:
+    """Write an image with values in [0, 1], shape (channels, height, width)."""
+    Image.fromarray(to_pixels(image)).save(path, format="PNG")
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """Bytes of shape (height, width, 3) from an image with values in [0, 1]; values outside are clipped."""
+    array = image.detach().float().cpu().nan_to_num(0).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return array.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()

@@ -1,27 +1,23 @@
 """Images of noise, the paper's control for natural ones."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from readout.data.base import InputData, Sample
 from readout.errors import ReadoutError
 from readout.identity import derive_seed
 
 
-class UniformNoise(InputData):
-    """Inputs whose values are independent and uniform on [0, 1].
+class _Noise(InputData):
+    """Inputs of independent values; input number i depends on the kind of noise, the seed and i alone."""
 
-    Args:
-        count: How many.
-        shape: Shape of one input.
-        seed: Seed; input number i is the same whatever ``count`` is.
+    kind: ClassVar[str]
 
-    Raises:
-        ReadoutError: if ``count`` is below 1.
-    """
-
-    def __init__(self, count: int = 4, shape: Sequence[int] = (3, 64, 64), seed: int = 0) -> None:
+    def __init__(self, count: int, shape: Sequence[int], seed: int) -> None:
         super().__init__()
         if count < 1:
             raise ReadoutError(f"count is {count}; ask for at least 1 noise image.")
@@ -33,5 +29,66 @@ class UniformNoise(InputData):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.count:
             raise IndexError(index)
-        generator = torch.Generator().manual_seed(derive_seed("uniform noise", self.seed, index))
-        return Sample(f"noise_{index:03d}", torch.rand(self.shape, generator=generator))
+        generator = torch.Generator().manual_seed(derive_seed(self.kind, self.seed, index))
+        return Sample(f"noise_{index:03d}", self._draw(generator))
+
+    @abstractmethod
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        """One input, of shape ``self.shape``."""
+
+
+class UniformNoise(_Noise):
+    """Inputs whose values are independent and uniform on [0, 1].
+
+    Args:
+        count: How many.
+        shape: Shape of one input.
+        seed: Seed; input number i is the same whatever ``count`` is.
+
+    Raises:
+        ReadoutError: if ``count`` is below 1.
+    """
+
+    kind = "uniform noise"
+
+    def __init__(self, count: int = 4, shape: Sequence[int] = (3, 64, 64), seed: int = 0) -> None:
+        super().__init__(count, shape, seed)
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        return torch.rand(self.shape, generator=generator)
+
+
+class GaussianNoise(_Noise):
+    """Inputs whose values are independent and normal, clipped to [0, 1].
+
+    Clipping moves the values outside [0, 1] onto 0 and 1: with the defaults 1.2 % of them.
+
+    Args:
+        count: How many.
+        shape: Shape of one input.
+        seed: Seed; input number i is the same whatever ``count`` is, and other means and standard
+            deviations shift and scale the same noise.
+        mean: Mean before clipping.
+        std: Standard deviation before clipping.
+
+    Raises:
+        ReadoutError: if ``count`` is below 1 or ``std`` is not above 0.
+    """
+
+    kind = "gaussian noise"
+
+    def __init__(
+        self,
+        count: int = 4,
+        shape: Sequence[int] = (3, 64, 64),
+        seed: int = 0,
+        mean: float = 0.5,
+        std: float = 0.2,
+    ) -> None:
+        super().__init__(count, shape, seed)
+        if not std > 0:
+            raise ReadoutError(f"std is {std:g}; it must be above 0, because nothing correlates with a constant image.")
+        self.mean, self.std = mean, std
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        return (self.mean + self.std * torch.randn(self.shape, generator=generator)).clamp(0, 1)

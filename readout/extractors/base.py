@@ -57,8 +57,8 @@ class FeatureExtractor(nn.Module):
                 )
         self.network = network
         self.layers = dict(layers)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("mean", _per_channel(mean))
+        self.register_buffer("std", _per_channel(std))
         self.requires_grad_(False)
         self.eval()
 
@@ -209,6 +209,11 @@ class FeatureExtractor(nn.Module):
             f"{self.name} has no layer {layer!r}.{near_matches(layer, self.layers)} "
             f"`python -m readout.cli layers --model {self._import_name}` lists all of them."
         )
+
+
+def _per_channel(values: Sequence[float]) -> Tensor:
+    """Broadcasts against images; one value against anything."""
+    return torch.tensor(values[0]) if len(values) == 1 else torch.tensor(values).view(-1, 1, 1)
 
 
 class _Reached(Exception):  # noqa: N818 (not an error: it ends the forward pass)

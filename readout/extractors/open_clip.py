@@ -142,8 +142,8 @@ def _options(name: str, weights: str | None, file: str | None) -> dict[str, Any]
     if file is None and not tag and not Path(str(weights)).is_file():
         tags = open_clip.list_pretrained_tags_by_model(name)
         raise ReadoutError(
-            f"open_clip has no weights {weights!r} for {name}, and there is no such file.{near_matches(str(weights), tags)} "
-            f"Its tags: {', '.join(tags) or 'none'}."
+            f"open_clip has no weights {weights!r} for {name}, and there is no such file."
+            f"{near_matches(str(weights), tags)} Its tags: {', '.join(tags) or 'none'}."
         )
     if file is not None and not Path(file).is_file():
         raise ReadoutError(f"There is no weights file {file!r}; give the path of the checkpoint of {weights!r}.")

@@ -67,3 +67,26 @@ def test_a_constant_input_is_refused() -> None:
 def test_no_inputs_at_all_is_an_error() -> None:
     with pytest.raises(ReadoutError, match="no inputs; give at least one"):
         load_inputs(Given())
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (1, 4, 4)])
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 255.0), (-2.1, 2.6), (0.0, 1.01)])
+def test_images_have_to_lie_in_0_to_1(shape: tuple[int, ...], low: float, high: float) -> None:
+    with pytest.raises(ReadoutError, match=f"'b' has values from {low:.4g} to {high:.4g}; scale images to"):
+        load_inputs(Given(Sample("a", ramp(*shape)), Sample("b", low + (high - low) * ramp(*shape))))
+
+
+def test_rounding_may_leave_0_to_1() -> None:
+    x = ramp(3, 4, 4) * 1.000001 - 1e-7
+    assert x.min() < 0 < 1 < x.max()
+    assert list(load_inputs(Given(Sample("a", x)))) == ["a"]
+
+
+@pytest.mark.parametrize("shape", [(48,), (5, 8), (4, 3, 4)])
+def test_what_is_no_image_may_have_any_values(shape: tuple[int, ...]) -> None:
+    assert list(load_inputs(Given(Sample("a", 9 * ramp(*shape) - 4)))) == ["a"]
+
+
+def test_a_sample_has_no_label_unless_given_one() -> None:
+    assert Sample("a", ramp(4)).label is None
+    assert Sample("a", ramp(4), "cat").label == "cat"

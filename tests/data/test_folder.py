@@ -46,6 +46,16 @@ def test_a_folder_of_classes_keeps_the_class_in_the_name(tmp_path: Path) -> None
     ]
 
 
+def test_a_label_is_the_name_of_the_class_folder(tmp_path: Path) -> None:
+    for name in ("n01/a.png", "n01/deep/d.png", "n02/b.png", "top.png"):
+        save(tmp_path / name)
+    assert [sample.label for sample in ImageFolder(str(tmp_path), size=4)] == ["n01", "n01", "n02", None]
+
+
+def test_a_flat_folder_has_no_labels(folder: Path) -> None:
+    assert {sample.label for sample in ImageFolder(str(folder), size=4, limit=3)} == {None}
+
+
 def test_what_is_no_image_is_left_alone(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("a,1")

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 from PIL import Image
 
-from readout.data.images import from_array, read_image, resize_and_crop
+from readout.data.images import from_array, is_image, read_image, resize_and_crop, to_pixels, write_png
 from readout.errors import ReadoutError
 
 
@@ -80,3 +81,34 @@ def test_16_bit_grey_values_are_scaled_and_not_cut(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ReadoutError, match=r"nowhere\.png' can't be read as an image"):
         read_image(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_of_bytes_come_back_to_the_bit(channels: int, tmp_path: Path) -> None:
+    image = torch.arange(256).float().div(255).view(1, 16, 16).repeat(channels, 1, 1)
+    write_png(image, tmp_path / "a.png")
+    assert torch.equal(read_image(tmp_path / "a.png"), image.expand(3, -1, -1))
+    with Image.open(tmp_path / "a.png") as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (16, 16))
+
+
+def test_rows_of_a_picture_are_rows_of_the_image(tmp_path: Path) -> None:
+    image = torch.zeros(3, 2, 3)
+    image[0, 0, 2] = 1.0
+    write_png(image, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (3, 2)
+        assert picture.getpixel((2, 0)) == (255, 0, 0)
+
+
+def test_values_outside_0_to_1_are_clipped_and_others_rounded() -> None:
+    image = torch.tensor([-0.5, 0.0, 0.5 / 255 + 1e-4, 0.999, 1.5, math.nan]).view(1, 1, 6)
+    assert to_pixels(image)[0, :, 0].tolist() == [0, 0, 1, 255, 255, 0]
+
+
+def test_images_have_one_or_three_channels() -> None:
+    assert is_image(torch.zeros(3, 4, 4))
+    assert is_image(torch.zeros(1, 4, 4))
+    assert not is_image(torch.zeros(2, 4, 4))
+    assert not is_image(torch.zeros(3, 4))
+    assert not is_image(torch.zeros(1, 3, 4, 4))
