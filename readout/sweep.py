@@ -115,7 +115,8 @@ class Sweep:
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             problems = self._problems(inversion, fingerprint, inputs, runtime)
-            plan = self._plan(inversion, type(data).__name__, problems, inputs, runtime, store.finished())
+            with console.status("checking each layer, and what a step costs there"):
+                plan = self._plan(inversion, type(data).__name__, problems, inputs, runtime, store.finished())
             plan.show(console)
             if self.plan_only:
                 return pd.DataFrame()

@@ -16,7 +16,7 @@ class _Scrambled(InputData):
 
     kind: ClassVar[str]
 
-    def __init__(self, source: InputData, seed: int) -> None:
+    def __init__(self, source: InputData, seed: int = 0) -> None:
         super().__init__()
         self.source, self.seed = source, seed
 
@@ -66,9 +66,6 @@ class PhaseScrambled(_Scrambled):
 
     kind = "phase_scrambled"
 
-    def __init__(self, source: InputData, seed: int = 0) -> None:
-        super().__init__(source, seed)
-
     def _scramble(self, image: Tensor, generator: torch.Generator) -> Tensor:
         return scramble_phases(image, generator).clamp(0, 1)
 
@@ -85,9 +82,6 @@ class PixelShuffled(_Scrambled):
     """
 
     kind = "pixel_shuffled"
-
-    def __init__(self, source: InputData, seed: int = 0) -> None:
-        super().__init__(source, seed)
 
     def _scramble(self, image: Tensor, generator: torch.Generator) -> Tensor:
         pixels = image.flatten(1)

@@ -195,7 +195,7 @@ def _address(tag: Mapping[str, Any]) -> str:
     repository, _, file = str(tag.get("hf_hub") or "").rpartition("/")
     if not repository:
         return str(tag.get("url"))
-    return f"{file or 'open_clip_model.safetensors'} from https://huggingface.co/{repository}"
+    return f"{file or 'open_clip_model.safetensors'} of {repository} on the Hugging Face hub"
 
 
 def _layers(visual: nn.Module) -> dict[str, str]:

@@ -208,7 +208,7 @@ def _failure(name: str, weights: str | None, image_size: int | None, error: Exce
     if weights != "pretrained":
         return f"{weights!r} does not fit timm's {name} ({reason(error)}); give a state dict of this very model."
     hub = getattr(_config(name), "hf_hub_id", None)
-    what = f"download model.safetensors from https://huggingface.co/{hub}" if hub else "get its state dict"
+    what = f"download model.safetensors of {hub} on the Hugging Face hub" if hub else "get its state dict"
     return (
         f"timm could not fetch the weights of {name} ({reason(error)}); connect to the network, or elsewhere {what} "
         "and give its path as `weights: PATH`, or ask for `weights: random`."

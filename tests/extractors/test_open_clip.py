@@ -263,7 +263,7 @@ def test_weights_that_cannot_be_had_are_one_sentence() -> None:
     with pytest.raises(ReadoutError, match="could not load the weights 'openai' of ViT-L-14") as raised:
         OpenCLIP("ViT-L/14", weights="openai")
     sentence = str(raised.value)
-    assert "open_clip_model.safetensors from https://huggingface.co/timm/vit_large_patch14_clip_224.openai" in sentence
+    assert "open_clip_model.safetensors of timm/vit_large_patch14_clip_224.openai" in sentence
     assert "`weights: PATH`" in sentence
     assert "\n" not in sentence
 

@@ -219,7 +219,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(name: str) -> None:
     with pytest.raises(ReadoutError, match=f"timm could not fetch the weights of {name}") as raised:
         TimmModel(name)
     sentence = str(raised.value)
-    assert "model.safetensors from https://huggingface.co/timm/resnet18.a1_in1k" in sentence
+    assert "model.safetensors of timm/resnet18.a1_in1k" in sentence
     assert "`weights: PATH`" in sentence
     assert "\n" not in sentence
 
