@@ -26,7 +26,7 @@ from readout.representation import verdict
 # fmt: off
 COLUMNS = (
     "model", "weights", "weights_digest", "prior", "protocol", "layer", "layer_index", "feature_dim", "input_dim",
-    "sample", "level", "draw", "seed", "threshold", "metric", "distance", "best_distance", "best_step",
+    "sample", "label", "level", "draw", "seed", "threshold", "metric", "distance", "best_distance", "best_step",
     "feature_distance", "recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict",
     "steps", "restarts", "seconds", "setting", "key",
 )

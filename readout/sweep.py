@@ -14,7 +14,7 @@ from readout import __version__
 from readout.analysis.report import write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import LayerResults, SweepCallback, SweepProgress
-from readout.data import InputData, load_inputs
+from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
@@ -108,7 +108,8 @@ class Sweep:
             ReadoutError: if anything the user gave can't be used.
         """
         console = console or Console()
-        inputs = load_inputs(data)
+        samples = load_samples(data)
+        inputs = {name: sample.input for name, sample in samples.items()}
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
@@ -126,7 +127,7 @@ class Sweep:
             shared = _shared_columns(inversion, fingerprint)
             with SweepProgress(plan, console) as progress:
                 for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, shared, inputs, runtime, store, progress)
+                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress)
         results = self._results(store, problems, trajectories=True)
         sizes = sizes_table(results, self.estimator)
         store.write_text("sizes.csv", sizes.to_csv(index=False))
@@ -192,13 +193,14 @@ class Sweep:
         plan: LayerPlan,
         inversion: FeatureInversion,
         shared: Mapping[str, str],
-        inputs: Mapping[str, Tensor],
+        samples: Mapping[str, Sample],
         runtime: Runtime,
         store: ResultStore,
         progress: SweepProgress,
     ) -> None:
         if not plan.batches:
             return
+        inputs = {name: sample.input for name, sample in samples.items()}
         group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
         loggers = runtime.make_loggers(shared["model"], plan.layer, group, self.output)
         trainers: list[Trainer] = []
@@ -211,7 +213,7 @@ class Sweep:
             for batch in plan.batches:
                 progress.start(plan, batch)
                 rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
-                store.append(self._complete(rows, inversion.extractor, shared), recovered)
+                store.append(self._complete(rows, inversion.extractor, samples).assign(**shared), recovered)
                 progress.done()
             if loggers:
                 results = self._results(store, {plan.layer: plan.problems}, trajectories=True)
@@ -229,11 +231,12 @@ class Sweep:
         finally:
             finish(loggers)
 
-    def _complete(self, rows: list[Row], extractor: FeatureExtractor, shared: Mapping[str, str]) -> pd.DataFrame:
-        """Rows with verdicts and with what all problems of the sweep share."""
+    def _complete(self, rows: list[Row], extractor: FeatureExtractor, samples: Mapping[str, Sample]) -> pd.DataFrame:
+        """Rows with labels, the place of the layer, and verdicts."""
         table = pd.DataFrame(rows)
         depth = {layer: place for place, layer in enumerate(extractor.layers)}
-        table = table.assign(layer_index=table["layer"].map(depth), **shared)
+        labels = pd.Series([samples[name].label for name in table["sample"]], dtype="string")
+        table = table.assign(layer_index=table["layer"].map(depth), label=labels)
         return judge(table, self.threshold, self.tolerance)
 
     def _results(

@@ -455,3 +455,14 @@ def test_results_carry_a_digest_of_the_weights(config: dict[str, Any], tmp_path:
     results = load_results(tmp_path / "out")
     assert results["weights_digest"].nunique() == results["setting"].nunique() == 2
     assert results["weights_digest"].str.fullmatch("[0-9a-f]{16}").all()
+
+
+def test_labels_of_an_image_folder_are_carried_into_the_results(config: dict[str, Any], tmp_path: Path) -> None:
+    for place, label in enumerate(["cat", "dog"]):
+        pixels = torch.randint(0, 255, (20, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(place))
+        (tmp_path / "images" / label).mkdir(parents=True)
+        Image.fromarray(pixels.numpy()).save(tmp_path / "images" / label / "1.png")
+    config["data"] = {"class_path": "ImageFolder", "init_args": {"folder": str(tmp_path / "images"), "size": 16}}
+    assert fit(config, tmp_path) == 0
+    results = load_results(tmp_path / "out")
+    assert dict(zip(results["sample"], results["label"], strict=True)) == {"cat/1.png": "cat", "dog/1.png": "dog"}

@@ -35,7 +35,7 @@ def row(key: str, **changes: Any) -> dict[str, Any]:
     """One finished problem."""
     values: dict[str, Any] = {
         **{"model": "TinyNet", "weights": "own", "prior": "Pixels", "protocol": "paper", "layer": "late"},
-        "layer_index": 2,
+        **{"layer_index": 2, "weights_digest": "0123456789abcdef", "label": None},
         **{"feature_dim": 64, "input_dim": 48, "sample": f"sample {key}", "level": 0.5, "draw": 0, "seed": 0},
         **{"threshold": 0.1, "metric": "correlation_distance", "distance": 0.05, "best_distance": 0.04},
         **{"best_step": 10, "feature_distance": 0.48, "recovered_feature_distance": 0.2, "loss": 1.0, "floor": 1.1},

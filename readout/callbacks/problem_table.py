@@ -37,6 +37,7 @@ class ProblemTable(SweepCallback):
         import wandb
 
         table = results.table.drop(columns=list(TRAJECTORY))
+        table = table.astype(object).where(table.notna(), None)  # a missing label is null in JSON
         columns, rows = list(table.columns), table.values.tolist()
         if self.thumbnails and all(is_image(x) for x in results.inputs.values()):
             columns = ["recovered", *columns]

@@ -1,6 +1,6 @@
 """Where inputs come from."""
 
-from readout.data.base import InputData, Sample, load_inputs
+from readout.data.base import InputData, Sample, load_samples
 from readout.data.folder import ImageFolder
 from readout.data.noise import GaussianNoise, UniformNoise
 from readout.data.photographs import Photographs
@@ -15,5 +15,5 @@ __all__ = [
     "PixelShuffled",
     "Sample",
     "UniformNoise",
-    "load_inputs",
+    "load_samples",
 ]

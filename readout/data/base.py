@@ -45,8 +45,8 @@ class InputData(LightningDataModule, ABC):
         return (self[index] for index in range(len(self)))
 
 
-def load_inputs(data: InputData) -> dict[str, Tensor]:
-    """All inputs of a sweep by name.
+def load_samples(data: InputData) -> dict[str, Sample]:
+    """All samples of a sweep by name.
 
     Raises:
         ReadoutError: if names clash, shapes differ, or values can't be used: not finite, constant, or
@@ -54,12 +54,12 @@ def load_inputs(data: InputData) -> dict[str, Tensor]:
     """
     data.prepare_data()
     data.setup("fit")
-    inputs: dict[str, Tensor] = {}
+    samples: dict[str, Sample] = {}
     for sample in data:
-        if sample.name in inputs:
+        if sample.name in samples:
             raise ReadoutError(f"Two inputs are called {sample.name!r}; give each a name of its own.")
-        inputs[sample.name] = sample.input
-        first = next(iter(inputs.values()))
+        samples[sample.name] = sample
+        first = next(iter(samples.values())).input
         if sample.input.shape != first.shape:
             raise ReadoutError(
                 f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, the first has {tuple(first.shape)}; "
@@ -71,9 +71,9 @@ def load_inputs(data: InputData) -> dict[str, Tensor]:
             _check_range(sample)
         if sample.input.max() - sample.input.min() < 1e-6:
             raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
-    if not inputs:
+    if not samples:
         raise ReadoutError("The data hold no inputs; give at least one.")
-    return inputs
+    return samples
 
 
 def _check_range(sample: Sample) -> None:

@@ -122,5 +122,7 @@ def _download(weights: str, files: list[str]) -> Path:
 def _reason(error: Exception) -> str:
     """The library's own words, cut to one sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    first = re.split(r"(?<=\w)\.\s", lines[0])[0].rstrip(".") if lines else ""
+    # "Error(s) in loading …:" says nothing without the line after it
+    joined = " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else ""
+    first = re.split(r"(?<=\w)\.\s", joined)[0].rstrip(".")
     return f"{type(error).__name__}: {first[:160]}" if first else type(error).__name__

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from readout.commands.fit import build
-from readout.data import ImageFolder, InputData, PhaseScrambled, Photographs, PixelShuffled, Sample, load_inputs
+from readout.data import ImageFolder, InputData, PhaseScrambled, Photographs, PixelShuffled, Sample, load_samples
 from readout.data.scrambled import scramble_phases
 from readout.errors import ReadoutError
 from tests.helpers import tiny_config, write_config
@@ -149,7 +149,7 @@ def test_values_labels_and_names(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_source_is_prepared_and_set_up(kind: Any) -> None:
-    assert len(load_inputs(kind(Given(Sample("a", image(3, 8, 8)))))) == 1
+    assert len(load_samples(kind(Given(Sample("a", image(3, 8, 8)))))) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
