@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,3 @@ def write_config(path: Path, config: Mapping[str, Any]) -> Path:
     """Write a configuration as YAML."""
     path.write_text(yaml.safe_dump(dict(config)))
     return path
-
-
-def argv(*parts: str | Path | Sequence[str]) -> list[str]:
-    """Flatten into command-line arguments."""
-    flat: list[str] = []
-    for part in parts:
-        flat += [str(part)] if isinstance(part, str | Path) else list(part)
-    return flat
