@@ -13,3 +13,9 @@ def user_error(error: BaseException | None) -> ReadoutError | None:
     while error is not None and not isinstance(error, ReadoutError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def reason(error: BaseException) -> str:
+    """The first lines of an exception, short enough for a sentence."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words.rstrip(".") if len(words) <= 240 else f"{words[:240]} …"

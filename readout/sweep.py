@@ -19,6 +19,7 @@ from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
 from readout.inversions import FeatureInversion
+from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, make_batch
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
@@ -115,9 +116,11 @@ class Sweep:
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
-            problems = self._problems(inversion, fingerprint, inputs, runtime)
+            trainer = runtime.make_bare_trainer()
+            steps = optimisation_steps(trainer)
+            problems = self._problems(inversion, fingerprint, inputs, trainer, runtime.seed)
             with console.status("checking each layer, and what a step costs there"):
-                plan = self._plan(inversion, type(data).__name__, problems, inputs, runtime, store.finished())
+                plan = self._plan(inversion, type(data).__name__, problems, inputs, steps, runtime, store.finished())
             plan.show(console)
             if self.plan_only:
                 return pd.DataFrame()
@@ -136,12 +139,14 @@ class Sweep:
         return sizes
 
     def _problems(
-        self, inversion: FeatureInversion, fingerprint: str, inputs: Mapping[str, Tensor], runtime: Runtime
+        self,
+        inversion: FeatureInversion,
+        fingerprint: str,
+        inputs: Mapping[str, Tensor],
+        trainer: Trainer,
+        seed: int,
     ) -> dict[str, list[Problem]]:
         """All problems by layer."""
-        trainer = runtime.make_bare_trainer()
-        if trainer.max_steps < 1:
-            raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
         if trainer.world_size > 1:
             raise ReadoutError(
                 f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start one process "
@@ -152,7 +157,7 @@ class Sweep:
         readout = [fingerprint, inversion.describe(), settings(self.perturbation)]
         setting = digest([*readout, trainer.max_steps, str(trainer.precision)])[:16]
         named = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
-        return {layer: cross(setting, named, layer, self.levels, self.draws, runtime.seed) for layer in layers}
+        return {layer: cross(setting, named, layer, self.levels, self.draws, seed) for layer in layers}
 
     def _plan(
         self,
@@ -160,6 +165,7 @@ class Sweep:
         data: str,
         problems: Mapping[str, list[Problem]],
         inputs: Mapping[str, Tensor],
+        steps: int,
         runtime: Runtime,
         finished: set[str],
     ) -> Plan:
@@ -184,7 +190,7 @@ class Sweep:
             samples=len(inputs),
             input_shape=tuple(next(iter(inputs.values())).shape),
             data=data,
-            steps=runtime.make_bare_trainer().max_steps,
+            steps=steps,
             output=self.output,
         )
 

@@ -67,6 +67,11 @@ def is_random(weights: str | None) -> bool:
     return weights in (None, "random", "null", "None")  # a command line's null may arrive as its name
 
 
+def described(weights: str | None, seed: int) -> str:
+    """How results and plots call the weights."""
+    return f"random (seed {seed})" if weights is None or is_random(weights) else weights
+
+
 def load_state_dict(path: str | Path) -> Mapping[str, Tensor]:
     """Load a state dict without running any code from it.
 

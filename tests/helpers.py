@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from PIL import Image
 
 from readout.runtime import Runtime
 
@@ -58,3 +60,11 @@ def write_config(path: Path, config: Mapping[str, Any]) -> Path:
     """Write a configuration as YAML."""
     path.write_text(yaml.safe_dump(dict(config)))
     return path
+
+
+def write_noise_images(folder: Path, side: int, count: int = 2) -> None:
+    """PNG files of seeded noise, ``0.png`` and so on."""
+    for index in range(count):
+        generator = torch.Generator().manual_seed(index)
+        pixels = torch.randint(0, 255, (side, side, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")

@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from readout.analysis.sizes import lower_bounds
 from readout.data.images import to_pixels
 
 STYLE: dict[Any, Any] = {
@@ -63,7 +64,7 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
         group = sizes[sizes["layer"] == layer]
         values = group["representation_size"].to_numpy()
         spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
-        bounds = group["flags"].str.contains("rests_on|censored").to_numpy()
+        bounds = lower_bounds(group).to_numpy()
         axes.scatter(
             place + spread,
             values,

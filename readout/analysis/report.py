@@ -16,10 +16,10 @@ from torch import Tensor
 
 from readout import __version__
 from readout.analysis import plots
-from readout.analysis.sizes import EXPLAINED, sizes_table
+from readout.analysis.sizes import EXPLAINED, lower_bounds, sizes_table
 from readout.data.images import to_pixels
 from readout.errors import ReadoutError
-from readout.representation import Estimator, Flag, Verdict
+from readout.representation import Estimator, Verdict
 from readout.store import ResultStore, judge, load_results
 
 THUMBNAIL = 96
@@ -135,7 +135,7 @@ def _summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
         sentences.append(
             f"{unknown} of {len(results)} inversions failed or did not converge and say nothing of the feature."
         )
-    bounds = sizes["flags"].str.contains(f"rests_on|{Flag.CENSORED.value}").sum()
+    bounds = lower_bounds(sizes).sum()
     if bounds:
         sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
     return sentences

@@ -1,5 +1,7 @@
 """Representation sizes from a table of results."""
 
+from __future__ import annotations
+
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -36,6 +38,12 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
             }
         )
     return pd.DataFrame(rows)
+
+
+def lower_bounds(sizes: pd.DataFrame) -> pd.Series[bool]:
+    """Which sizes are lower bounds: they rest on levels that say nothing, or on the highest one tested."""
+    flags = (Flag.RESTS_ON_NOT_CONVERGED, Flag.RESTS_ON_FAILED, Flag.CENSORED)
+    return sizes["flags"].str.contains("|".join(flag.value for flag in flags))
 
 
 def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from readout.extractors.base import FeatureExtractor
-from readout.weights import PackagedWeights, fetch, is_random, load_state_dict
+from readout.weights import PackagedWeights, described, fetch, is_random, load_state_dict
 
 ONET = PackagedWeights(
     "facenet-pytorch==2.6.0",
@@ -40,7 +40,7 @@ class ONet(FeatureExtractor):
             network.load_state_dict({key: value for key, value in state.items() if not key.startswith("dense6")})
         layers = {name: name for name in ("conv1", "conv2", "conv3", "conv4", "dense5")}
         super().__init__(network, layers, mean=[127.5 / 255] * 3, std=[128 / 255] * 3)
-        self.weights = f"random (seed {seed})" if is_random(weights) else weights
+        self.weights = described(weights, seed)
 
     def example(self, size: int) -> Tensor:
         """Its own size, whatever is asked for, because of the dense layer."""

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
-from readout.extractors.timm import feature_layers, reason, wrong_size
-from readout.weights import is_random
+from readout.extractors.timm import feature_layers, wrong_size
+from readout.weights import described, is_random
 
 SCHEMAS = ("hf-hub:", "local-dir:")
 """open_clip's prefixes of models that bring their own configuration and weights."""
@@ -67,7 +67,7 @@ class OpenCLIP(FeatureExtractor):
         config = open_clip.get_model_preprocess_cfg(visual)
         super().__init__(visual, _layers(visual), config["mean"], config["std"])
         self.architecture = name
-        self.weights = f"random (seed {seed})" if is_random(weights) else weights
+        self.weights = described(weights, seed)
         self.image_size: tuple[int, int] = _pair(visual.image_size if image_size is None else image_size)
 
     @property

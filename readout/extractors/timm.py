@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
-from readout.weights import is_random, load_state_dict
+from readout.weights import described, is_random, load_state_dict
 
 
 class TimmModel(FeatureExtractor):
@@ -56,11 +56,8 @@ class TimmModel(FeatureExtractor):
         self.image_size: tuple[int, int] = (height, width)
         if self.fixed_size and image_size is not None:
             self.image_size = (image_size, image_size)
-        if is_random(weights):
-            self.weights = f"random (seed {seed})"
-        else:
-            assert weights is not None
-            self.weights = (config.get("tag") or weights) if weights == "pretrained" else weights
+        tag = config.get("tag") if weights == "pretrained" else None
+        self.weights = tag or described(weights, seed)
 
     @property
     def name(self) -> str:
@@ -133,12 +130,6 @@ def wrong_size(name: str, x: Tensor, size: tuple[int, int]) -> str:
         f"{name} can't take images of {given} pixels, it was built for {own}; set `data.size`, or build it for other "
         "images by the extractor's `image_size`."
     )
-
-
-def reason(error: BaseException) -> str:
-    """The first lines of an exception, short enough for a sentence."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words.rstrip(".") if len(words) <= 240 else f"{words[:240]} …"
 
 
 def _build(name: str, weights: str | None, image_size: int | None) -> Any:

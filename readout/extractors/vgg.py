@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from readout.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
-from readout.weights import NORMALIZED_VGG19, fetch, is_random, load_state_dict
+from readout.weights import NORMALIZED_VGG19, described, fetch, is_random, load_state_dict
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of convolutions of each block."""
@@ -38,7 +38,7 @@ class VGG19(FeatureExtractor):
         # The normalised file carries its own preprocessing as a 1×1 convolution.
         mean, std = ((0.0,), (1.0,)) if self_described else (IMAGENET_MEAN, IMAGENET_STD)
         super().__init__(network, layers, mean, std)
-        self.weights = f"random (seed {seed})" if is_random(weights) else weights
+        self.weights = described(weights, seed)
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
         """See :meth:`FeatureExtractor.run_to`; a plain slice, which compiles."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -30,6 +30,17 @@ ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
 def paper_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
     """AdamW at a learning rate of 1e-4, as in the paper."""
     return AdamW(parameters, lr=1e-4)
+
+
+def optimisation_steps(trainer: Trainer) -> int:
+    """The number of steps of a fit.
+
+    Raises:
+        ReadoutError: if the trainer was given none.
+    """
+    if trainer.max_steps < 1:
+        raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
+    return trainer.max_steps
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ class FeatureInversion(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser over the prior's parameters; the schedule steps with every optimisation step."""
         parameters = [parameter for parameter in self.prior.parameters() if parameter.requires_grad]
-        optimizer, schedule = self._build_optimizer(parameters, self._steps)
+        optimizer, schedule = self._build_optimizer(parameters, optimisation_steps(self.trainer))
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -180,12 +191,6 @@ class FeatureInversion(LightningModule):
     @property
     def _score_type(self) -> torch.dtype:
         return torch.promote_types(self._type, torch.float32)
-
-    @property
-    def _steps(self) -> int:
-        if self.trainer.max_steps < 1:
-            raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
-        return self.trainer.max_steps
 
     def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
         optimizer = self.optimizer(parameters)

@@ -3,10 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
@@ -15,6 +13,7 @@ from readout import cli, load_results
 from readout.errors import ReadoutError
 from readout.extractors.dinov2 import DINOv2
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
+from tests.helpers import write_noise_images
 
 DEPTH = 4
 LAYERS = ["embeddings", *(f"layer.{block}" for block in range(DEPTH))]
@@ -277,9 +276,7 @@ def test_an_id_in_the_hubs_cache_is_found_offline(plain: str, monkeypatch: pytes
 @pytest.mark.parametrize("registers", [False, True])
 def test_the_configuration_runs(tmp_path: Path, registers: bool) -> None:
     weights = save_tiny(tmp_path / "weights", registers)
-    noise = np.random.default_rng(0).integers(0, 255, (2, 28, 28, 3), dtype=np.uint8)
-    for place, pixels in enumerate(noise):
-        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+    write_noise_images(tmp_path, side=28)
     overrides = {
         "model.extractor.weights": weights,
         "model.prior.filters": "[4, 8]",

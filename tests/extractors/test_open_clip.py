@@ -7,13 +7,13 @@ import huggingface_hub.constants
 import open_clip
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from readout import cli, load_results
 from readout.errors import ReadoutError
 from readout.extractors.open_clip import OpenCLIP
 from readout.extractors.validate import validate
+from tests.helpers import write_noise_images
 
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 1, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "layers": 4, "width": 32, "head_width": 16}
@@ -323,9 +323,7 @@ def test_a_local_folder_brings_its_weights_and_normalisation(whole: bool, tmp_pa
 
 
 def test_the_configuration_runs(tmp_path: Path) -> None:
-    for index in range(2):
-        pixels = torch.randint(0, 255, (40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(index))
-        Image.fromarray(pixels.numpy()).save(tmp_path / f"{index}.png")
+    write_noise_images(tmp_path, side=40)
     arguments = ["--data.folder", str(tmp_path), "--data.size", "32", "--data.limit", "2"]
     arguments += ["--model.extractor.name", "tiny-ViT", "--model.extractor.weights", "random"]
     arguments += ["--model.prior.filters", "[4]", "--sweep.levels", "[0, 0.5]"]

@@ -3,17 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
-import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from readout import cli, load_results
 from readout.errors import ReadoutError
 from readout.extractors.sdxl_vae import SDXLVAE
+from tests.helpers import write_noise_images
 
 LAYERS = ["conv_in", "down_blocks.0", "down_blocks.1", "down_blocks.2", "mid_block", "latent_mean"]
 
@@ -195,9 +194,7 @@ def test_an_id_that_can_not_be_fetched_says_what_to_download(monkeypatch: pytest
 
 
 def test_the_configuration_runs(with_quant: str, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
-    for place, pixels in enumerate(noise):
-        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+    write_noise_images(tmp_path, side=16)
     overrides = {
         "model.extractor.weights": with_quant,
         "model.prior.filters": "[4, 8]",

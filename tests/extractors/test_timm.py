@@ -6,7 +6,6 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from PIL import Image
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
@@ -15,6 +14,7 @@ from readout import cli, load_results
 from readout.errors import ReadoutError
 from readout.extractors.timm import TimmModel, feature_layers
 from readout.extractors.validate import validate
+from tests.helpers import write_noise_images
 
 LAYERS = {
     "test_vit": [f"blocks.{i}" for i in range(6)],
@@ -269,9 +269,7 @@ def test_a_state_dict_of_something_else_is_one_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_the_configuration_runs(name: str, size: int, layers: str, expected: list[str], tmp_path: Path) -> None:
-    for index in range(2):
-        pixels = torch.randint(0, 255, (70, 70, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(index))
-        Image.fromarray(pixels.numpy()).save(tmp_path / f"{index}.png")
+    write_noise_images(tmp_path, side=70)
     arguments = ["--data.folder", str(tmp_path), "--data.size", str(size), "--data.limit", "2"]
     arguments += ["--model.extractor.name", name, "--model.extractor.weights", "random"]
     arguments += ["--model.extractor.image_size", str(size), "--model.prior.filters", "[4]"]
