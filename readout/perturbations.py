@@ -17,13 +17,15 @@ class Perturbation(ABC):
     """
 
     @abstractmethod
-    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int]) -> Tensor:
+    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
         """Perturb each row of ``feature``.
 
         Args:
             feature: Clean features h, shape (problems, ...).
             levels: Target level of each problem, in [0, 1), shape (problems,).
             seeds: Seed of each problem's noise.
+            mask: What a feature consists of, over leading dimensions: (problems, positions) for texts; the rest is
+                padding, and stays as it is. None for everything.
 
         Returns:
             The perturbed features h', of the shape, type and device of ``feature``.
@@ -49,7 +51,7 @@ class GaussianPerturbation(Perturbation):
             raise ReadoutError(f"calibration is {calibration!r}; choose 'expected' or 'exact'.")
         self.calibration = calibration
 
-    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int]) -> Tensor:
+    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
         """See :class:`Perturbation`; level 0 returns the feature unchanged, to the bit.
 
         Raises:
@@ -62,10 +64,15 @@ class GaussianPerturbation(Perturbation):
             if level == 0:
                 continue
             # float64 on the CPU: the same noise on every device, and sums over 10⁶ dimensions stay exact.
-            clean = feature[row].detach().double().cpu().flatten()
+            whole = feature[row] if mask is None else feature[row][mask[row]]
+            clean = whole.detach().double().cpu().flatten()
             noise = torch.randn(clean.numel(), generator=torch.Generator().manual_seed(seed)).double()
             moved = clean + noise_to_signal(level) * self._scaled(noise, clean - clean.mean())
-            perturbed[row] = moved.reshape(feature[row].shape).to(perturbed)
+            moved = moved.reshape(whole.shape).to(perturbed)
+            if mask is None:
+                perturbed[row] = moved
+            else:
+                perturbed[row, mask[row]] = moved
         return perturbed
 
     def _scaled(self, noise: Tensor, centred: Tensor) -> Tensor:

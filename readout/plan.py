@@ -63,8 +63,8 @@ class Plan:
     levels: Sequence[float]
     draws: int
     samples: int
-    input_shape: tuple[int, ...]
-    data: str
+    inputs: str
+    """The inputs in words."""
     steps: int
     output: Path
 
@@ -87,7 +87,7 @@ class Plan:
         table.add_column(overflow="fold")
         table.add_row("layers", ", ".join(plan.layer for plan in self.layers))
         table.add_row("levels", ", ".join(f"{level:g}" for level in self.levels))
-        table.add_row("inputs", f"{self.samples} of {'×'.join(map(str, self.input_shape))} from {self.data}")
+        table.add_row("inputs", self.inputs)
         total = len(self.layers) * len(self.levels) * self.draws * self.samples
         table.add_row(
             "inversions",
@@ -98,7 +98,9 @@ class Plan:
         memory = max((len(b) * plan.cost.problem_bytes for plan in self.layers for b in plan.batches), default=0)
         if remaining:
             table.add_row("steps", f"{self.steps:,} each, {self.steps * remaining:,} in all")
-            table.add_row("at a time", f"up to {largest} inversions, about {memory / 2**20:,.0f} MiB")
+            # what backward keeps; a readout without one is not measured
+            size = f", about {memory / 2**20:,.0f} MiB" if memory else ""
+            table.add_row("at a time", f"up to {largest} inversions{size}")
             table.add_row("time", f"about {duration(self.seconds)} on {self._device}, measured just now")
         else:
             table.add_row("time", "nothing left to do")
@@ -166,8 +168,9 @@ class _Validation(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
         problems, extractor = pl_module.problems, pl_module.extractor
+        example = pl_module.embed(problems.inputs[:1].to(pl_module.device))[0]
         with trainer.precision_plugin.forward_context():
-            validate(extractor, problems.layer, contrasting_pair(problems.inputs[0]).to(extractor.mean))
+            validate(extractor, problems.layer, contrasting_pair(example).to(extractor.mean))
 
 
 class _StepTimer(Callback):

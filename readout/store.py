@@ -36,6 +36,10 @@ COLUMNS = (
 TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_feature_distance")
 """Columns that hold a list a problem: what was recorded along the way."""
 
+TOKENS = ("true_tokens", "recovered_tokens", "wrong_tokens")
+"""Columns of texts that hold a list a problem: tokens, and the places of wrong ones; ``true_text`` and
+``recovered_text`` are whole."""
+
 
 class ResultStore:
     """The output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
@@ -54,12 +58,12 @@ class ResultStore:
         """Keys of the problems that have an answer."""
         return {key for path in self._parts() for key in _read_part(path, lambda name: name == "key")["key"]}
 
-    def append(self, table: pd.DataFrame, recovered: Tensor) -> None:
+    def append(self, table: pd.DataFrame, recovered: Iterable[Tensor]) -> None:
         """Save a batch: the recovered inputs first, its table last, so that a key is finished or absent.
 
         Args:
             table: One row a problem, of :data:`COLUMNS`, :data:`TRAJECTORY` and further metrics.
-            recovered: Recovered inputs, shape (problems, *input_shape).
+            recovered: The recovered input of each.
 
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
@@ -69,8 +73,10 @@ class ResultStore:
         _write(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
         for row in _records(table):
             if is_image(tensors[row["key"]]):
-                picture = partial(write_png, tensors[row["key"]])
-                _write(self.recovered / picture_name(row), picture)
+                _write(self.recovered / readable_name(row, "png"), partial(write_png, tensors[row["key"]]))
+            elif "recovered_text" in row:
+                lines = f"true:      {row['true_text']}\nrecovered: {row['recovered_text']}\n"
+                _write(self.recovered / readable_name(row, "txt"), partial(_write_lines, lines))
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
         parquet = pa.Table.from_pandas(table[columns], preserve_index=False)
         _write(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
@@ -126,7 +132,7 @@ class ResultStore:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file into the folder, whole or not at all."""
-        return _write(self.folder / name, lambda path: path.write_text(text, encoding="utf-8"))
+        return _write(self.folder / name, partial(_write_lines, text))
 
     def _input_path(self, sample: str) -> Path:
         return self.inputs / f"{safe_name(sample)}.png"
@@ -170,9 +176,9 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
     return table.assign(threshold=threshold, verdict=verdicts)
 
 
-def picture_name(row: dict[str, Any]) -> str:
-    """Path of a recovered picture inside ``recovered/``."""
-    return f"{safe_name(row['layer'])}/{safe_name(row['sample'])}/level={row['level']}_draw={row['draw']}.png"
+def readable_name(row: dict[str, Any], suffix: str) -> str:
+    """Path inside ``recovered/`` of what was recovered as a picture or text."""
+    return f"{safe_name(row['layer'])}/{safe_name(row['sample'])}/level={row['level']}_draw={row['draw']}.{suffix}"
 
 
 def safe_name(name: str) -> str:
@@ -204,6 +210,10 @@ def _broken(path: Path) -> ReadoutError:
         f"The results file {str(path)!r} can't be read; delete it and run the same command again: only its own "
         "problems are computed anew."
     )
+
+
+def _write_lines(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> Path:

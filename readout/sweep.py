@@ -1,6 +1,7 @@
 """The driver: layers × levels × draws × inputs, one ``Trainer.fit`` a batch, results into the store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from readout.identity import digest, settings, tensor_digest
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, make_batch
+from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
 from readout.problems import Problem, cross
@@ -40,7 +42,8 @@ class Sweep:
         levels: Perturbation levels: target correlation distances in [0, 1). Keep 0 among them, to tell
             "the feature is lost" from "the readout never works".
         draws: Independent noise draws a level.
-        threshold: t: an input is recovered where d_X < t (the paper: 0.1 for images, 0.3 for text).
+        threshold: t: an input is recovered where d_X < t. Default: the paper's for the metric, 0.1 for images and
+            0.3 for texts.
         output: Folder for everything that comes out.
         resume: Keep what is finished; false refuses a folder that holds results.
         perturbation: How features are moved. Default: Gaussian at an expected correlation distance.
@@ -59,7 +62,7 @@ class Sweep:
         layers: str | Sequence[str] = "all",
         levels: Sequence[float] = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
         draws: int = 1,
-        threshold: float = 0.1,
+        threshold: float | None = None,
         output: str = "runs/readout",
         resume: bool = True,
         perturbation: Perturbation | None = None,
@@ -73,7 +76,7 @@ class Sweep:
             raise ReadoutError("No levels were given; for example `sweep.levels: [0, 0.5, 0.9]`.")
         if draws < 1:
             raise ReadoutError(f"draws is {draws}; at least 1 noise draw is needed.")
-        if threshold <= 0:
+        if threshold is not None and threshold <= 0:
             raise ReadoutError(f"threshold is {threshold:g}; it must be above 0, because recovery means d_X < t.")
         if tolerance < 0:
             raise ReadoutError(f"tolerance is {tolerance:g}; it can't be negative.")
@@ -109,7 +112,8 @@ class Sweep:
             ReadoutError: if anything the user gave can't be used.
         """
         console = console or Console()
-        samples = load_samples(data)
+        judged = partial(judge, threshold=self._threshold(inversion.metric), tolerance=self.tolerance)
+        samples = load_samples(data, inversion.extractor)
         inputs = {name: sample.input for name, sample in samples.items()}
         store = ResultStore(self.output)
         if not self.resume and store.finished():
@@ -117,7 +121,7 @@ class Sweep:
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
-            steps = optimisation_steps(trainer)
+            steps = inversion.steps(optimisation_steps(trainer), inputs.values())
             problems = self._problems(inversion, fingerprint, inputs, trainer, runtime.seed)
             with console.status("checking each layer, and what a step costs there"):
                 plan = self._plan(inversion, type(data).__name__, problems, inputs, steps, runtime, store.finished())
@@ -130,8 +134,8 @@ class Sweep:
             shared = _shared_columns(inversion, fingerprint)
             with SweepProgress(plan, console) as progress:
                 for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress)
-        results = self._results(store, problems, trajectories=True)
+                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged)
+        results = judged(_results(store, problems))
         sizes = sizes_table(results, self.estimator)
         store.write_text("sizes.csv", sizes.to_csv(index=False))
         print_sizes(sizes, results, console)
@@ -175,7 +179,9 @@ class Sweep:
             if not left:
                 layers.append(LayerPlan(layer, wanted, [], Cost()))
                 continue
-            cost = probe(inversion, make_batch(left[:PROBE_PROBLEMS], inputs, self.perturbation), runtime)
+            # the longest, where lengths differ
+            probed = sorted(left, key=lambda problem: -inputs[problem.sample].numel())[:PROBE_PROBLEMS]
+            cost = probe(inversion, make_batch(probed, inputs, self.perturbation), runtime)
             size = self.batch_size
             if size == "auto":
                 size = automatic_batch_size(cost.problem_bytes, cost.device)
@@ -188,8 +194,7 @@ class Sweep:
             levels=self.levels,
             draws=self.draws,
             samples=len(inputs),
-            input_shape=tuple(next(iter(inputs.values())).shape),
-            data=data,
+            inputs=f"{len(inputs)} of {_size(inputs.values())} from {data}",
             steps=steps,
             output=self.output,
         )
@@ -203,6 +208,7 @@ class Sweep:
         runtime: Runtime,
         store: ResultStore,
         progress: SweepProgress,
+        judged: Callable[[pd.DataFrame], pd.DataFrame],
     ) -> None:
         if not plan.batches:
             return
@@ -219,10 +225,11 @@ class Sweep:
             for batch in plan.batches:
                 progress.start(plan, batch)
                 rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
-                store.append(self._complete(rows, inversion.extractor, samples).assign(**shared), recovered)
+                table = _labelled(rows, inversion.extractor, samples).assign(**shared)
+                store.append(judged(table), recovered)
                 progress.done()
             if loggers:
-                results = self._results(store, {plan.layer: plan.problems}, trajectories=True)
+                results = judged(_results(store, {plan.layer: plan.problems}))
                 layer_results = LayerResults(
                     layer=plan.layer,
                     table=results,
@@ -237,21 +244,35 @@ class Sweep:
         finally:
             finish(loggers)
 
-    def _complete(self, rows: list[Row], extractor: FeatureExtractor, samples: Mapping[str, Sample]) -> pd.DataFrame:
-        """Rows with labels, the place of the layer, and verdicts."""
-        table = pd.DataFrame(rows)
-        depth = {layer: place for place, layer in enumerate(extractor.layers)}
-        labels = pd.Series([samples[name].label for name in table["sample"]], dtype="string")
-        table = table.assign(layer_index=table["layer"].map(depth), label=labels)
-        return judge(table, self.threshold, self.tolerance)
+    def _threshold(self, metric: SampleMetric) -> float:
+        threshold = self.threshold or metric.threshold
+        if threshold is None:
+            raise ReadoutError(f"The paper has no threshold for {metric.name}; set sweep.threshold.")
+        return threshold
 
-    def _results(
-        self, store: ResultStore, problems: Mapping[str, list[Problem]], trajectories: bool = False
-    ) -> pd.DataFrame:
-        """The results of these problems, judged as now asked."""
-        keys = {problem.key for layer in problems.values() for problem in layer}
-        table = store.load(trajectories)
-        return judge(table[table["key"].isin(keys)].reset_index(drop=True), self.threshold, self.tolerance)
+
+def _labelled(rows: list[Row], extractor: FeatureExtractor, samples: Mapping[str, Sample]) -> pd.DataFrame:
+    """Rows with their labels and the place of the layer."""
+    table = pd.DataFrame(rows)
+    depth = {layer: place for place, layer in enumerate(extractor.layers)}
+    labels = pd.Series([samples[name].label for name in table["sample"]], dtype="string")
+    return table.assign(layer_index=table["layer"].map(depth), label=labels)
+
+
+def _results(store: ResultStore, problems: Mapping[str, list[Problem]]) -> pd.DataFrame:
+    """The results of these problems, with their trajectories."""
+    keys = {problem.key for layer in problems.values() for problem in layer}
+    table = store.load(trajectories=True)
+    return table[table["key"].isin(keys)].reset_index(drop=True)
+
+
+def _size(inputs: Iterable[Tensor]) -> str:
+    """How large inputs are, in words: ``3×64×64``, ``12 to 32 tokens``."""
+    first, *rest = inputs
+    if first.is_floating_point():
+        return "×".join(map(str, first.shape))
+    lengths = sorted({x.numel() for x in (first, *rest)})
+    return f"{lengths[0]} to {lengths[-1]} tokens" if len(lengths) > 1 else f"{lengths[0]} tokens"
 
 
 def _shared_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:

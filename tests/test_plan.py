@@ -24,7 +24,7 @@ PROBLEMS = cross("s", [("a", "1"), ("b", "2")], "early", [0.0, 0.5, 0.9], draws=
 def plan(*costs: float, finished: int = 0) -> Plan:
     left = unfinished(PROBLEMS, 4, {problem.key for problem in PROBLEMS[:finished]})
     layers = [LayerPlan(f"layer {i}", PROBLEMS, left, Cost(cost, 2**20, CPU)) for i, cost in enumerate(costs)]
-    return Plan("title", layers, [0.0, 0.5, 0.9], 1, 2, (3, 8, 8), "Data", 100, Path("out"))
+    return Plan("title", layers, [0.0, 0.5, 0.9], 1, 2, "2 of 3×8×8 from Data", 100, Path("out"))
 
 
 def test_estimated_time_is_cost_times_steps_times_problems_left() -> None:

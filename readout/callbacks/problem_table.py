@@ -1,18 +1,21 @@
 """ProblemTable: every problem of a layer as one row of a W&B table, and the sizes that follow."""
 
+from typing import Any
+
 from lightning.pytorch.loggers import WandbLogger
 
+from readout.analysis.texts import marked
 from readout.callbacks.base import LayerResults, SweepCallback
 from readout.data.images import is_image, to_pixels
 from readout.representation import Verdict
-from readout.store import TRAJECTORY
+from readout.store import TOKENS, TRAJECTORY
 
 
 class ProblemTable(SweepCallback):
     """Logs the table of problems, the table of sizes, and a summary of both.
 
     Args:
-        thumbnails: Put the recovered image into each row.
+        thumbnails: Put the recovered image, or the recovered text with wrong tokens marked, into each row.
     """
 
     def __init__(self, thumbnails: bool = True) -> None:
@@ -36,11 +39,15 @@ class ProblemTable(SweepCallback):
     def _log_problems(self, logger: WandbLogger, results: LayerResults) -> None:
         import wandb
 
-        table = results.table.drop(columns=list(TRAJECTORY))
+        table = results.table.drop(columns=[*TRAJECTORY, *TOKENS], errors="ignore")
         table = table.astype(object).where(table.notna(), None)  # a missing label is null in JSON
         columns, rows = list(table.columns), table.values.tolist()
+        shown: list[Any] = []
         if self.thumbnails and all(is_image(x) for x in results.inputs.values()):
+            shown = [wandb.Image(to_pixels(results.recovered[key])) for key in table["key"]]
+        elif self.thumbnails and set(TOKENS) <= set(results.table.columns):
+            shown = [wandb.Html(marked(*tokens)) for tokens in results.table[list(TOKENS)].itertuples(index=False)]
+        if shown:
             columns = ["recovered", *columns]
-            pictures = (wandb.Image(to_pixels(results.recovered[key])) for key in table["key"])
-            rows = [[picture, *row] for picture, row in zip(pictures, rows, strict=True)]
+            rows = [[thumbnail, *row] for thumbnail, row in zip(shown, rows, strict=True)]
         logger.log_table("problems", columns=columns, data=rows)

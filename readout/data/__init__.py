@@ -1,12 +1,17 @@
 """Where inputs come from."""
 
 from readout.data.base import InputData, Sample, load_samples
+from readout.data.c4 import C4
 from readout.data.folder import ImageFolder
 from readout.data.noise import GaussianNoise, UniformNoise
 from readout.data.photographs import Photographs
+from readout.data.sample_text import SampleText
 from readout.data.scrambled import PhaseScrambled, PixelShuffled
+from readout.data.text_files import TextFiles
+from readout.data.texts import TextData
 
 __all__ = [
+    "C4",
     "GaussianNoise",
     "ImageFolder",
     "InputData",
@@ -14,6 +19,9 @@ __all__ = [
     "Photographs",
     "PixelShuffled",
     "Sample",
+    "SampleText",
+    "TextData",
+    "TextFiles",
     "UniformNoise",
     "load_samples",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from readout.data.images import is_image
 from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
 
 
 class Sample(NamedTuple):
@@ -17,16 +18,19 @@ class Sample(NamedTuple):
     name: str
     """Unique among the inputs of a sweep."""
     input: Tensor
-    """In the user's space; images: RGB float in [0, 1], shape (3, height, width)."""
+    """In the user's space; images: RGB float in [0, 1], shape (3, height, width); texts: token ids (positions,)."""
     label: str | None = None
     """Its class, where the data tell."""
 
 
 class InputData(LightningDataModule, ABC):
-    """Named inputs, loaded one by one; all of one shape.
+    """Named inputs, loaded one by one; all of one shape, but for texts, whose lengths may differ.
 
     A subclass implements :meth:`__len__` and :meth:`__getitem__`; names must differ.
     """
+
+    def prepare_for(self, extractor: FeatureExtractor) -> None:
+        """Learn from the network how inputs must be made, such as its tokenizer; nothing by default."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -45,8 +49,12 @@ class InputData(LightningDataModule, ABC):
         return (self[index] for index in range(len(self)))
 
 
-def load_samples(data: InputData) -> dict[str, Sample]:
+def load_samples(data: InputData, extractor: FeatureExtractor) -> dict[str, Sample]:
     """All samples of a sweep by name.
+
+    Args:
+        data: The inputs.
+        extractor: The network that will see them.
 
     Raises:
         ReadoutError: if names clash, shapes differ, or values can't be used: not finite, constant, or
@@ -54,17 +62,21 @@ def load_samples(data: InputData) -> dict[str, Sample]:
     """
     data.prepare_data()
     data.setup("fit")
+    data.prepare_for(extractor)
     samples: dict[str, Sample] = {}
     for sample in data:
         if sample.name in samples:
             raise ReadoutError(f"Two inputs are called {sample.name!r}; give each a name of its own.")
         samples[sample.name] = sample
         first = next(iter(samples.values())).input
-        if sample.input.shape != first.shape:
+        texts = not sample.input.is_floating_point()
+        if sample.input.ndim != first.ndim or (not texts and sample.input.shape != first.shape):
             raise ReadoutError(
                 f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, the first has {tuple(first.shape)}; "
                 "a sweep needs one shape."
             )
+        if texts:
+            continue
         if not sample.input.isfinite().all():
             raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
         if is_image(sample.input):

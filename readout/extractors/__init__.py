@@ -2,11 +2,26 @@
 
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.dinov2 import DINOv2
+from readout.extractors.language_model import LanguageModel
 from readout.extractors.linear import OrthonormalLinear
 from readout.extractors.onet import ONet
 from readout.extractors.open_clip import OpenCLIP
 from readout.extractors.sdxl_vae import SDXLVAE
 from readout.extractors.timm import TimmModel
+from readout.extractors.transformers_text import BERT, GPT2, OPT
 from readout.extractors.vgg import VGG19
 
-__all__ = ["SDXLVAE", "VGG19", "DINOv2", "FeatureExtractor", "ONet", "OpenCLIP", "OrthonormalLinear", "TimmModel"]
+__all__ = [
+    "BERT",
+    "GPT2",
+    "OPT",
+    "SDXLVAE",
+    "VGG19",
+    "DINOv2",
+    "FeatureExtractor",
+    "LanguageModel",
+    "ONet",
+    "OpenCLIP",
+    "OrthonormalLinear",
+    "TimmModel",
+]

@@ -26,8 +26,8 @@ class FeatureExtractor(nn.Module):
     Args:
         network: Takes a batch of inputs in the user's space (images: RGB in [0, 1], NCHW), or what
             :meth:`preprocess` makes of them.
-        layers: Public layer name → path of the submodule whose output is the feature, in the order in
-            which they run. Default: every leaf module under its own path.
+        layers: Public layer name → path of the submodule whose output is the feature (empty for the network
+            itself), in the order in which they run. Default: every leaf module under its own path.
         mean: Per-channel mean that :meth:`preprocess` subtracts.
         std: Per-channel standard deviation that :meth:`preprocess` divides by.
 
@@ -83,8 +83,13 @@ class FeatureExtractor(nn.Module):
         """From the user's space to the network's: channel mean and standard deviation."""
         return (x - self.mean) / self.std
 
-    def run_to(self, x: Tensor, layer: str) -> Tensor:
+    def run_to(self, x: Tensor, layer: str, *more: Any) -> Tensor:
         """Run the network on preprocessed inputs and stop at ``layer``.
+
+        Args:
+            x: What :meth:`preprocess` gives.
+            layer: A name out of :attr:`layers`.
+            more: Further arguments of the network, where it takes any.
 
         Raises:
             ReadoutError: if the layer gives no tensor, or the network never runs it.
@@ -92,7 +97,7 @@ class FeatureExtractor(nn.Module):
         module = self.network.get_submodule(self.layers[layer])
         hook = module.register_forward_hook(_stop)
         try:
-            self.network(x)
+            self.network(x, *more)
         except _Reached as reached:
             return self.feature(reached.output, layer)
         finally:
@@ -131,7 +136,7 @@ class FeatureExtractor(nn.Module):
             if name == "all":
                 chosen.update(known)
             elif name.startswith("depth:"):
-                chosen.update(known[self._at_depth(depth)] for depth in name.removeprefix("depth:").split(","))
+                chosen.update(self._at_depth(depth) for depth in name.removeprefix("depth:").split(","))
             elif name in self.layers:
                 chosen.add(name)
             else:
@@ -163,6 +168,11 @@ class FeatureExtractor(nn.Module):
         return torch.zeros(1, 3, size, size)
 
     @property
+    def depths(self) -> list[str]:
+        """The layers that ``depth:`` counts, the first at 0 and the last at 1; all of them unless overridden."""
+        return list(self.layers)
+
+    @property
     def name(self) -> str:
         """How results and plots call the model."""
         return type(self).__name__
@@ -191,12 +201,13 @@ class FeatureExtractor(nn.Module):
         """Stay in evaluation mode, whatever a trainer asks for."""
         return super().train(False)
 
-    def _at_depth(self, depth: str) -> int:
+    def _at_depth(self, depth: str) -> str:
         if re.fullmatch(r"\s*(0(\.\d*)?|1(\.0*)?|\.\d+)\s*", depth) is None:
             raise ReadoutError(
                 f"'depth:{depth}' is not a depth; write for example 'depth:0.25' or 'depth:0.25,0.5', from 0 to 1."
             )
-        return int(float(depth) * (len(self.layers) - 1) + 0.5)
+        depths = self.depths
+        return depths[int(float(depth) * (len(depths) - 1) + 0.5)]
 
     @property
     def _import_name(self) -> str:

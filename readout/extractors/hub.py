@@ -15,7 +15,7 @@ CONFIG_FILES = ("config.json", "preprocessor_config.json")
 """What a model is built from; enough for random weights."""
 
 
-def locate(weights: str, files: Sequence[str]) -> Path:
+def locate(weights: str, files: Sequence[str], needed: str = "config.json") -> Path:
     """The folder of a model: a local one, or the hub's after a download into its own cache.
 
     The cache and the offline switch are ``huggingface_hub``'s (``HF_HOME``, ``HF_HUB_OFFLINE``).
@@ -23,16 +23,17 @@ def locate(weights: str, files: Sequence[str]) -> Path:
     Args:
         weights: A folder that ``save_pretrained`` wrote, or a hub id such as ``facebook/dinov2-giant``.
         files: Patterns of the files to download besides :data:`CONFIG_FILES`.
+        needed: The file without which it is no model.
 
     Raises:
-        ReadoutError: if neither can be had.
+        ReadoutError: if neither can be had, or ``needed`` is not in it.
     """
     folder = Path(weights).expanduser()
     if not folder.is_dir():
         folder = _download(weights, [*CONFIG_FILES, *files])
-    if not (folder / "config.json").is_file():
+    if not (folder / needed).is_file():
         raise ReadoutError(
-            f"{weights!r} holds no config.json; give the folder of a model that `save_pretrained` wrote, or a hub id."
+            f"{weights!r} holds no {needed}; give the folder of a model that `save_pretrained` wrote, or a hub id."
         )
     return folder
 
@@ -49,11 +50,8 @@ def loading(weights: str, logging: Any, seed: int = 0) -> Iterator[None]:
     Raises:
         ReadoutError: in place of anything the library raises.
     """
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with quiet(logging), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             yield
     except ReadoutError:
@@ -63,6 +61,20 @@ def loading(weights: str, logging: Any, seed: int = 0) -> Iterator[None]:
             f"The model in {weights!r} can't be loaded ({_reason(error)}); give a folder that `save_pretrained` "
             "wrote, with its weights as safetensors, or download it again."
         ) from error
+
+
+@contextlib.contextmanager
+def quiet(logging: Any) -> Iterator[None]:
+    """While a library prints neither warnings nor progress.
+
+    Args:
+        logging: The library's own ``utils.logging``.
+    """
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
@@ -104,7 +116,7 @@ def _download(weights: str, files: list[str]) -> Path:
     if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", weights) is None:
         raise ReadoutError(
             f"There is no folder {weights!r}; give the folder of a model that `save_pretrained` wrote, or a hub id "
-            "such as 'facebook/dinov2-giant'."
+            "of the form 'organisation/model'."
         )
     from huggingface_hub import snapshot_download
 

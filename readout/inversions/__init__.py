@@ -3,8 +3,10 @@
 from readout.inversions.base import FeatureInversion
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.image import ImageInversion
-from readout.inversions.losses import FeatureLoss, MeanSquaredError
-from readout.inversions.protocols import DiscrepancyProtocol, PaperProtocol, Protocol
+from readout.inversions.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.inversions.protocols import DiscrepancyProtocol, PaperProtocol, Protocol, TokenByToken
+from readout.inversions.text import TextInversion
+from readout.inversions.token_search import TokenSearch
 
 __all__ = [
     "DiscrepancyProtocol",
@@ -12,8 +14,12 @@ __all__ = [
     "FeatureLoss",
     "ImageInversion",
     "MeanSquaredError",
+    "MeanSquaredErrorAndCosine",
     "Outcome",
     "PaperProtocol",
     "ProblemBatch",
     "Protocol",
+    "TextInversion",
+    "TokenByToken",
+    "TokenSearch",
 ]

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,8 +18,9 @@ from readout.identity import qualified_name, settings
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.protocols import PaperProtocol, Protocol
+from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
-from readout.metrics import CorrelationDistance, SampleMetric, correlation_distance
+from readout.metrics import CorrelationDistance, SampleMetric
 from readout.priors import Prior
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -41,15 +41,6 @@ def optimisation_steps(trainer: Trainer) -> int:
     if trainer.max_steps < 1:
         raise ReadoutError("trainer.max_steps is the number of optimisation steps; set it to 1 or more.")
     return trainer.max_steps
-
-
-@dataclass(frozen=True)
-class _Target:
-    clean: Tensor
-    perturbed: Tensor
-    floor: Tensor
-    scale: Tensor
-    feature_distance: Tensor
 
 
 class FeatureInversion(LightningModule):
@@ -107,13 +98,46 @@ class FeatureInversion(LightningModule):
         if record_every < 1 or max_restarts < 0:
             raise ReadoutError("record_every must be at least 1 and max_restarts at least 0.")
         self.outcome: Outcome | None = None
+        self.prior.prepare_for(extractor)
+        for scored in (self.metric, *metrics):
+            scored.prepare_for(extractor)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Inputs as the extractor takes them; the same by default.
+
+        Args:
+            inputs: True or recovered inputs, shape (problems, *input_shape).
+
+        Raises:
+            ReadoutError: if they are token ids, and the inversion is not for texts.
+        """
+        if not inputs.is_floating_point():
+            raise ReadoutError(f"{type(self).__name__} can't invert texts; set the model to TextInversion.")
+        return inputs
+
+    def scored(self, inputs: Tensor) -> Tensor:
+        """What of the true inputs metrics look at; everything by default."""
+        return inputs
+
+    def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
+        """Further columns of one problem's results, such as texts in words; none by default.
+
+        Args:
+            true: True input, shape (*input_shape).
+            recovered: What was recovered of it, the same shape.
+        """
+        return {}
+
+    def steps(self, max_steps: int, inputs: Iterable[Tensor]) -> int:
+        """Steps of a fit at most; ``trainer.max_steps`` by default."""
+        return max_steps
 
     def load(self, problems: ProblemBatch) -> None:
         """Take on a batch of problems; the next ``Trainer.fit`` solves it."""
         self.problems = problems
         self.outcome = None
         self.trajectory = Trajectory()
-        self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])
+        self._initialise(problems)
 
     def describe(self) -> dict[str, Any]:
         """Everything about the readout that decides an answer, as JSON-like data."""
@@ -143,29 +167,31 @@ class FeatureInversion(LightningModule):
         if self.trainer.accumulate_grad_batches != 1:
             raise ReadoutError("accumulate_grad_batches means nothing here; leave it at 1.")
         self._started = time.perf_counter()
-        self._inputs = self.problems.inputs.to(self.device, self._score_type)
+        inputs = self.problems.inputs.to(self.device)
+        self._inputs = inputs.to(self._score_type) if inputs.is_floating_point() else inputs
+        self._scored = self.scored(self._inputs)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            self._target = self._make_target(self._inputs)
+            self._target = self._make_target()
         count = len(self.problems)
-        self._kept = self._inputs.new_zeros(self._inputs.shape)
+        self._kept = torch.zeros_like(self._inputs)
         self._arrived = torch.full((count,), -1, device=self.device)
         self._dead = torch.zeros(count, dtype=torch.bool, device=self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
-        recovered = self.prior().to(self._score_type)
-        feature = self._extract(recovered)
-        losses: Tensor = self.loss(feature, self._target.perturbed)
-        self._observe(self.trainer.global_step, recovered.detach(), feature.detach(), losses.detach())
-        return (losses + self.prior.penalty(recovered)).sum()
+        inputs = self.prior().to(self._score_type)
+        feature = self._extract(inputs)
+        losses = self._target.losses(feature)
+        self._observe(self.trainer.global_step, inputs.detach(), feature.detach(), losses.detach())
+        return (losses + self.prior.penalty(inputs)).sum()
 
     def on_train_end(self) -> None:
         """Score the iterate that the protocol says counts."""
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
-            self._observe(self.trainer.global_step, last, feature, self.loss(feature, self._target.perturbed), True)
-            self.outcome = self._score(last)
+            self._observe(self.trainer.global_step, last, feature, self._target.losses(feature), True)
+            self.outcome = self._score(self.prior.read_out(last))
 
     def configure_gradient_clipping(
         self,
@@ -192,41 +218,45 @@ class FeatureInversion(LightningModule):
     def _score_type(self) -> torch.dtype:
         return torch.promote_types(self._type, torch.float32)
 
+    def _initialise(self, problems: ProblemBatch) -> None:
+        self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])
+
     def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
         optimizer = self.optimizer(parameters)
         return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
 
     def _extract(self, inputs: Tensor) -> Tensor:
         # autocast or half precision may lower a feature; distances and losses are taken in float32 at least
-        return self.extractor.extract(inputs.to(self._type), self.problems.layer).to(self._score_type)
+        return self._feature(inputs.to(self._type)).to(self._score_type)
 
-    def _make_target(self, inputs: Tensor) -> _Target:
-        clean = self._extract(inputs)
+    def _feature(self, inputs: Tensor) -> Tensor:
+        return self.extractor.extract(inputs, self.problems.layer)
+
+    def _make_target(self) -> Target:
+        clean = self._extract(self.embed(self._inputs))
         if not clean.isfinite().all():
             raise ReadoutError(
                 f"Layer {self.problems.layer!r} gives values that are not finite for the true inputs; check the "
                 "weights, the inputs and the precision."
             )
-        perturbed = self.problems.perturbation(clean, self.problems.levels, self.problems.noise_seeds)
-        mean = clean.flatten(1).mean(1).view(-1, *[1] * (clean.ndim - 1)).expand_as(clean)
-        return _Target(
-            clean,
-            perturbed,
-            floor=self.loss(clean, perturbed),
-            scale=self.loss(mean, clean),
-            # on the CPU: not every accelerator has float64
-            feature_distance=correlation_distance(perturbed.cpu().double(), clean.cpu().double()),
-        )
+        problems = self.problems
+        mask = None if problems.mask is None else problems.mask.to(self.device)
+        perturbed = problems.perturbation(clean, problems.levels, problems.noise_seeds, mask)
+        return Target.make(clean, perturbed, mask, self.loss)
 
-    def _observe(self, step: int, recovered: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
+    def _observe(self, step: int, inputs: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
         """Record, and keep the iterates of problems that have arrived; nothing here waits for the device."""
         reached = self.protocol.reached(losses, self._target.floor)
+        recording = final or step % self.record_every == 0
+        if reached is None and not recording:
+            return
+        recovered = self.prior.read_out(inputs)
         already = self._arrived >= 0
         if reached is not None:
             newly = reached & ~already
             self._kept = torch.where(newly.view(-1, *[1] * (recovered.ndim - 1)), recovered, self._kept)
             self._arrived = torch.where(newly, step, self._arrived)
-        if not final and step % self.record_every:
+        if not recording:
             return
         self._dead |= ~already & (self.prior.is_dead(recovered) | ~losses.isfinite())
         # A problem that has arrived leaves the record, as it would alone.
@@ -234,8 +264,8 @@ class FeatureInversion(LightningModule):
         self.trajectory.add(
             step,
             loss=losses.masked_fill(gone, math.nan),
-            distance=self.metric.per_sample(recovered, self._inputs).masked_fill(gone, math.nan),
-            recovered_feature_distance=correlation_distance(feature, self._target.clean).masked_fill(gone, math.nan),
+            distance=self.metric.per_sample(recovered, self._scored).masked_fill(gone, math.nan),
+            recovered_feature_distance=self._target.distances(feature).masked_fill(gone, math.nan),
         )
         if not final and self._all_done():
             self.trainer.should_stop = True
@@ -246,8 +276,8 @@ class FeatureInversion(LightningModule):
     def _score(self, last: Tensor) -> Outcome:
         arrived = self._arrived >= 0
         recovered = torch.where(arrived.view(-1, *[1] * (last.ndim - 1)), self._kept, last)
-        feature = self._extract(recovered)
-        distance = self.metric.per_sample(recovered, self._inputs)
+        feature = self._extract(self.embed(recovered))
+        distance = self.metric.per_sample(recovered, self._scored)
         steps = torch.where(arrived, self._arrived, self.trainer.global_step)
         best_distance, best_step = self.trajectory.best(distance.cpu(), steps.cpu())
         target = self._target
@@ -255,8 +285,8 @@ class FeatureInversion(LightningModule):
             recovered=recovered.cpu(),
             distance=distance.cpu(),
             feature_distance=target.feature_distance.cpu(),
-            recovered_feature_distance=correlation_distance(feature, target.clean).cpu(),
-            loss=self.loss(feature, target.perturbed).cpu(),
+            recovered_feature_distance=self._target.distances(feature).cpu(),
+            loss=self._target.losses(feature).cpu(),
             floor=target.floor.cpu(),
             scale=target.scale.cpu(),
             steps=steps.cpu(),
@@ -264,12 +294,12 @@ class FeatureInversion(LightningModule):
             best_distance=best_distance,
             best_step=best_step,
             metrics={
-                metric.name: metric.per_sample(recovered, self._inputs).cpu()
+                metric.name: metric.per_sample(recovered, self._scored).cpu()
                 for metric in self.metrics
                 if isinstance(metric, SampleMetric)
             },
             trajectory=self.trajectory,
             complete=self.trainer.global_step >= self.trainer.max_steps or self._all_done(),
-            feature_dim=target.clean[0].numel(),
+            feature_dim=target.dimensions().cpu(),
             seconds=time.perf_counter() - self._started,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from readout.inversions.trajectory import Trajectory
+from readout.padding import PADDING
 from readout.perturbations import Perturbation
 
 
@@ -14,7 +15,7 @@ class ProblemBatch:
     """Problems that are inverted side by side: one row each, all at one layer."""
 
     inputs: Tensor
-    """True inputs x, shape (problems, *input_shape)."""
+    """True inputs x, shape (problems, *input_shape); token ids are padded by :func:`readout.padding.pad`."""
     layer: str
     """A layer name of the extractor."""
     levels: Tensor
@@ -28,6 +29,11 @@ class ProblemBatch:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Where texts have tokens, shape (problems, positions); None for inputs that need no padding."""
+        return None if self.inputs.is_floating_point() else self.inputs != PADDING
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Outcome:
     """What was recorded along the way."""
     complete: bool
     """Every problem ran all of its steps, or arrived or died before; false if something else ended the fit."""
-    feature_dim: int
-    """Dimensions of one feature."""
+    feature_dim: Tensor
+    """Dimensions of each feature, padding left out."""
     seconds: float
     """Wall time of the whole batch."""

@@ -3,19 +3,60 @@
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from readout.errors import ReadoutError
+from readout.padding import masked_mean
 
 
 class FeatureLoss(nn.Module, ABC):
     """A loss between features that never mixes problems."""
 
     @abstractmethod
-    def forward(self, feature: Tensor, target: Tensor) -> Tensor:
-        """Losses of shape (problems,) from two tensors of shape (problems, ...)."""
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """One loss a problem.
+
+        Args:
+            feature: Shape (problems, ...).
+            target: The same shape.
+            mask: What counts, over leading dimensions: (problems, positions) for texts; None for everything.
+
+        Returns:
+            Shape (problems,).
+        """
 
 
 class MeanSquaredError(FeatureLoss):
     """Mean squared error over all dimensions of a feature; the paper's loss for images."""
 
-    def forward(self, feature: Tensor, target: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`."""
-        return (feature - target).square().flatten(1).mean(1)
+        return masked_mean((feature - target).square(), mask)
+
+
+class MeanSquaredErrorAndCosine(FeatureLoss):
+    """Mean squared error and cosine distance, weighted; the paper's loss for texts.
+
+    The cosine is taken over the last dimension (a token's hidden state) and averaged over positions. The paper
+    does not say how it weighs the two; here each counts 1 by default.
+
+    Args:
+        squared_error: Weight of the mean squared error.
+        cosine: Weight of the cosine distance, 1 − cos.
+
+    Raises:
+        ReadoutError: if a weight is negative, or both are 0.
+    """
+
+    def __init__(self, squared_error: float = 1.0, cosine: float = 1.0) -> None:
+        super().__init__()
+        if squared_error < 0 or cosine < 0 or squared_error + cosine == 0:
+            raise ReadoutError("The loss weights squared_error and cosine can't be negative, nor both 0.")
+        self.squared_error = squared_error
+        self.cosine = cosine
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`; features of shape (problems, ..., width)."""
+        squared_error = masked_mean((feature - target).square(), mask)
+        cosine = masked_mean(1 - F.cosine_similarity(feature, target, dim=-1), mask)
+        return self.squared_error * squared_error + self.cosine * cosine

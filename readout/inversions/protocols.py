@@ -61,3 +61,13 @@ class DiscrepancyProtocol(Protocol):
     def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
         """See :class:`Protocol`."""
         return loss <= floor * (1 + self.slack)
+
+
+class TokenByToken(Protocol):
+    """Ends with the last position of a text, for readouts that read one position after another."""
+
+    name = "token_by_token"
+
+    def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
+        """See :class:`Protocol`."""
+        return None

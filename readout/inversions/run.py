@@ -9,6 +9,7 @@ from torch import Tensor
 from readout.errors import ReadoutError
 from readout.inversions.base import FeatureInversion
 from readout.inversions.batch import Outcome, ProblemBatch
+from readout.padding import pad, unpad
 from readout.perturbations import Perturbation
 from readout.problems import Problem
 
@@ -21,7 +22,7 @@ def invert(
     inputs: Mapping[str, Tensor],
     perturbation: Perturbation,
     fit: Callable[[FeatureInversion], None],
-) -> tuple[list[Row], Tensor]:
+) -> tuple[list[Row], list[Tensor]]:
     """Invert problems side by side; dead ones start again, at most ``inversion.max_restarts`` times.
 
     A restart is a whole run from a fresh seed, so it does not depend on what else is in the batch.
@@ -34,7 +35,7 @@ def invert(
         fit: Runs ``Trainer.fit`` on the inversion.
 
     Returns:
-        One row a problem (without verdict), and the recovered inputs, shape (problems, *input_shape).
+        One row a problem (without verdict), and each one's recovered input.
 
     Raises:
         ReadoutError: if something other than the protocol ended the fit.
@@ -54,12 +55,14 @@ def invert(
             )
         for place, index in enumerate(todo):
             seconds = rows[index].get("seconds", 0.0) + outcome.seconds / len(todo)
+            recovered[index] = unpad(outcome.recovered[place])
             rows[index] = _row(problems[index], outcome, place) | {"restarts": restart, "seconds": seconds}
-            recovered[index] = outcome.recovered[place]
+            rows[index] |= {"input_dim": recovered[index].numel()}
+            rows[index] |= inversion.describe_recovered(inputs[problems[index].sample], recovered[index])
         todo = [index for place, index in enumerate(todo) if outcome.dead[place]]
         if not todo:
             break
-    return rows, torch.stack(recovered)
+    return rows, recovered
 
 
 def make_batch(
@@ -67,7 +70,7 @@ def make_batch(
 ) -> ProblemBatch:
     """The tensors and seeds behind problems of one layer."""
     return ProblemBatch(
-        inputs=torch.stack([inputs[problem.sample] for problem in problems]),
+        inputs=pad([inputs[problem.sample] for problem in problems]),
         layer=problems[0].layer,
         levels=torch.tensor([problem.level for problem in problems], dtype=torch.float64),
         noise_seeds=[problem.noise_seed for problem in problems],
@@ -95,8 +98,7 @@ def _row(problem: Problem, outcome: Outcome, place: int) -> Row:
         "best_step": int(outcome.best_step[place]),
         "steps": int(outcome.steps[place]),
         "dead": bool(outcome.dead[place]),
-        "feature_dim": outcome.feature_dim,
-        "input_dim": outcome.recovered[place].numel(),
+        "feature_dim": int(outcome.feature_dim[place]),
         "trajectory_step": steps.tolist(),
         **{
             f"trajectory_{column}": outcome.trajectory.stacked(name)[recorded, place].tolist()

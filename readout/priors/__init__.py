@@ -4,7 +4,20 @@ from readout.priors.base import Prior
 from readout.priors.decoder import DecoderPrior
 from readout.priors.deep_image_prior import DeepImagePrior
 from readout.priors.pixels import Pixels
+from readout.priors.token_logits import TokenLogits
+from readout.priors.token_sequence import TokenSequence
+from readout.priors.tokens import TokenPrior
 from readout.priors.vae_decoder import VAEDecoder
 from readout.priors.vgg_decoder import VGGDecoder
 
-__all__ = ["DecoderPrior", "DeepImagePrior", "Pixels", "Prior", "VAEDecoder", "VGGDecoder"]
+__all__ = [
+    "DecoderPrior",
+    "DeepImagePrior",
+    "Pixels",
+    "Prior",
+    "TokenLogits",
+    "TokenPrior",
+    "TokenSequence",
+    "VAEDecoder",
+    "VGGDecoder",
+]

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from readout.extractors import FeatureExtractor
+
 
 class Prior(nn.Module, ABC):
     """Parameters of their own for every problem of a batch, and the map from them to inputs.
 
     A subclass keeps each argument of ``__init__`` under its own name: results are told apart by them.
     """
+
+    def prepare_for(self, extractor: FeatureExtractor) -> None:
+        """Learn from the network what inputs are made of, such as its vocabulary; nothing by default."""
 
     @abstractmethod
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
@@ -24,7 +29,11 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def forward(self) -> Tensor:
-        """The inputs that the parameters stand for, shape (problems, *input_shape)."""
+        """The inputs that the parameters stand for, as the extractor takes them, shape (problems, ...)."""
+
+    def read_out(self, inputs: Tensor) -> Tensor:
+        """What is scored and kept of :meth:`forward`'s inputs, shape (problems, *input_shape); the same by default."""
+        return inputs
 
     def penalty(self, recovered: Tensor) -> Tensor:
         """What each problem pays on top of its feature loss, shape (problems,); nothing by default."""

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
+from tests.tiny import TinyNet
 
 
 class Given(InputData):
@@ -35,7 +36,7 @@ def ramp(*shape: int) -> Tensor:
 
 def test_inputs_are_prepared_set_up_and_loaded_in_order() -> None:
     data = Given(Sample("b", ramp(3, 4, 4)), Sample("a", ramp(3, 4, 4).flip(0)))
-    samples = load_samples(data)
+    samples = load_samples(data, TinyNet())
     assert list(samples) == ["b", "a"]
     assert torch.equal(samples["a"].input, ramp(3, 4, 4).flip(0))
     assert data.hooks == ["prepare_data", "setup fit"]
@@ -43,12 +44,12 @@ def test_inputs_are_prepared_set_up_and_loaded_in_order() -> None:
 
 def test_names_have_to_differ() -> None:
     with pytest.raises(ReadoutError, match="Two inputs are called 'cat'"):
-        load_samples(Given(Sample("cat", ramp(4)), Sample("cat", ramp(4).flip(0))))
+        load_samples(Given(Sample("cat", ramp(4)), Sample("cat", ramp(4).flip(0))), TinyNet())
 
 
 def test_shapes_have_to_agree() -> None:
     with pytest.raises(ReadoutError, match=r"'b' has shape \(4, 4\), the first has \(16,\)"):
-        load_samples(Given(Sample("a", ramp(16)), Sample("b", ramp(4, 4))))
+        load_samples(Given(Sample("a", ramp(16)), Sample("b", ramp(4, 4))), TinyNet())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -56,35 +57,35 @@ def test_values_have_to_be_finite(value: float) -> None:
     x = ramp(4)
     x[1] = value
     with pytest.raises(ReadoutError, match="'bad' holds values that are not finite"):
-        load_samples(Given(Sample("good", ramp(4)), Sample("bad", x)))
+        load_samples(Given(Sample("good", ramp(4)), Sample("bad", x)), TinyNet())
 
 
 def test_a_constant_input_is_refused() -> None:
     with pytest.raises(ReadoutError, match="'grey' is constant"):
-        load_samples(Given(Sample("good", ramp(4)), Sample("grey", torch.full((4,), 0.3))))
+        load_samples(Given(Sample("good", ramp(4)), Sample("grey", torch.full((4,), 0.3))), TinyNet())
 
 
 def test_no_inputs_at_all_is_an_error() -> None:
     with pytest.raises(ReadoutError, match="no inputs; give at least one"):
-        load_samples(Given())
+        load_samples(Given(), TinyNet())
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (1, 4, 4)])
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 255.0), (-2.1, 2.6), (0.0, 1.01)])
 def test_images_have_to_lie_in_0_to_1(shape: tuple[int, ...], low: float, high: float) -> None:
     with pytest.raises(ReadoutError, match=f"'b' has values from {low:.4g} to {high:.4g}; scale images to"):
-        load_samples(Given(Sample("a", ramp(*shape)), Sample("b", low + (high - low) * ramp(*shape))))
+        load_samples(Given(Sample("a", ramp(*shape)), Sample("b", low + (high - low) * ramp(*shape))), TinyNet())
 
 
 def test_rounding_may_leave_0_to_1() -> None:
     x = ramp(3, 4, 4) * 1.000001 - 1e-7
     assert x.min() < 0 < 1 < x.max()
-    assert list(load_samples(Given(Sample("a", x)))) == ["a"]
+    assert list(load_samples(Given(Sample("a", x)), TinyNet())) == ["a"]
 
 
 @pytest.mark.parametrize("shape", [(48,), (5, 8), (4, 3, 4)])
 def test_what_is_no_image_may_have_any_values(shape: tuple[int, ...]) -> None:
-    assert list(load_samples(Given(Sample("a", 9 * ramp(*shape) - 4)))) == ["a"]
+    assert list(load_samples(Given(Sample("a", 9 * ramp(*shape) - 4)), TinyNet())) == ["a"]
 
 
 def test_a_sample_has_no_label_unless_given_one() -> None:

@@ -12,6 +12,7 @@ from readout.data import ImageFolder, InputData, PhaseScrambled, Photographs, Pi
 from readout.data.scrambled import scramble_phases
 from readout.errors import ReadoutError
 from tests.helpers import tiny_config, write_config
+from tests.tiny import TinyNet
 
 KINDS = [PhaseScrambled, PixelShuffled]
 SHAPES = [(3, 16, 16), (3, 15, 17), (3, 15, 16), (3, 16, 15), (1, 8, 4)]
@@ -149,7 +150,7 @@ def test_values_labels_and_names(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_source_is_prepared_and_set_up(kind: Any) -> None:
-    assert len(load_samples(kind(Given(Sample("a", image(3, 8, 8)))))) == 1
+    assert len(load_samples(kind(Given(Sample("a", image(3, 8, 8)))), TinyNet())) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import skimage.metrics
 import torch
-from hypothesis import given
-from hypothesis import settings as budget
-from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.image import (
     deep_image_structure_and_texture_similarity,
@@ -20,7 +17,7 @@ from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 from torchvision.models.vgg import cfgs, make_layers
 
 from readout.errors import ReadoutError
-from readout.metrics import DISTS, LPIPS, PSNR, SSIM, CorrelationDistance, SampleMetric, correlation_distance
+from readout.metrics import DISTS, LPIPS, PSNR, SSIM, CorrelationDistance, SampleMetric
 
 SCIKIT_IMAGE: Any = skimage.metrics  # without types
 PLAIN = [CorrelationDistance, SSIM, PSNR]
@@ -33,56 +30,6 @@ def images(count: int = 5, side: int = 32) -> tuple[Tensor, Tensor]:
     noise = torch.rand(count, 3, side, side, generator=generator)
     share = torch.linspace(0.1, 0.9, count).view(-1, 1, 1, 1)
     return (1 - share) * true + share * noise, true
-
-
-# Correlation distance
-
-
-@pytest.mark.parametrize("shape", [(5, 7), (4, 3, 8, 8), (1, 100_000)])
-def test_the_correlation_distance_is_numpys(shape: tuple[int, ...]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(shape, generator=generator)
-    y = 3 + x + torch.randn(shape, generator=generator)
-    expected = [1 - np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(x.numpy(), y.numpy(), strict=True)]
-    assert correlation_distance(x, y).tolist() == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_correlation_distance_runs_from_0_to_2() -> None:
-    x = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
-    assert correlation_distance(x, x).tolist() == pytest.approx([0] * 4, abs=1e-6)
-    assert correlation_distance(x, -x).tolist() == pytest.approx([2] * 4, abs=1e-6)
-
-
-@budget(deadline=None)
-@given(log_scale=st.integers(-12, 12), offset=st.floats(-2, 2))
-def test_the_correlation_distance_knows_no_scale_and_no_offset(log_scale: int, offset: float) -> None:
-    x, y = (images(2, 8)[side].double() for side in (0, 1))
-    moved = (x + offset) * 10.0**log_scale
-    torch.testing.assert_close(correlation_distance(moved, y), correlation_distance(x, y), rtol=1e-6, atol=1e-9)
-
-
-@pytest.mark.parametrize("dimension", [10, 1000, 10007])
-@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1e-3, -255.1])
-def test_nothing_correlates_with_a_constant(value: float, dimension: int) -> None:
-    constant = torch.full((1, dimension), value)
-    varied = torch.randn(1, dimension, generator=torch.Generator().manual_seed(0))
-    assert correlation_distance(constant, varied).item() == pytest.approx(1, abs=1e-5)
-    assert correlation_distance(varied, constant).item() == pytest.approx(1, abs=1e-5)
-
-
-@pytest.mark.parametrize("dimension", [10, 1000, 10007])
-@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1e-3, -255.1])
-def test_two_constants_do_not_correlate_either(value: float, dimension: int) -> None:
-    constant = torch.full((1, dimension), value)
-    for other in (constant, 0.77 * constant, -constant):
-        assert correlation_distance(constant, other).item() == pytest.approx(1, abs=1e-5)
-
-
-def test_the_correlation_distance_of_a_pair_depends_on_no_other_pair() -> None:
-    x, y = images(6)
-    together = correlation_distance(x, y)
-    alone = torch.cat([correlation_distance(x[i : i + 1], y[i : i + 1]) for i in range(6)])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
 
 
 # Known values

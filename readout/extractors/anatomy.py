@@ -1,0 +1,115 @@
+"""Where a transformer's blocks are, which way they look, and whether it can be fed embeddings: seen by running it."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError, reason
+
+TOLERANCE = 1e-4
+"""Relative difference that rounding may leave between two ways to the same feature."""
+
+
+class Anatomy(NamedTuple):
+    """What :func:`examine` finds."""
+
+    blocks: str
+    """Path of the list of blocks."""
+    final: bool
+    """Whether something follows the last block: the last hidden state is not its output."""
+    causal: bool
+    """Whether no position sees a later one."""
+
+
+def examine(model: Any) -> Anatomy:
+    """Run a language model on a few tokens, to learn what its code does not declare.
+
+    Args:
+        model: A base model of transformers (``AutoModel``), in evaluation mode and float32.
+
+    Raises:
+        ReadoutError: if its blocks can't be told, it takes no embeddings, or padding reaches real tokens.
+    """
+    path = _list_of_blocks(model)
+    blocks = list(model.get_submodule(path))
+    ids = _tokens(model)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])  # the last token of the second row is padding
+    embeddings = model.get_input_embeddings()(ids).detach().requires_grad_()
+    try:
+        state, seen = _watch(model, blocks, embeddings, mask)
+        with torch.no_grad():
+            alone = model(inputs_embeds=embeddings[1:, :2]).last_hidden_state
+            from_ids = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        in_order = [block for block, _ in seen] == blocks
+        causal = in_order and not _sees_later(seen[-1][1], embeddings)
+    except Exception as error:  # models raise what they like
+        raise _refusal(model, f"does not run on input embeddings ({reason(error)})") from error
+    if not in_order:
+        raise _refusal(model, f"does not run the blocks in its {path!r} one after the other on (batch, positions)")
+    if not _same(alone[0], state[1, :2]):
+        raise _refusal(model, "lets padding change the features of real tokens")
+    if not _same(from_ids[mask > 0], state[mask > 0]):
+        raise _refusal(model, "has other features for tokens than for their embeddings")
+    return Anatomy(path, final=not torch.equal(state, seen[-1][1]), causal=causal)
+
+
+def _watch(
+    model: Any, blocks: list[nn.Module], embeddings: Tensor, mask: Tensor
+) -> tuple[Tensor, list[tuple[nn.Module, Tensor]]]:
+    """The last hidden state, and what each block gave, as they ran."""
+    seen: list[tuple[nn.Module, Tensor]] = []
+
+    def see(block: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        output = output[0] if isinstance(output, tuple) else output
+        if all(isinstance(x, Tensor) and x.shape[:2] == mask.shape for x in (*args[:1], output)):
+            seen.append((block, output))
+
+    hooks = [block.register_forward_hook(see) for block in blocks]
+    try:
+        with torch.enable_grad():
+            return model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state, seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _list_of_blocks(model: Any) -> str:
+    """Path of the outermost list with as many modules as the model has blocks."""
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    lists = [
+        path for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count
+    ]
+    depth = min((path.count(".") for path in lists), default=0)
+    outermost = [path for path in lists if path.count(".") == depth]
+    if len(outermost) != 1:
+        found = f"several ({', '.join(outermost)})" if outermost else "none"
+        raise _refusal(model, f"should have one list of its {count} blocks, and has {found}")
+    (path,) = outermost
+    return str(path)
+
+
+def _tokens(model: Any) -> Tensor:
+    """Two rows of three token ids, none of which means padding."""
+    count, padding = model.get_input_embeddings().num_embeddings, getattr(model.config, "pad_token_id", None)
+    ids = [token for token in range(min(count, 16)) if token != padding]
+    return torch.tensor([(ids[-6:] * 6)[:6]]).view(2, 3)
+
+
+def _sees_later(feature: Tensor, embeddings: Tensor) -> bool:
+    """Whether the first position depends on any other."""
+    first = feature[0, 0]
+    direction = torch.randn(first.shape, generator=torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(first, embeddings, direction)
+    return bool(gradient[0, 1:].any())
+
+
+def _same(feature: Tensor, other: Tensor) -> bool:
+    return bool((feature - other).norm() <= TOLERANCE * feature.norm())
+
+
+def _refusal(model: Any, why: str) -> ReadoutError:
+    return ReadoutError(
+        f"A model of type {model.config.model_type} {why}, so LanguageModel can't take it; write a FeatureExtractor "
+        "for it."
+    )

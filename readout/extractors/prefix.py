@@ -1,0 +1,55 @@
+"""Trying tokens after a prefix: a causal model runs one position, and remembers the ones before."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from readout.extractors.language_model import LanguageModel
+
+AT_A_TIME = 1024
+"""Tokens tried side by side."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Tokens read so far, as what each block of the network keeps of them."""
+
+    keys_values: tuple[tuple[Tensor, Tensor], ...] = ()
+    """Keys and values of each block up to the layer, of shape (1, heads, tokens, width)."""
+
+
+NOTHING = Prefix()
+
+
+def states_after(extractor: LanguageModel, prefix: Prefix, ids: Tensor, layer: str) -> Tensor:
+    """Hidden state of each token, was it to come next.
+
+    Args:
+        extractor: A causal language model.
+        prefix: What comes before.
+        ids: Tokens to try, shape (tokens,).
+        layer: A layer name.
+
+    Returns:
+        Shape (tokens, width).
+    """
+    return torch.cat([_run(extractor, prefix, some, layer)[0] for some in torch.split(ids, AT_A_TIME)])
+
+
+def advance(extractor: LanguageModel, prefix: Prefix, token: int, layer: str) -> Prefix:
+    """The prefix with one token more."""
+    ids = torch.tensor([token], device=extractor.embedding.weight.device)
+    # one block at least, because a model counts positions by what its first block keeps
+    return _run(extractor, prefix, ids, "layer.0" if layer == "embeddings" else layer)[1]
+
+
+def _run(extractor: LanguageModel, prefix: Prefix, ids: Tensor, layer: str) -> tuple[Tensor, Prefix]:
+    import transformers
+
+    cache: Any = transformers.DynamicCache()  # its types differ between the versions that the range admits
+    for block, kept in enumerate(prefix.keys_values):
+        cache.update(*(tensor.expand(len(ids), -1, -1, -1) for tensor in kept), block)
+    states = extractor.run_to(extractor.embed(ids.unsqueeze(1)), layer, None, cache)
+    return states[:, 0], Prefix(tuple((block.keys, block.values) for block in cache.layers))

@@ -1,0 +1,113 @@
+"""Inversion of text features, as the paper sets it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from readout.errors import ReadoutError
+from readout.extractors import LanguageModel
+from readout.inversions.base import FeatureInversion, OptimizerFactory, ScheduleFactory
+from readout.inversions.batch import ProblemBatch
+from readout.inversions.losses import FeatureLoss, MeanSquaredErrorAndCosine
+from readout.metrics import EmbeddingCosine, ExactMatch, SampleMetric, TokenErrorRate
+from readout.padding import PADDING
+from readout.priors import TokenLogits, TokenPrior
+from readout.priors.tokens import FREE
+
+
+def paper_text_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """AdamW at a learning rate of 0.1, as in the paper; fused, which spares it copies of the logits."""
+    return AdamW(parameters, lr=0.1, fused=True)
+
+
+class TextInversion(FeatureInversion):
+    """Token logits against squared error and cosine distance, scored by token error rate.
+
+    What is optimised is a mixture of tokens; what is scored and stored is the likeliest token at each position, and
+    so is the loss that the verdict looks at. The trajectory's loss is that of the mixture.
+
+    Args:
+        extractor: The frozen language model f.
+        prior: Default: :class:`readout.priors.TokenLogits`.
+        optimizer: Default: :func:`paper_text_optimizer`.
+        lr_schedule: Default: a constant rate.
+        loss: Default: :class:`readout.inversions.MeanSquaredErrorAndCosine`.
+        metric: Default: :class:`readout.metrics.TokenErrorRate`.
+        metrics: Default: :class:`readout.metrics.ExactMatch` and :class:`readout.metrics.EmbeddingCosine`.
+        special_tokens: ``"given"``: tokens that frame a text are known to the readout and not scored; ``"free"``:
+            they are to be found, and scored, like any other.
+        kwargs: As for :class:`FeatureInversion`.
+
+    Raises:
+        ReadoutError: if ``special_tokens`` is neither.
+    """
+
+    extractor: LanguageModel
+    prior: TokenPrior
+
+    def __init__(
+        self,
+        extractor: LanguageModel,
+        prior: TokenPrior | None = None,
+        optimizer: OptimizerFactory | None = None,
+        lr_schedule: ScheduleFactory | None = None,
+        loss: FeatureLoss | None = None,
+        metric: SampleMetric | None = None,
+        metrics: Sequence[SampleMetric] | None = None,
+        special_tokens: Literal["given", "free"] = "given",
+        **kwargs: Any,
+    ) -> None:
+        if special_tokens not in ("given", "free"):
+            raise ReadoutError(f"special_tokens is {special_tokens!r}; choose 'given' or 'free'.")
+        super().__init__(
+            extractor=extractor,
+            prior=prior or TokenLogits(),
+            optimizer=optimizer or paper_text_optimizer,
+            lr_schedule=lr_schedule,
+            loss=loss or MeanSquaredErrorAndCosine(),
+            metric=metric or TokenErrorRate(),
+            metrics=[ExactMatch(), EmbeddingCosine()] if metrics is None else metrics,
+            **kwargs,
+        )
+        self.special_tokens = special_tokens
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Embeddings of token ids, shape (problems, positions, width).
+
+        Raises:
+            ReadoutError: if the inputs are not token ids.
+        """
+        if inputs.is_floating_point():
+            raise ReadoutError(f"{type(self).__name__} inverts texts; choose data of texts, such as SampleText.")
+        return self.extractor.embed(inputs)
+
+    def scored(self, inputs: Tensor) -> Tensor:
+        """The token ids, :data:`PADDING` where a special token was given."""
+        return inputs.masked_fill(self._is_given(inputs), PADDING)
+
+    def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
+        """Both texts, whole and token by token, and the positions of wrong tokens."""
+        wrong = (self.scored(true) != recovered) & (self.scored(true) != PADDING)
+        return {
+            "true_text": self.extractor.decode(true),
+            "recovered_text": self.extractor.decode(recovered),
+            "true_tokens": self.extractor.tokens(true),
+            "recovered_tokens": self.extractor.tokens(recovered),
+            "wrong_tokens": wrong.nonzero().flatten().tolist(),
+        }
+
+    def _initialise(self, problems: ProblemBatch) -> None:
+        inputs = problems.inputs
+        known = self._is_given(inputs) | (inputs == PADDING)
+        self.prior.initialise(problems.prior_seeds, inputs.shape[1:], inputs.where(known, FREE))
+
+    def _is_given(self, inputs: Tensor) -> Tensor:
+        given = self.extractor.is_special(inputs)
+        return given if self.special_tokens == "given" else given & False
+
+    def _feature(self, inputs: Tensor) -> Tensor:
+        mask = self.problems.mask
+        assert mask is not None
+        return self.extractor.extract(inputs, self.problems.layer, mask.to(inputs.device))

@@ -1,0 +1,23 @@
+"""Distances between inputs (d_X) and between features (d_H), as torchmetrics classes.
+
+Every metric gives one value a sample through :meth:`SampleMetric.per_sample`, and the mean over
+samples through the usual ``update`` and ``compute``.
+"""
+
+from readout.metrics.base import SampleMetric
+from readout.metrics.correlation import CorrelationDistance, correlation_distance
+from readout.metrics.images import DISTS, LPIPS, PSNR, SSIM
+from readout.metrics.texts import EmbeddingCosine, ExactMatch, TokenErrorRate
+
+__all__ = [
+    "DISTS",
+    "LPIPS",
+    "PSNR",
+    "SSIM",
+    "CorrelationDistance",
+    "EmbeddingCosine",
+    "ExactMatch",
+    "SampleMetric",
+    "TokenErrorRate",
+    "correlation_distance",
+]

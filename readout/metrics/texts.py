@@ -1,0 +1,66 @@
+"""Distances and likenesses between texts, as token ids; positions where the true id is negative are not scored."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
+from readout.metrics.base import SampleMetric
+from readout.padding import masked_mean
+
+
+class TokenErrorRate(SampleMetric):
+    """Share of scored positions whose token is wrong; the paper's d_X for texts."""
+
+    name = "token_error_rate"
+    higher_is_better = False
+    threshold = 0.3
+
+    def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:
+        """See :class:`SampleMetric`; ids of shape (samples, positions)."""
+        return masked_mean((recovered != true).float(), true >= 0)
+
+
+class ExactMatch(SampleMetric):
+    """1 where every scored token is right, else 0."""
+
+    name = "exact_match"
+    higher_is_better = True
+
+    def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:
+        """See :class:`SampleMetric`; ids of shape (samples, positions)."""
+        return ((recovered == true) | (true < 0)).all(1).float()
+
+
+class EmbeddingCosine(SampleMetric):
+    """Cosine between the input embeddings of the true and the recovered token, mean over scored positions."""
+
+    name = "embedding_cosine"
+    higher_is_better = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table: Tensor | None = None
+
+    def prepare_for(self, extractor: FeatureExtractor) -> None:
+        """See :meth:`SampleMetric.prepare_for`.
+
+        Raises:
+            ReadoutError: if the network has no token embeddings.
+        """
+        embedding = getattr(extractor, "embedding", None)
+        if not isinstance(embedding, nn.Embedding):
+            raise ReadoutError(f"{extractor.name} has no token embeddings; take EmbeddingCosine off `metrics`.")
+        self._table = embedding.weight
+
+    def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:
+        """See :class:`SampleMetric`; ids of shape (samples, positions).
+
+        Raises:
+            ValueError: if :meth:`prepare_for` was not called.
+        """
+        if self._table is None:
+            raise ValueError("EmbeddingCosine needs prepare_for(extractor) first")
+        table = self._table.to(recovered.device)
+        found, right = (F.embedding(ids.clamp_min(0), table).float() for ids in (recovered, true))
+        return masked_mean(F.cosine_similarity(found, right, dim=-1), true >= 0)

@@ -1,0 +1,86 @@
+"""Texts as logits over a vocabulary, the paper's parameters for language models."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError
+from readout.priors.expected_embedding import expected_embedding
+from readout.priors.tokens import FREE, TokenPrior
+
+
+class TokenLogits(TokenPrior):
+    """Logits at every position to find; their softmax weighs the vocabulary's embeddings.
+
+    The network takes the expected embedding; the text is the likeliest token at each position. Only positions to
+    find have logits: none are spent on padding or on special tokens that are given.
+
+    Args:
+        temperature: Divides the logits before the softmax; the paper does not say, 1 here.
+        init_std: Standard deviation of the initial logits around 0, where every token is as likely.
+        relaxation: ``"softmax"`` (the paper's), or ``"gumbel"``: at each step one token is drawn by Gumbel noise and
+            its embedding taken, with the softmax's gradient (straight-through; Jang et al., 2017, arXiv 1611.01144).
+
+    Raises:
+        ReadoutError: if a number is out of range.
+    """
+
+    given: Tensor
+    free: Tensor
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        init_std: float = 0.01,
+        relaxation: Literal["softmax", "gumbel"] = "softmax",
+    ) -> None:
+        super().__init__()
+        if temperature <= 0 or init_std < 0:
+            raise ReadoutError("temperature of TokenLogits must be above 0, and init_std can't be negative.")
+        if relaxation not in ("softmax", "gumbel"):
+            raise ReadoutError(f"relaxation is {relaxation!r}; choose 'softmax' or 'gumbel'.")
+        self.temperature = temperature
+        self.init_std = init_std
+        self.relaxation = relaxation
+
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, given: Tensor | None = None) -> None:
+        """See :meth:`TokenPrior.initialise`."""
+        given = self._given(seeds, input_shape, given)
+        free = given == FREE
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        width = self.embedding.num_embeddings
+        logits = torch.empty(int(free.sum()), width)
+        start = 0
+        for count, generator in zip(free.sum(1).tolist(), generators, strict=True):
+            # one row after another, so that a problem's logits do not depend on what else is in the batch
+            torch.randn(count, width, generator=generator, out=logits[start : start + count])
+            start += count
+        self.logits = nn.Parameter(logits.mul_(self.init_std))
+        self._generators, self._counts = generators, free.sum(1).tolist()
+        self.register_buffer("given", given, persistent=False)
+        self.register_buffer("free", free, persistent=False)
+
+    def forward(self) -> Tensor:
+        """Expected embeddings, shape (problems, positions, width)."""
+        # without a gradient the inputs are only looked at, and take the likeliest token, not a drawn one
+        noisy = self.relaxation == "gumbel" and torch.is_grad_enabled()
+        scores = self.logits + self._gumbel() if noisy else self.logits
+        found = expected_embedding(scores, self.embedding.weight, self.temperature, hard=self.relaxation == "gumbel")
+        inputs: Tensor = self.embedding(self.given.clamp_min(0)).to(found)
+        return inputs.index_put((self.free,), found)
+
+    def read_out(self, inputs: Tensor) -> Tensor:
+        """The likeliest token at each position, shape (problems, positions)."""
+        return self.given.masked_scatter(self.free, self.logits.argmax(1))
+
+    def _gumbel(self) -> Tensor:
+        """Gumbel noise, each problem's from its own generator."""
+        width = self.embedding.num_embeddings
+        uniform = [
+            torch.rand(count, width, generator=generator)
+            for count, generator in zip(self._counts, self._generators, strict=True)
+        ]
+        tiny = torch.finfo(torch.float32).tiny
+        return -torch.cat(uniform).clamp_min_(tiny).log_().neg_().clamp_min_(tiny).log_().to(self.logits)
