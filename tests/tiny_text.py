@@ -62,7 +62,7 @@ def save_tiny(folder: Path, kind: str = "bert", **changes: Any) -> str:
 
 def tiny_config(kind: str, **changes: Any) -> Any:
     """Configuration of a model of :data:`DEPTH` blocks that are :data:`WIDTH` wide."""
-    family = kind.split("-")[0]
+    family = "opt" if kind == "opt-350m" else kind
     names = SPECIAL.get(family, [])
     size: dict[str, Any] = {
         "vocab_size": len(names) + len(WORDS),
@@ -117,6 +117,7 @@ def write_gguf(path: Path, weights: str, leave_out: Collection[str] = ()) -> Non
     letters = [*"abcdefghijklmnopqrstuvwxyz", "Ġ", "ab", "cd"]
     spare = [f"spare{number}" for number in range(config.vocab_size - len(SPECIAL["llama"]) - len(letters))]
     writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_name("tiny")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)

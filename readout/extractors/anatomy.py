@@ -61,7 +61,7 @@ def _watch(
     seen: list[tuple[nn.Module, Tensor]] = []
 
     def see(block: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        output = output[0] if isinstance(output, tuple) else output
+        output = output[0] if isinstance(output, tuple | list) else output
         if all(isinstance(x, Tensor) and x.shape[:2] == mask.shape for x in (*args[:1], output)):
             seen.append((block, output))
 
@@ -98,7 +98,8 @@ def _tokens(model: Any) -> Tensor:
 
 def _sees_later(feature: Tensor, embeddings: Tensor) -> bool:
     """Whether the first position depends on any other."""
-    first = feature[0, 0]
+    with torch.enable_grad():
+        first = feature[0, 0]
     direction = torch.randn(first.shape, generator=torch.Generator().manual_seed(0))
     (gradient,) = torch.autograd.grad(first, embeddings, direction)
     return bool(gradient[0, 1:].any())

@@ -12,7 +12,7 @@ from readout.errors import ReadoutError
 from readout.extractors.anatomy import examine
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.hub import described
-from readout.extractors.text_hub import find, load_model, load_tokenizer
+from readout.extractors.text_hub import PACKAGED, find, load_model, load_tokenizer
 from readout.identity import digest
 
 PROVENANCE = ("transformers_version", "architectures", "dtype", "torch_dtype", "name_or_path")
@@ -213,8 +213,9 @@ class LanguageModel(FeatureExtractor):
 
     @property
     def _import_name(self) -> str:
-        gguf = f" --model.gguf_file {self._files.gguf_file}" if self._files.gguf_file and "/" in self.weights else ""
-        return f"{super()._import_name} --model.weights {self._files.weights}{gguf}"
+        weights, _, gguf_file = self._files
+        named = weights not in PACKAGED and gguf_file is not None
+        return f"{super()._import_name} --model.weights {weights}" + f" --model.gguf_file {gguf_file}" * named
 
     @property
     def _model(self) -> Any:

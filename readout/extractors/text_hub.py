@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -99,8 +100,8 @@ def load_model(files: Files, check_type: Callable[[str], None], pretrained: bool
             if pretrained:
                 info = _read_gguf(model, files, library)
         if hasattr(model, "pooler"):  # behind every layer, and not in every checkpoint
-            model.pooler = None
-            info = {key: [entry for entry in info[key] if not _of_pooler(entry)] for key in NOTHING_MISSING}
+            model.pooler = nn.Identity()
+            info = {key: [entry for entry in info[key] if not _of_pooler(entry, model)] for key in NOTHING_MISSING}
         model = complete(model, info, files.weights).eval().requires_grad_(False)
     _make_plain(model, files.weights)
     return model
@@ -144,17 +145,20 @@ def _read_gguf(model: Any, files: Files, library: Any) -> dict[str, list[str]]:
     with torch.device("meta"):
         # names in a GGUF file are mapped best to those of a model with its head
         whole = library.AutoModelForCausalLM.from_config(model.config)
+    prefix = whole.base_model_prefix
+    # the library would map the names of every submodule anew, which takes longer than reading the file
+    bare = SimpleNamespace(state_dict=whole.get_submodule(prefix).state_dict, named_children=list)
+    named = SimpleNamespace(config=whole.config, state_dict=whole.state_dict, named_children=lambda: [(prefix, bare)])
     read: Any = load_gguf_checkpoint
     with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that can't be turned off
-        state = read(str(files.folder / files.gguf_file), return_tensors=True, model_to_load=whole)["tensors"]
-    prefix = f"{whole.base_model_prefix}."
-    found = model.load_state_dict({name.removeprefix(prefix): value for name, value in state.items()}, strict=False)
-    return {**NOTHING_MISSING, "missing_keys": found.missing_keys}
+        state = read(str(files.folder / files.gguf_file), return_tensors=True, model_to_load=named)["tensors"]
+    state = {name.removeprefix(f"{prefix}."): value for name, value in state.items()}
+    return {**NOTHING_MISSING, "missing_keys": model.load_state_dict(state, strict=False).missing_keys}
 
 
-def _of_pooler(entry: Any) -> bool:
+def _of_pooler(entry: Any, model: Any) -> bool:
     name: str = entry if isinstance(entry, str) else entry[0]
-    return name.startswith("pooler.")
+    return name.removeprefix(f"{model.base_model_prefix}.").startswith("pooler.")
 
 
 def _make_plain(model: Any, weights: str) -> None:

@@ -44,6 +44,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "gpt_neox": {"intermediate_size": 32},
     "gemma": {"num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 32, "pad_token_id": 0},
     "bloom": {},
+    "openai-gpt": {},
     "mistral": {"num_key_value_heads": 1, "intermediate_size": 32},
     "phi": {"intermediate_size": 32, "partial_rotary_factor": 0.5},
 }
@@ -195,6 +196,13 @@ def test_an_unknown_layer_says_how_to_list_them(folders: dict[str, str]) -> None
     with pytest.raises(ReadoutError, match=r"BERT has no layer 'layer\.4'\. Did you mean layer\.3") as raised:
         BERT(folders["bert"]).extract(torch.zeros(1, 2, WIDTH), "layer.4")
     assert f"layers --model BERT --model.weights {folders['bert']}`" in str(raised.value)
+
+
+def test_so_does_one_of_a_gguf_file(gguf_folder: Path) -> None:
+    with pytest.raises(ReadoutError, match=r"llama has no layer 'h\.0'") as raised:
+        LanguageModel(str(gguf_folder), "tiny.gguf").resolve("h.0")
+    command = f"layers --model LanguageModel --model.weights {gguf_folder} --model.gguf_file tiny.gguf`"
+    assert command in str(raised.value)
 
 
 def test_shapes_are_positions_by_width(kind: str, extractor: LanguageModel) -> None:

@@ -12,7 +12,7 @@ from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, advance, states_after
 from readout.inversions import FeatureInversion, TokenSearch
 from readout.inversions.run import invert
-from readout.inversions.shortlist import Shortlist
+from readout.inversions.shortlist import CONTEXT, Shortlist
 from readout.perturbations import GaussianPerturbation
 from readout.problems import cross
 from tests.helpers import runtime
@@ -125,7 +125,9 @@ def test_a_shortlist_of_everything_changes_nothing(model: LanguageModel) -> None
 
 def test_a_shortlist_is_sure_in_the_context_it_was_made_in(model: LanguageModel) -> None:
     shortlist = Shortlist(model, "layer.1", count=1)
-    context = advance(model, NOTHING, 0, "layer.1")
+    context = NOTHING
+    for token in model.tokenize(CONTEXT).tolist():
+        context = advance(model, context, token, "layer.1")
     vocabulary = torch.arange(model.embedding.num_embeddings)
     for token, state in zip(vocabulary, states_after(model, context, vocabulary, "layer.1"), strict=True):
         ids, states = shortlist.tried(context, state)
