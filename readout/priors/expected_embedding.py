@@ -1,5 +1,6 @@
 """softmax(logits) @ table, without keeping the softmax: four copies of the logits in all, with gradient and AdamW."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -32,7 +33,9 @@ class _ExpectedEmbedding(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, table: Tensor, temperature: float, hard: bool) -> Tensor:
         table = table.to(logits.dtype)
-        expected = torch.cat([_softmax(rows, temperature) @ table for rows in torch.split(logits, _rows(logits))])
+        expected = logits.new_empty(len(logits), table.shape[1])
+        for rows, probabilities in _softmax(logits, temperature):
+            torch.mm(probabilities, table, out=expected[rows])
         ctx.save_for_backward(logits, table, expected)
         ctx.temperature = temperature
         return table[logits.argmax(1)] if hard else expected.clone()
@@ -44,18 +47,17 @@ class _ExpectedEmbedding(torch.autograd.Function):
         # of a softmax p with d = dL/dp: p (d − p·d), where p·d is the gradient's share along the expected embedding
         along = (gradient * expected).sum(1, keepdim=True)
         out = torch.empty_like(logits)
-        for start in range(0, len(logits), _rows(logits)):
-            rows = slice(start, start + _rows(logits))
-            towards = (gradient[rows] @ table.T).sub_(along[rows])
-            torch.mul(_softmax(logits[rows], ctx.temperature), towards, out=out[rows])
-        out.div_(ctx.temperature)
-        return out, None, None, None
+        for rows, probabilities in _softmax(logits, ctx.temperature):
+            torch.mm(gradient[rows], table.T, out=out[rows]).sub_(along[rows]).mul_(probabilities)
+        return out.div_(ctx.temperature), None, None, None
 
 
-def _softmax(rows: Tensor, temperature: float) -> Tensor:
-    return (rows if temperature == 1 else rows / temperature).softmax(1)
-
-
-def _rows(logits: Tensor) -> int:
-    """How many rows to take at a time."""
-    return max(1, CHUNK_BYTES // (logits.shape[1] * logits.element_size()))
+def _softmax(logits: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
+    """Probabilities of some rows at a time, always in the same place in memory."""
+    count = max(1, CHUNK_BYTES // (logits.shape[1] * logits.element_size()))
+    buffer = logits.new_empty(min(count, len(logits)), logits.shape[1])
+    for start in range(0, len(logits), count):
+        rows = slice(start, start + count)
+        chunk = buffer[: len(logits[rows])]
+        torch.softmax(torch.div(logits[rows], temperature, out=chunk), 1, out=chunk)
+        yield rows, chunk

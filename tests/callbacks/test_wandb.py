@@ -8,6 +8,7 @@ import pytest
 from readout import load_results
 from tests.callbacks.wandb_file import OfflineRun, read_runs
 from tests.helpers import run_cli, tiny_config, write_config
+from tests.tiny_text import TEXT, save_tiny
 
 CALLBACKS = [
     {"class_path": "RecoveryCurve", "init_args": {"every_n_steps": 5}},
@@ -102,3 +103,30 @@ def _table(run: OfflineRun, name: str) -> dict[str, Any]:
     (path,) = (run.files / "media" / "table").glob(f"{name}_*.json")
     table: dict[str, Any] = json.loads(path.read_text())
     return table
+
+
+def test_recovered_texts_are_rows_with_wrong_tokens_marked(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "bert", "bert")
+    (tmp_path / "text.txt").write_text(TEXT)
+    model = {"extractor": {"class_path": "LanguageModel", "init_args": {"weights": folder}}, "record_every": 5}
+    config = tiny_config(
+        tmp_path / "out",
+        model={"class_path": "TextInversion", "init_args": model},
+        data={"class_path": "TextFiles", "init_args": {"path": str(tmp_path / "text.txt"), "max_tokens": 12}},
+        sweep={"layers": "layer.1", "levels": [0, 0.9], "output": str(tmp_path / "out")},
+        trainer={"callbacks": CALLBACKS, "logger": OFFLINE},
+    )
+    del config["sweep"]["batch_size"]
+    done = run_cli("fit", "--config", str(write_config(tmp_path / "config.yaml", config)), cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    (run,) = read_runs(tmp_path / "out")
+    table = _table(run, "problems")
+    results = load_results(tmp_path / "out")
+    text, true = table["columns"].index("recovered_text"), table["columns"].index("true_text")
+    assert sorted(row[text] for row in table["data"]) == sorted(results["recovered_text"])
+    assert {row[true] for row in table["data"]} == set(results["true_text"])
+    assert not {"true_tokens", "wrong_tokens", "trajectory_loss"} & set(table["columns"])
+    pages = [path.read_text() for name, path in run.artifacts["problems"].items() if name.endswith(".html")]
+    wrong = [len(tokens) for tokens in results["wrong_tokens"]]
+    assert sorted(page.count("<mark ") for page in pages) == sorted(wrong)
+    assert max(wrong) > 0
