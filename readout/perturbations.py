@@ -24,8 +24,8 @@ class Perturbation(ABC):
             feature: Clean features h, shape (problems, ...).
             levels: Target level of each problem, in [0, 1), shape (problems,).
             seeds: Seed of each problem's noise.
-            mask: What a feature consists of, over leading dimensions: (problems, positions) for texts; the rest is
-                padding, and stays as it is. None for everything.
+            mask: What a feature consists of, over leading dimensions: (problems, positions); the rest is padding, and
+                stays as it is. Given for texts only, so a perturbation for images can do without.
 
         Returns:
             The perturbed features h', of the shape, type and device of ``feature``.

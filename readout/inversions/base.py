@@ -241,7 +241,8 @@ class FeatureInversion(LightningModule):
             )
         problems = self.problems
         mask = None if problems.mask is None else problems.mask.to(self.device)
-        perturbed = problems.perturbation(clean, problems.levels, problems.noise_seeds, mask)
+        padded = () if mask is None else (mask,)  # a perturbation for images need not know of masks
+        perturbed = problems.perturbation(clean, problems.levels, problems.noise_seeds, *padded)
         return Target.make(clean, perturbed, mask, self.loss)
 
     def _observe(self, step: int, inputs: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:

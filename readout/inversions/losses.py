@@ -19,7 +19,8 @@ class FeatureLoss(nn.Module, ABC):
         Args:
             feature: Shape (problems, ...).
             target: The same shape.
-            mask: What counts, over leading dimensions: (problems, positions) for texts; None for everything.
+            mask: What counts, over leading dimensions: (problems, positions). Given for texts only, so a loss for
+                images can do without.
 
         Returns:
             Shape (problems,).

@@ -38,15 +38,14 @@ class Target:
             perturbed,
             mask,
             loss,
-            floor=loss(clean, perturbed, mask),
-            scale=loss(mean, clean, mask),
+            floor=_losses(loss, clean, perturbed, mask),
+            scale=_losses(loss, mean, clean, mask),
             feature_distance=correlation_distance(*wide),
         )
 
     def losses(self, feature: Tensor) -> Tensor:
         """Loss of each feature against h', shape (problems,)."""
-        losses: Tensor = self.loss(feature, self.perturbed, self.mask)
-        return losses
+        return _losses(self.loss, feature, self.perturbed, self.mask)
 
     def distances(self, feature: Tensor) -> Tensor:
         """d_H of each feature to h, shape (problems,)."""
@@ -56,3 +55,9 @@ class Target:
         """Dimensions of each feature, padding left out, shape (problems,)."""
         counts = torch.ones_like(self.clean, dtype=torch.bool) if self.mask is None else expand(self.mask, self.clean)
         return counts.flatten(1).sum(1)
+
+
+def _losses(loss: FeatureLoss, feature: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    # a loss for images need not know of masks
+    losses: Tensor = loss(feature, target) if mask is None else loss(feature, target, mask)
+    return losses
