@@ -8,6 +8,7 @@ from torch import Tensor
 
 from readout.data.base import InputData, Sample
 from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
 from readout.identity import derive_seed
 
 
@@ -27,6 +28,10 @@ class _Scrambled(InputData):
     def setup(self, stage: str) -> None:
         """Set up the source."""
         self.source.setup(stage)
+
+    def prepare_for(self, extractor: FeatureExtractor) -> None:
+        """Prepare the source for the network."""
+        self.source.prepare_for(extractor)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -11,6 +11,7 @@ from readout.commands.fit import build
 from readout.data import ImageFolder, InputData, PhaseScrambled, Photographs, PixelShuffled, Sample, load_samples
 from readout.data.scrambled import scramble_phases
 from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
 from tests.helpers import tiny_config, write_config
 from tests.tiny import TinyNet
 
@@ -196,3 +197,16 @@ def test_the_command_line_names_the_source(tmp_path: Path) -> None:
     arguments = ["--data", "PixelShuffled", "--data.source", "Photographs", "--data.source.names", "[china]"]
     data = build(["--config", config, *arguments, "--data.source.size", "16"]).datamodule
     assert [(sample.name, sample.input.shape) for sample in data] == [("pixel_shuffled/china", (3, 16, 16))]
+
+
+@pytest.mark.parametrize("kind", [PhaseScrambled, PixelShuffled])
+def test_the_network_is_handed_on_to_the_source(kind: Any) -> None:
+    class Curious(Given):
+        met: FeatureExtractor | None = None
+
+        def prepare_for(self, extractor: FeatureExtractor) -> None:
+            self.met = extractor
+
+    source, network = Curious(Sample("a", image(3, 8, 8))), TinyNet()
+    load_samples(kind(source), network)
+    assert source.met is network
