@@ -14,7 +14,9 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, build the model, run it once, print."""
     parser = Parser(prog="readout layers", description="List the layers of a model.")
     parser.add_subclass_arguments(FeatureExtractor, "model", required=True, help="class name or import path")
-    parser.add_argument("--size", type=int, default=224, help="side of the input image in pixels, or the number of tokens of a text")
+    parser.add_argument(
+        "--size", type=int, default=224, help="side of the input image in pixels, or the number of tokens of a text"
+    )
     config = parser.parse_args(list(arguments))
     extractor: FeatureExtractor = parser.instantiate_classes(config).model
     shapes = extractor.shapes(extractor.example(config.size))

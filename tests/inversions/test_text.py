@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from readout import cli, load_results
@@ -194,3 +195,34 @@ def test_the_shipped_configuration_recovers_english_from_bert(tmp_path: Path) ->
     assert results["distance"].tolist() == [0, 0]
     assert set(results["verdict"]) == {"recovered"}
     assert results["recovered_text"].str.startswith("[CLS] ").all()
+
+
+@pytest.mark.real_weights
+def test_the_shipped_configuration_of_a_causal_model_runs(tmp_path: Path) -> None:
+    arguments = ["--sweep.output", str(tmp_path), "--sweep.layers", "layer.0", "--sweep.levels", "[0]"]
+    arguments += ["--trainer.max_steps", "40", "--data.count", "1", "--data.max_tokens", "8"]
+    assert cli.main(["fit", "--config", "causal_tokens.yaml", *arguments]) == 0
+    (row,) = load_results(tmp_path, trajectories=True).to_dict("records")
+    # forty steps read some of the tokens, and bring the loss far down
+    assert row["distance"] < row["trajectory_distance"][0]
+    assert row["trajectory_loss"][-1] < 0.2 * row["trajectory_loss"][0]
+    assert row["model"] == "llama"
+    assert row["weights"] == "smollm2"
+
+
+@pytest.mark.parametrize(("kind", "owner"), [("bert", "BERT"), ("gpt2", "GPT2"), ("opt-350m", "OPT")])
+def test_the_papers_configuration_takes_every_family(
+    folders: dict[str, str], tmp_path: Path, lines: Path, kind: str, owner: str
+) -> None:
+    extractor = ["--model.extractor", owner, "--model.extractor.weights", folders[kind]]
+    data = ["--data", "TextFiles", "--data.path", str(lines), "--data.limit", "1", "--data.max_tokens", "12"]
+    small = ["--trainer.max_steps", "3", "--sweep.levels", "[0, 0.99]", "--sweep.output", str(tmp_path / "out")]
+    configs = ["--config", "bert_tokens.yaml", "--config", "text_paper.yaml"]
+    assert cli.main(["fit", *configs, *extractor, *data, *small]) == 0
+    results = load_results(tmp_path / "out")
+    assert set(results["layer"]) == {"embeddings", *(f"layer.{block}" for block in range(4))}
+    assert set(results["model"]) == {owner}
+    assert set(results["protocol"]) == {"paper"}
+    config = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["model"]["init_args"]
+    assert config["optimizer"]["init_args"]["lr"] == 0.1
+    assert config["lr_schedule"] is None
