@@ -47,7 +47,7 @@ class GradientDescent(LinearDecoder):
     def gain(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
         """See :meth:`LinearDecoder.gain`."""
         arrived = 1 - (1 - self.step_size * eigenvalues).clamp_min(0) ** self.steps
-        return arrived.broadcast_to(torch.broadcast_shapes(eigenvalues.shape, variances.shape))  # type: ignore[no-untyped-call]
+        return arrived.expand_as(eigenvalues + variances)
 
 
 _TINY = torch.finfo(torch.float64).tiny

@@ -111,6 +111,6 @@ class NoPrior(GaussianPrior):
 def _squared_frequencies(height: int, width: int) -> Tensor:
     """f² of each frequency in cycles a pixel; at frequency 0 that of the lowest other one."""
     rows, columns = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.fftfreq(width, dtype=torch.float64)
-    squares = rows.unsqueeze(1).square() + columns.square()
+    squares: Tensor = rows.unsqueeze(1).square() + columns.square()
     squares[0, 0] = 1 / max(height, width) ** 2
     return squares
