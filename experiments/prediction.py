@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +43,9 @@ STOPS = {"best iterate": "best_distance", "discrepancy stop": "stopped_distance"
 """Which iterate counts → its column."""
 
 NONLINEAR = "network as it is"
-COLUMNS = {**STOPS, NONLINEAR: "mode_distance"}
+MEASURED = {**STOPS, NONLINEAR: "mode_distance"}
+PREDICTED = ("predicted", "average")
+"""For the input at hand; on average over the prior."""
 
 PAIR = ["layer", "sample"]
 POINT = ["layer", "sample", "level"]
@@ -168,17 +171,16 @@ def measure(
 
 
 def predict(extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: Scale, readout: Readout) -> pd.DataFrame:
-    """Predicted curves and sizes."""
-    table = prediction_table(
-        extractor,
-        extractor.resolve(scale.layers),
-        inputs,
-        levels=scale.levels,
-        threshold=scale.threshold,
-        prior=readout.predicted_with,
-        **scale.prediction,
-    )
-    return table.rename(columns={"seconds": "predicted_seconds"})
+    """Predicted curves and sizes; with a prior also those of an average image."""
+    settings = {"levels": scale.levels, "threshold": scale.threshold, **scale.prediction}
+    layers = extractor.resolve(scale.layers)
+    table = prediction_table(extractor, layers, inputs, prior=readout.predicted_with, **settings)
+    table = table.rename(columns={"seconds": "predicted_seconds"})
+    if readout.predicted_with == "none":
+        return table
+    average = prediction_table(extractor, layers, inputs, average=True, **settings)
+    names = {"predicted_distance": "average_distance", "predicted_size": "average_size"}
+    return table.merge(average.rename(columns=names)[[*POINT, *names.values()]], on=POINT)
 
 
 def nonlinear(extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: Scale, output: Path) -> pd.DataFrame:
@@ -194,43 +196,44 @@ def nonlinear(extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: 
 
 
 def compare_sizes(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a (readout, layer, sample): the predicted size and those measured at each stop."""
+    """One row a (readout, layer, sample): the predicted sizes and those measured at each stop."""
     rows = []
     for (readout, layer, sample), curve in points.groupby(["readout", *PAIR], sort=False):
-        sizes = {stop: _crossing(curve, column, threshold) for stop, column in COLUMNS.items()}
-        predicted = curve["predicted_size"].iloc[0]
-        rows.append({"readout": readout, "layer": layer, "sample": sample, "predicted": predicted, **sizes})
+        measured = {stop: _crossing(curve, column, threshold) for stop, column in MEASURED.items()}
+        predicted = {kind: curve[f"{kind}_size"].iloc[0] for kind in PREDICTED}
+        rows.append({"readout": readout, "layer": layer, "sample": sample, **predicted, **measured})
     return pd.DataFrame(rows)
 
 
 def summarise(points: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
-    """One row a (readout, stop): rank correlations with intervals over inputs, errors, and cost.
+    """One row a (readout, prediction, measurement): rank correlations with intervals over inputs, errors, and cost.
 
     ``ratio`` is measured over predicted d_X, ``cost`` the time of a prediction over that of one inversion of the
     paper's number of steps at one level; both are medians.
     """
     rows = []
-    for (readout, curves), (_, pairs) in zip(
-        points.groupby("readout", sort=False), sizes.groupby("readout", sort=False), strict=True
-    ):
+    for readout in points["readout"].unique():
+        curves, pairs = points[points["readout"] == readout], sizes[sizes["readout"] == readout]
         step = (curves["seconds"] / curves["steps"]).groupby([curves["layer"], curves["sample"]], sort=False).mean()
         cost = curves.drop_duplicates(PAIR).set_index(PAIR)["predicted_seconds"] / (step * PAPER_STEPS)
-        for stop, column in COLUMNS.items():
-            if curves[column].isna().any():
+        for kind, (stop, column) in product(PREDICTED, MEASURED.items()):
+            predicted, measured = curves[f"{kind}_distance"], curves[column]
+            if predicted.isna().any() or measured.isna().any():
                 continue
-            rho, low, high = _rank_correlation(pairs, "predicted", stop)
+            rho, low, high = _rank_correlation(pairs, kind, stop)
             rows.append(
                 {
                     "readout": readout,
-                    "stop": stop,
+                    "prediction": kind,
+                    "measurement": stop,
                     "pairs": len(pairs),
                     "size_rho": rho,
                     "size_rho_low": low,
                     "size_rho_high": high,
-                    "curve_rho": _rank_correlation(curves, "predicted_distance", column)[0],
-                    "size_error": (pairs["predicted"] - pairs[stop]).abs().mean(),
-                    "curve_error": (curves["predicted_distance"] - curves[column]).abs().mean(),
-                    "ratio": (curves[column] / curves["predicted_distance"]).median(),
+                    "curve_rho": _rank_correlation(curves, f"{kind}_distance", column)[0],
+                    "size_error": (pairs[kind] - pairs[stop]).abs().mean(),
+                    "curve_error": (predicted - measured).abs().mean(),
+                    "ratio": (measured / predicted).median(),
                     "cost": cost.median(),
                 }
             )
@@ -245,11 +248,17 @@ def draw(points: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
     layers = list(dict.fromkeys(dip["layer"]))
     colors = {layer: f"C{place % 10}" for place, layer in enumerate(layers)}
     for layer, group in dip.groupby("layer", sort=False):
-        means = group.groupby("level")[["best_distance", "predicted_distance"]].mean()
+        means = group.groupby("level")[["best_distance", "predicted_distance", "average_distance"]].mean()
         curves.scatter(group["level"], group["best_distance"], s=8, color=colors[str(layer)], alpha=0.35, lw=0)
         curves.plot(means.index, means["best_distance"], "-", color=colors[str(layer)], label=str(layer))
         curves.plot(means.index, means["predicted_distance"], "--", color=colors[str(layer)])
-    curves.set(xlabel="level c", ylabel="$d_X$", title="Deep Image Prior, best iterate; dashed: predicted", ylim=(0, 1))
+        curves.plot(means.index, means["average_distance"], ":", color=colors[str(layer)])
+    curves.set(
+        xlabel="level c",
+        ylabel="$d_X$",
+        title="Deep Image Prior (best iterate), predicted (- -), average (···)",
+        ylim=(0, 1),
+    )
     curves.legend(frameon=False, fontsize=8)
     for (readout, group), marker in zip(sizes.groupby("readout", sort=False), "ox", strict=False):
         shades = [colors[layer] for layer in group["layer"]]
@@ -269,7 +278,7 @@ def draw(points: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
 def conclude(points: pd.DataFrame, summary: pd.DataFrame) -> str:
     """Two sentences, written from the numbers."""
     dip = points[points["readout"] == "dip"]
-    found = summary[summary["readout"] == "dip"].set_index("stop")
+    found = summary[(summary["readout"] == "dip") & (summary["prediction"] == "predicted")].set_index("measurement")
     best, mode = found.loc["best iterate"], found.loc[NONLINEAR]
     interval = "" if np.isnan(best["size_rho_low"]) else f" ({best['size_rho_low']:.2f} to {best['size_rho_high']:.2f})"
     part = "smaller" if abs(np.log(mode["ratio"])) < abs(np.log(best["ratio"])) / 2 else "larger"

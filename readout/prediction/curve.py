@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from readout.prediction.bidiagonal import Bidiagonalisation
-from readout.prediction.decoders import LinearDecoder
+from readout.prediction.decoders import LinearDecoder, PosteriorMean
 from readout.prediction.gaussian import GaussianPrior
 
 
@@ -31,6 +31,7 @@ class Curve:
         """The largest eigenvalue of A = C^½JᵀJC^½ that the spaces have seen."""
         ritz = centred(prior.root(basis)).flatten(1).cpu().double() * coefficients[0].unsqueeze(1)
         true = centred(x.unsqueeze(0)).flatten().cpu().double()
+        self._power = float(true @ true)
         self._alignment = ritz @ true / true.norm()
         self._gram = ritz @ ritz.t()
 
@@ -65,13 +66,35 @@ class Curve:
         noise = (shares * self._squares[1:].unsqueeze(1)).sum(2)
         power = signal + noise.mean(0)
         correlation = torch.where(power > 0, arrived / power.clamp_min(_TINY).sqrt(), 0.0)
-        spread = noise.std(dim=0) / len(noise) ** 0.5 if len(noise) > 1 else torch.full_like(power, torch.nan)
-        return 1 - correlation, correlation.abs() * spread / (2 * power.clamp_min(_TINY))
+        return 1 - correlation, correlation.abs() * _standard_error(noise) / (2 * power.clamp_min(_TINY))
+
+    def average(self, decoder: PosteriorMean, variances: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for an image drawn from the prior, 1 − √(1 − tr Σ / ‖x − x̄‖²) with the posterior covariance Σ.
+
+        Args:
+            decoder: The posterior mean.
+            variances: σ², float64, shape (levels,).
+
+        Returns:
+            Two of shape (levels,).
+        """
+        lost = 1 - decoder.gain(self._values[1:].unsqueeze(1), variances.view(1, -1, 1))
+        shares = (lost * self._squares[1:].unsqueeze(1)).sum(2) / self._power
+        correlation = (1 - shares.mean(0)).clamp_min(0).sqrt()
+        return 1 - correlation, _standard_error(shares) / (2 * correlation.clamp_min(_TINY))
 
 
 def centred(rows: Tensor) -> Tensor:
     """Each row less the mean of all its values: what a correlation sees of it."""
     return rows - rows.flatten(1).mean(1).view(-1, *[1] * (rows.ndim - 1))
+
+
+def _standard_error(estimates: Tensor) -> Tensor:
+    """Of the mean over the first axis; NaN where there is but one estimate."""
+    if len(estimates) < 2:
+        return torch.full_like(estimates[0], torch.nan)
+    error: Tensor = estimates.std(dim=0) / len(estimates) ** 0.5
+    return error
 
 
 _TINY = torch.finfo(torch.float64).tiny

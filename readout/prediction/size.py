@@ -1,8 +1,9 @@
 """predict_size: the recovery curve and the size of one input, from the Jacobian at that input."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from readout.extractors import FeatureExtractor
 from readout.perturbations import noise_to_signal
 from readout.prediction.bidiagonal import Bidiagonalisation
 from readout.prediction.curve import Curve, centred
-from readout.prediction.decoders import GradientDescent, LinearDecoder, PosteriorMean
+from readout.prediction.decoders import GradientDescent, PosteriorMean
 from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
 from readout.prediction.jacobian import Jacobian
 
@@ -64,6 +65,7 @@ def predict_size(
     threshold: float = 0.1,
     prior: Literal["natural", "none"] = "natural",
     steps: int | None = None,
+    average: bool = False,
     probes: int = 2,
     seed: int = 0,
     tolerance: float = 2e-3,
@@ -85,6 +87,7 @@ def predict_size(
             images only. ``"none"``: gradient descent on the input's values from mid-grey.
         steps: Without a prior, the number of steps of gradient descent, each as long as is stable for all
             directions; None for the number that is best at each level. Meaningless with a prior.
+        average: Predict not for ``x`` but on average over images drawn from the prior, with J at ``x``.
         probes: Random vectors behind the trace of the transmitted noise.
         seed: Of the probes.
         tolerance: Stop when no d_X and no size changes by more than this in four iterations.
@@ -95,7 +98,7 @@ def predict_size(
             the layer can't be linearised.
     """
     started = time.perf_counter()
-    _check(x, levels, threshold, prior, steps, probes, max_iterations)
+    _check(x, levels, threshold, prior, steps, average, probes, max_iterations)
     x = x.detach().to(extractor.mean)
     known: GaussianPrior = NaturalImages(x) if prior == "natural" else NoPrior(x)
     jacobian = Jacobian(extractor, layer, x, copies=probes + 1)
@@ -108,10 +111,9 @@ def predict_size(
     while True:
         chunk = min(CHUNK, max_iterations - len(krylov))
         krylov.extend(chunk)
-        curve = Curve(krylov, known, x)
-        decoders = _decoders(prior, steps, curve.largest)
-        distances, errors = curve.best(decoders, _variances(levels, scale))
-        size, censored = _last_below(curve.best(decoders, _variances(FINE, scale))[0], threshold)
+        curve = _curve(Curve(krylov, known, x), prior, steps, average)
+        distances, errors = curve(_variances(levels, scale))
+        size, censored = _last_below(curve(_variances(FINE, scale))[0], threshold)
         converged = previous is not None and chunk == CHUNK and _close(previous, (distances, size), tolerance)
         if converged or len(krylov) >= max_iterations:
             break
@@ -141,10 +143,13 @@ def _start(jacobian: Jacobian, known: GaussianPrior, x: Tensor, probes: int, see
     )
 
 
-def _decoders(prior: str, steps: int | None, largest: float) -> list[LinearDecoder]:
+def _curve(curve: Curve, prior: str, steps: int | None, average: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """From noise variances to d_X and its standard error."""
     if prior == "natural":
-        return [PosteriorMean()]
-    return [GradientDescent(1 / largest, count) for count in (STEPS if steps is None else [steps])]
+        return partial(curve.average if average else curve.distance, PosteriorMean())
+    return partial(
+        curve.best, [GradientDescent(1 / curve.largest, count) for count in (STEPS if steps is None else [steps])]
+    )
 
 
 def _variances(levels: Sequence[float], scale: float) -> Tensor:
@@ -171,7 +176,14 @@ def _close(before: tuple[Tensor, float], now: tuple[Tensor, float], tolerance: f
 
 
 def _check(
-    x: Tensor, levels: Sequence[float], threshold: float, prior: str, steps: int | None, probes: int, iterations: int
+    x: Tensor,
+    levels: Sequence[float],
+    threshold: float,
+    prior: str,
+    steps: int | None,
+    average: bool,
+    probes: int,
+    iterations: int,
 ) -> None:
     if prior not in ("natural", "none"):
         raise ReadoutError(f"prior is {prior!r}; choose 'natural' or 'none'.")
@@ -179,6 +191,8 @@ def _check(
         raise ReadoutError(
             "steps are those of gradient descent without a prior; leave them out, or use `prior='none'`."
         )
+    if average and prior == "none":
+        raise ReadoutError("There is nothing to average over without a prior; leave `average` out.")
     if steps is not None and steps < 1:
         raise ReadoutError(f"steps is {steps}; give at least 1, or None for the best number.")
     if probes < 1 or iterations < 1:

@@ -72,6 +72,28 @@ def test_an_identity_network_with_a_prior_is_wieners_filter() -> None:
 
 
 @pytest.mark.parametrize("layer", ["early", "late"])
+def test_the_average_over_the_prior_is_that_of_the_posterior_covariance(layer: str) -> None:
+    x = image()
+    jacobian, feature, root = linearised(TinyNet(), layer, x, NaturalImages(x))
+    expected = []
+    for level in LEVELS:
+        variance = float(feature.var(unbiased=False)) * noise_to_signal(level) ** 2
+        covariance = torch.linalg.inv(jacobian.t() @ jacobian / variance + torch.linalg.inv(root @ root))
+        share = centred(centred(covariance).t()).trace() / centred(x.unsqueeze(0)).double().square().sum()
+        expected.append(float(1 - (1 - share).sqrt()))
+    found = predict_size(TinyNet(), layer, x, LEVELS, average=True, probes=16, tolerance=1e-4)
+    assert found.distances == pytest.approx(expected, abs=0.004)
+
+
+def test_images_of_the_prior_are_recovered_as_the_average_says() -> None:
+    one_by_one = [predict_size(TinyNet(), "early", image(seed=seed), [0.6]).distances[0] for seed in range(20)]
+    averages = [
+        predict_size(TinyNet(), "early", image(), [0.6], average=True, seed=seed).distances[0] for seed in (0, 1)
+    ]
+    assert np.mean(averages) == pytest.approx(np.mean(one_by_one), abs=0.03)
+
+
+@pytest.mark.parametrize("layer", ["early", "late"])
 @pytest.mark.parametrize(("prior", "steps"), [("natural", None), ("none", 60)])
 def test_the_dense_computation_agrees(layer: str, prior: Any, steps: int | None) -> None:
     x = image()
@@ -206,6 +228,7 @@ def test_one_direction_may_be_all_there_is() -> None:
         ({"prior": "dip"}, "prior is 'dip'; choose 'natural' or 'none'"),
         ({"steps": 5}, "steps are those of gradient descent without a prior"),
         ({"steps": 0, "prior": "none"}, "steps is 0; give at least 1"),
+        ({"average": True, "prior": "none"}, "nothing to average over without a prior"),
         ({"probes": 0}, "probes and max_iterations must be at least 1"),
         ({"max_iterations": 0}, "probes and max_iterations must be at least 1"),
         ({"threshold": 0}, "threshold is 0; it must be above 0"),
