@@ -133,7 +133,7 @@ def main() -> None:
     measured = {
         name: measure(name, readout, extractor, data, scale, output) for name, readout in scale.readouts.items()
     }
-    inputs = {name: sample.input for name, sample in load_samples(data).items()}
+    inputs = {name: sample.input for name, sample in load_samples(data, extractor).items()}
     extractor = extractor.cuda() if torch.cuda.is_available() else extractor
     tables = {
         name: results.merge(predict(extractor, inputs, scale, scale.readouts[name]), on=POINT)
