@@ -11,6 +11,7 @@ from importlib import import_module
 
 from readout import __version__
 from readout.errors import user_error
+from readout.memory import keep_freed_memory
 
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # GNU OpenMP's threads spin while they wait. Beside another busy process a step was seen to take 40 times as long;
     # spinning briefly avoids that for 5 % of the speed on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    keep_freed_memory()
     sys.path.insert(0, os.getcwd())  # a class of the user's own is found as it would be by `python -m`
     try:
         import_module(f"readout.commands.{arguments.command}").run(rest)

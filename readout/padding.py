@@ -38,6 +38,7 @@ def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
         Shape (rows,).
     """
     if mask is None:
-        return values.flatten(1).mean(1)
+        # over dimensions, not over a flattened copy: features may lie with channels last
+        return values.sum(dim=tuple(range(1, values.ndim))) / values[0].numel()
     mask = expand(mask, values).flatten(1)
     return values.flatten(1).where(mask, 0).sum(1) / mask.sum(1)

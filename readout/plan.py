@@ -1,7 +1,7 @@
 """The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,12 +186,11 @@ class _StepTimer(Callback):
         self._seen: set[int] = set()
         self._counting = self._count_kept()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # the network is shared by all problems
-        self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
-
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if not self.times:  # the first step is the one that is not timed
+            self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
+            if pl_module.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(pl_module.device)
             self._counting.__enter__()
         self._synchronise(pl_module)
         self._started = time.perf_counter()
@@ -208,10 +207,10 @@ class _StepTimer(Callback):
         assert isinstance(pl_module, FeatureInversion)
         self.device = pl_module.device
         # weights, gradient and AdamW's two moments of what is optimised
-        parameters = [parameter for parameter in pl_module.prior.parameters() if parameter.requires_grad]
-        self.bytes += 4 * sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+        self.bytes += 4 * _bytes(parameter for parameter in pl_module.prior.parameters() if parameter.requires_grad)
         if pl_module.device.type == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated(pl_module.device)
+            # the network is shared by all problems
+            self.bytes = torch.cuda.max_memory_allocated(pl_module.device) - _bytes(pl_module.extractor.parameters())
 
     def median(self) -> float:
         """Seconds of a step, warm-up left out."""
@@ -234,3 +233,7 @@ class _StepTimer(Callback):
     def _synchronise(pl_module: LightningModule) -> None:
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

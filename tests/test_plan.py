@@ -11,7 +11,7 @@ from readout.extractors import FeatureExtractor
 from readout.inversions import ImageInversion
 from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, duration, probe, unfinished
+from readout.plan import Cost, LayerPlan, Plan, _StepTimer, automatic_batch_size, duration, probe, unfinished
 from readout.priors import Pixels
 from readout.problems import cross
 from tests.helpers import runtime
@@ -104,3 +104,20 @@ def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
     lines = console.file.getvalue().splitlines()
     assert "0/6 inversions · layer 0 step 1" in lines[0]
     assert lines[-1].startswith("100%  6/6 inversions · done in")
+
+
+def test_memory_on_cuda_is_this_fits_own_and_leaves_the_network_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    peak = {"bytes": 10**9}  # what an earlier layer left
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: peak.update(bytes=0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak["bytes"])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    inversion = ImageInversion(TinyNet(), Pixels())
+    monkeypatch.setattr(ImageInversion, "device", torch.device("cuda"))
+    network = sum(parameter.numel() * 4 for parameter in inversion.extractor.parameters())
+    inversion.prior.initialise([0], torch.Size([3, 8, 8]))
+    timer, trainer = _StepTimer(), runtime(3).make_bare_trainer()
+    timer.on_train_batch_start(trainer, inversion)
+    peak["bytes"] += network + 1234
+    timer.on_train_batch_end(trainer, inversion)
+    timer.on_train_end(trainer, inversion)
+    assert timer.bytes == 1234

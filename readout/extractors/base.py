@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,10 @@ class FeatureExtractor(nn.Module):
 
     mean: Tensor
     std: Tensor
+
+    channels_last: ClassVar[bool] = False
+    """Whether convolutions may keep channels last in memory, which is faster on CPUs; the values are the same. A
+    network that calls ``view`` on what a convolution gives can't have it."""
 
     def __init__(
         self,
@@ -181,6 +185,15 @@ class FeatureExtractor(nn.Module):
     def weights_name(self) -> str:
         """How results and plots call its weights."""
         return str(getattr(self, "weights", "own"))
+
+    def lay_out(self, device: torch.device) -> None:
+        """Lay weights out in memory as the device's convolutions read them best; no value changes.
+
+        Args:
+            device: Where the network is about to run.
+        """
+        last = self.channels_last and device.type == "cpu"
+        self.network.to(memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def fingerprint(self) -> str:
         """Digest of the class, the architecture, every weight and the preprocessing.

@@ -29,6 +29,8 @@ class VGG19(FeatureExtractor):
         ReadoutError: if the weights can't be had or don't fit.
     """
 
+    channels_last = True
+
     def __init__(self, weights: str | None = "normalized", seed: int = 0) -> None:
         network, layers = _build(seed)
         self_described = False

@@ -17,6 +17,7 @@ from readout.extractors import FeatureExtractor
 from readout.identity import qualified_name, settings
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
+from readout.inversions.optimizers import fused
 from readout.inversions.protocols import PaperProtocol, Protocol
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
@@ -167,6 +168,8 @@ class FeatureInversion(LightningModule):
         if self.trainer.accumulate_grad_batches != 1:
             raise ReadoutError("accumulate_grad_batches means nothing here; leave it at 1.")
         self._started = time.perf_counter()
+        self.extractor.lay_out(self.device)
+        self.prior.lay_out(self.device)
         inputs = self.problems.inputs.to(self.device)
         self._inputs = inputs.to(self._score_type) if inputs.is_floating_point() else inputs
         self._scored = self.scored(self._inputs)
@@ -222,7 +225,7 @@ class FeatureInversion(LightningModule):
         self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])
 
     def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
-        optimizer = self.optimizer(parameters)
+        optimizer = fused(self.optimizer(parameters))
         return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
 
     def _extract(self, inputs: Tensor) -> Tensor:

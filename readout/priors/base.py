@@ -27,6 +27,13 @@ class Prior(nn.Module, ABC):
             input_shape: Shape of one input, without the batch.
         """
 
+    def lay_out(self, device: torch.device) -> None:
+        """Lay parameters out in memory as the device reads them best, before the first step; nothing by default.
+
+        Args:
+            device: Where they are.
+        """
+
     @abstractmethod
     def forward(self) -> Tensor:
         """The inputs that the parameters stand for, as the extractor takes them, shape (problems, ...)."""

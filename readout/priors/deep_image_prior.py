@@ -63,11 +63,26 @@ class DeepImagePrior(Prior):
             for values in zip(*(network.parameters() for network in networks), strict=True)
         )
         self.latents = nn.Parameter(torch.stack(latents), requires_grad=self.optimize != "weights")
-        # One network's code serves all; a tuple keeps its emptied weights out of this module's parameters.
+        # One network's code serves all; a tuple keeps emptied weights out of this module's parameters.
         self._network = (networks[0].to("meta"),)
+        with torch.device("meta"):
+            self._copies = (UNet(input_shape[0], self.filters, copies=len(seeds)),)
 
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values lie in (0, 1)."""
+        # what measures best, by device (docs/performance.md)
+        ours = type(self)._build is DeepImagePrior._build
+        return self._as_one_network() if ours and self.latents.device.type == "cpu" else self.one_by_one()
+
+    def lay_out(self, device: torch.device) -> None:
+        """See :meth:`Prior.lay_out`: on a CPU kernels keep channels last, so that no step has to copy them."""
+        for weight in self.weights:
+            if weight.ndim == 5 and device.type == "cpu":
+                kernels = weight.data.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                weight.data = kernels.view(weight.shape)
+
+    def one_by_one(self) -> Tensor:
+        """The same images from the plain network, vectorised over problems: any network, on any device."""
         (network,) = self._network
 
         def generate(weights: dict[str, Tensor], latent: Tensor) -> Tensor:
@@ -76,6 +91,14 @@ class DeepImagePrior(Prior):
 
         images: Tensor = vmap(generate)(dict(zip(self._names, self.weights, strict=True)), self.latents)
         return images
+
+    def _as_one_network(self) -> Tensor:
+        """One network of grouped convolutions with channels last."""
+        (network,) = self._copies
+        weights = {name: weight.flatten(0, 1) for name, weight in zip(self._names, self.weights, strict=True)}
+        latents = self.latents.flatten(0, 1).unsqueeze(0).contiguous(memory_format=torch.channels_last)
+        images: Tensor = functional_call(network, weights, (latents,))
+        return images.view(self.latents.shape)
 
     def is_dead(self, recovered: Tensor) -> Tensor:
         """A run that gives one constant colour has died; at high learning rates the ReLUs do."""

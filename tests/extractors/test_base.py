@@ -307,3 +307,18 @@ def test_a_broken_weight_is_named(value: float) -> None:
     next(iter(extractor.network.children())).get_parameter("bias").data[3] = value
     with pytest.raises(ReadoutError, match=r"1 weights of TinyNet are NaN or infinite .*'network\.0\.bias'"):
         extractor.fingerprint()
+
+
+def test_a_network_that_views_its_features_keeps_its_layout() -> None:
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.convolution(x)
+            return x.view(len(x), -1)
+
+    extractor = FeatureExtractor(nn.Sequential(Viewing(), nn.Identity()), {"flat": "1"})
+    extractor.lay_out(torch.device("cpu"))
+    assert extractor.extract(torch.rand(2, 3, 8, 8), "flat").shape == (2, 144)

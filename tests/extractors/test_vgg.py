@@ -269,3 +269,16 @@ def test_the_normalized_weights_are_read_as_they_are_meant() -> None:
     torch.testing.assert_close(red - black, torch.tensor([0.0, 0.0, 255.0]), rtol=0, atol=0.01)
     for layer, expected in reference(state, image()).items():
         torch.testing.assert_close(vgg.extract(image(), layer), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_laying_out_for_a_cpu_keeps_features_and_fingerprint() -> None:
+    extractor = VGG19(None)
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before, fingerprint = extractor.extract(x, "conv3_1"), extractor.fingerprint()
+    extractor.lay_out(torch.device("cpu"))
+    after = extractor.extract(x, "conv3_1")
+    assert after.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+    assert extractor.fingerprint() == fingerprint
+    extractor.lay_out(torch.device("cuda"))
+    assert extractor.extract(x, "conv3_1").is_contiguous()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from readout.errors import ReadoutError
 from readout.priors import DeepImagePrior
@@ -89,3 +90,47 @@ def test_images_too_small_for_the_scales_are_refused() -> None:
 def test_unknown_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ReadoutError):
         DeepImagePrior(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("shape", [(3, 16, 24), (3, 19, 21)])
+def test_one_network_for_all_gives_the_images_and_gradients_of_plain_ones(count: int, shape: tuple[int, ...]) -> None:
+    prior = DeepImagePrior(filters=[4, 8, 16])
+    prior.initialise(list(range(count)), torch.Size(shape))
+    prior.double()
+    target = torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    plain = prior.one_by_one()
+    expected = torch.autograd.grad((plain - target).square().sum(), list(prior.parameters()))
+    prior.lay_out(torch.device("cpu"))
+    fast = prior()
+    torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
+    found = torch.autograd.grad((fast - target).square().sum(), list(prior.parameters()))
+    # a bias before a norm has no effect, so its gradient is nothing but rounding
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-10)
+
+
+def test_a_network_of_ones_own_runs_as_it_is() -> None:
+    class Shallow(DeepImagePrior):
+        def _build(self, input_shape: torch.Size) -> nn.Module:
+            return nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sigmoid())
+
+    prior = Shallow(filters=[4, 8])
+    batched = images(prior, [3, 4])
+    for row, seed in enumerate([3, 4]):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network, latent = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sigmoid()), torch.rand(SHAPE)
+        torch.testing.assert_close(batched[row], network(latent))
+
+
+def test_laying_out_kernels_changes_none_and_keeps_them_parameters() -> None:
+    prior = DeepImagePrior(filters=[4, 8])
+    prior.initialise([0, 1], SHAPE)
+    before = {name: value.clone() for name, value in prior.named_parameters()}
+    prior.lay_out(torch.device("cpu"))
+    after = dict(prior.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    kernels = [weight.flatten(0, 1) for weight in prior.weights if weight.ndim == 5]
+    assert kernels
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)

@@ -1,0 +1,18 @@
+"""Sizes predicted from the network's Jacobian, without an inversion."""
+
+from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
+from readout.prediction.jacobian import Jacobian
+from readout.prediction.mode import posterior_mode
+from readout.prediction.size import PredictedSize, predict_size
+from readout.prediction.table import prediction_table
+
+__all__ = [
+    "GaussianPrior",
+    "Jacobian",
+    "NaturalImages",
+    "NoPrior",
+    "PredictedSize",
+    "posterior_mode",
+    "predict_size",
+    "prediction_table",
+]

@@ -1,0 +1,20 @@
+"""Predictions on a figure of measured curves."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+
+def draw_prediction(predictions: pd.DataFrame, axes: Axes) -> Axes:
+    """Dashed lines: predicted d_X against level, one a layer (mean over inputs).
+
+    Args:
+        predictions: As :func:`readout.prediction.prediction_table` gives them.
+        axes: For example those of :func:`readout.analysis.plots.recovery`; a layer takes the colour of the line
+            that bears its name there.
+    """
+    colors = {line.get_label(): line.get_color() for line in axes.get_lines()}
+    for layer, group in predictions.groupby("layer", sort=False):
+        means = group.groupby("level")["predicted_distance"].mean()
+        name = "_" if layer in colors else f"{layer}, predicted"  # an underscore keeps a line out of the legend
+        axes.plot(means.index, means.to_numpy(), "--", lw=1.2, color=colors.get(str(layer)), label=name)
+    return axes

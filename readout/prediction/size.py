@@ -1,0 +1,213 @@
+"""predict_size: the recovery curve and the size of one input, from the Jacobian at that input."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
+from readout.perturbations import noise_to_signal
+from readout.prediction.bidiagonal import Bidiagonalisation
+from readout.prediction.curve import Curve, centred
+from readout.prediction.decoders import GradientDescent, PosteriorMean
+from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
+from readout.prediction.jacobian import Jacobian
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+"""The paper's levels."""
+
+FINE = tuple(level / 100 for level in range(1, 100))
+"""Levels between which a size is interpolated."""
+
+STEPS = tuple(round(2 ** (power / 2)) for power in range(33))
+"""Numbers of steps among which the best is looked for, 1 to 65,536."""
+
+CHUNK = 4
+"""Iterations between two looks at the curve."""
+
+
+@dataclass(frozen=True)
+class PredictedSize:
+    """What an optimal linear decoder of the linearised network would recover of one input."""
+
+    size: float
+    """Predicted representation size: the largest level c at which d_X < threshold."""
+    censored: bool
+    """Still recovered at c = 0.99: the size is a lower bound."""
+    threshold: float
+    """t, in units of d_X."""
+    levels: tuple[float, ...]
+    """Target correlation distances c."""
+    distances: tuple[float, ...]
+    """Predicted d_X at each level."""
+    standard_errors: tuple[float, ...]
+    """Of each d_X, from the spread over probes; NaN with a single probe."""
+    iterations: int
+    """Products with J, and as many with Jᵀ, for each of the vectors that ran side by side."""
+    vectors: int
+    """How many ran side by side: the probes, and one for the input itself."""
+    converged: bool
+    """Whether further iterations would have changed little; if not, raise ``max_iterations``."""
+    seconds: float
+    """Wall time."""
+
+
+def predict_size(
+    extractor: FeatureExtractor,
+    layer: str,
+    x: Tensor,
+    levels: Sequence[float] = LEVELS,
+    threshold: float = 0.1,
+    prior: Literal["natural", "none"] = "natural",
+    steps: int | None = None,
+    average: bool = False,
+    probes: int = 2,
+    seed: int = 0,
+    tolerance: float = 2e-3,
+    max_iterations: int = 64,
+) -> PredictedSize:
+    """Predict how far a feature can move before its input is lost, in seconds, with no inversion.
+
+    The network is replaced by its linearisation at ``x``, the perturbation by its Gaussian of variance
+    σ² = Var(h)·((1 − c)⁻² − 1), and the readout by a linear decoder whose recovered input is known in closed
+    form. d_X is the correlation distance over all values of an input.
+
+    Args:
+        extractor: The frozen network.
+        layer: A layer name of the extractor.
+        x: One input in the user's space, shape (*input_shape), no batch.
+        levels: Target correlation distances, in (0, 1). Without noise the answer would rest on rounding.
+        threshold: t, in units of d_X.
+        prior: ``"natural"``: the posterior mean under a Gaussian prior of natural images, 1/f² in power;
+            images only. ``"none"``: gradient descent on the input's values from mid-grey.
+        steps: Without a prior, the number of steps of gradient descent, each as long as is stable for all
+            directions; None for the number that is best at each level. Meaningless with a prior.
+        average: Predict not for ``x`` but on average over images drawn from the prior, with J at ``x``.
+        probes: Random vectors behind the trace of the transmitted noise.
+        seed: Of the probes.
+        tolerance: Stop when no d_X and no size changes by more than this in four iterations.
+        max_iterations: Stop there in any case.
+
+    Raises:
+        ReadoutError: if an argument is out of range, ``x`` is constant or not an image where one is needed, or
+            the layer can't be linearised.
+    """
+    started = time.perf_counter()
+    _check(x, levels, threshold, prior, steps, average, probes, max_iterations)
+    x = x.detach().to(extractor.mean)
+    known: GaussianPrior = NaturalImages(x) if prior == "natural" else NoPrior(x)
+    jacobian = Jacobian(extractor, layer, x, copies=probes + 1)
+    feature = jacobian.feature.double()
+    scale = float(feature.var(unbiased=False))
+    if scale == 0:
+        raise ReadoutError(f"Layer {layer!r} gives the same value everywhere for this input; choose another layer.")
+    krylov = _start(jacobian, known, x, probes, seed)
+    previous: tuple[Tensor, float] | None = None
+    while True:
+        chunk = min(CHUNK, max_iterations - len(krylov))
+        krylov.extend(chunk)
+        curve = _curve(Curve(krylov, known, x), prior, steps, average)
+        distances, errors = curve(_variances(levels, scale))
+        size, censored = _last_below(curve(_variances(FINE, scale))[0], threshold)
+        converged = previous is not None and chunk == CHUNK and _close(previous, (distances, size), tolerance)
+        if converged or len(krylov) >= max_iterations:
+            break
+        previous = distances, size
+    return PredictedSize(
+        size=size,
+        censored=censored,
+        threshold=threshold,
+        levels=tuple(float(level) for level in levels),
+        distances=tuple(distances.tolist()),
+        standard_errors=tuple(errors.tolist()),
+        iterations=len(krylov),
+        vectors=probes + 1,
+        converged=converged,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _start(jacobian: Jacobian, known: GaussianPrior, x: Tensor, probes: int, seed: int) -> Bidiagonalisation:
+    """Krylov spaces of M = J C^½: one for the input itself, the others for the probes."""
+    signal = known.whiten((x - known.mean).unsqueeze(0))
+    noise = known.root(centred(known.probes(probes, seed)))
+    return Bidiagonalisation(
+        lambda rows: jacobian.forward(known.root(rows)),
+        lambda rows: known.root(jacobian.transpose(rows)),
+        torch.cat([signal, noise]),
+    )
+
+
+def _curve(curve: Curve, prior: str, steps: int | None, average: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """From noise variances to d_X and its standard error."""
+    if prior == "natural":
+        return partial(curve.average if average else curve.distance, PosteriorMean())
+    return partial(
+        curve.best, [GradientDescent(1 / curve.largest, count) for count in (STEPS if steps is None else [steps])]
+    )
+
+
+def _variances(levels: Sequence[float], scale: float) -> Tensor:
+    """σ² at each level."""
+    return torch.tensor([scale * noise_to_signal(level) ** 2 for level in levels], dtype=torch.float64)
+
+
+def _last_below(distances: Tensor, threshold: float) -> tuple[float, bool]:
+    """Where the curve over :data:`FINE` last crosses the threshold from below, and whether it stays below."""
+    below = [index for index, distance in enumerate(distances.tolist()) if distance < threshold]
+    if not below:
+        return 0.0, False
+    last = below[-1]
+    if last == len(FINE) - 1:
+        return FINE[-1], True
+    low, high = float(distances[last]), float(distances[last + 1])
+    share = (threshold - low) / (high - low)
+    return FINE[last] + share * (FINE[last + 1] - FINE[last]), False
+
+
+def _close(before: tuple[Tensor, float], now: tuple[Tensor, float], tolerance: float) -> bool:
+    moved = (before[0] - now[0]).abs().max()
+    return bool(moved <= tolerance) and abs(before[1] - now[1]) <= tolerance
+
+
+def _check(
+    x: Tensor,
+    levels: Sequence[float],
+    threshold: float,
+    prior: str,
+    steps: int | None,
+    average: bool,
+    probes: int,
+    iterations: int,
+) -> None:
+    if prior not in ("natural", "none"):
+        raise ReadoutError(f"prior is {prior!r}; choose 'natural' or 'none'.")
+    if steps is not None and prior != "none":
+        raise ReadoutError(
+            "steps are those of gradient descent without a prior; leave them out, or use `prior='none'`."
+        )
+    if average and prior == "none":
+        raise ReadoutError("There is nothing to average over without a prior; leave `average` out.")
+    if steps is not None and steps < 1:
+        raise ReadoutError(f"steps is {steps}; give at least 1, or None for the best number.")
+    if probes < 1 or iterations < 1:
+        raise ReadoutError("probes and max_iterations must be at least 1.")
+    if threshold <= 0:
+        raise ReadoutError(f"threshold is {threshold:g}; it must be above 0, because recovery means d_X < t.")
+    if not levels:
+        raise ReadoutError("No levels were given; for example `levels=(0.3, 0.5, 0.7, 0.9)`.")
+    for level in levels:
+        if not 0 < level < 1:
+            raise ReadoutError(
+                f"Level {level:g} is outside (0, 1); a prediction needs some noise, because without any the answer "
+                "would rest on rounding."
+            )
+    if not x.isfinite().all():
+        raise ReadoutError("The input holds values that are not finite; take it out.")
+    if x.max() - x.min() < 1e-6:
+        raise ReadoutError("The input is constant, so nothing correlates with it; take it out.")
