@@ -57,18 +57,20 @@ def _block(channels_in: int, channels_out: int, copies: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in (channels_in, channels_out):
         layers += [
-            nn.Conv2d(
-                copies * width,
-                copies * channels_out,
-                kernel_size=3,
-                padding=1,
-                padding_mode="reflect",
-                groups=copies,
-            ),
+            _Convolution(copies * width, copies * channels_out, kernel_size=3, groups=copies),
             _InstanceNorm(copies * channels_out, affine=True),
             nn.ReLU(),
         ]
     return nn.Sequential(*layers)
+
+
+class _Convolution(nn.Conv2d):
+    """3×3 over an input padded by its reflection; autocast would pad in float32, there and back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return super().forward(x)
 
 
 class _InstanceNorm(nn.InstanceNorm2d):

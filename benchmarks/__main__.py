@@ -1,0 +1,85 @@
+"""``python -m benchmarks``: measure, print tables, write JSON."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.driver import Pacing, Refused
+from benchmarks.options import LAYERS, SIZES, Options
+from benchmarks.suites import ablation, floor, memory, pixels, scaling, size, speed, texts
+from benchmarks.table import Table
+from benchmarks.work import Work
+
+SUITES: dict[str, Callable[[Options], Table]] = {
+    "speed": speed.run,
+    "pixels": pixels.run,
+    "texts": texts.run,
+    "floor": floor.run,
+    "ablation": ablation.run,
+    "scaling": scaling.run,
+    "memory": memory.run,
+    "size": size.run,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the suites that were asked for, one after the other."""
+    arguments = _parser().parse_args(argv)
+    quick = arguments.quick
+    options = Options(
+        pacing=Pacing(arguments.rounds or (3 if quick else 9), arguments.seconds),
+        threads=arguments.threads,
+        layers=tuple(arguments.layers or (("conv2_1",) if quick else LAYERS)),
+        sizes=tuple(arguments.sizes or ((64,) if quick else SIZES)),
+        quick=quick,
+        work=Work(device=arguments.device, weights=arguments.weights),
+    )
+    console = Console(width=None if Console().is_terminal else 160)
+    described = machine.describe(options.threads, arguments.device)
+    console.print(machine.sentence(described))
+    written: dict[str, Any] = {
+        "machine": described,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "tables": {},
+    }
+    for name in arguments.only or SUITES:
+        with console.status(f"{name} …"):
+            table = _run(SUITES[name], options, name)
+        table.show(console)
+        written["tables"][name] = {"title": table.title, "rows": table.rows, "notes": table.notes}
+        # after every suite: an hour's work should not hang on the last of them
+        Path(arguments.json).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    console.print(f"written to {arguments.json}")
+
+
+def _run(suite: Callable[[Options], Table], options: Options, name: str) -> Table:
+    try:
+        return suite(options)
+    except Refused as refused:
+        return Table(name, notes=[str(refused)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one layer, one size, few turns: minutes")
+    parser.add_argument("--only", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument("--json", default="benchmarks.json", help="where to write (default: %(default)s)")
+    parser.add_argument("--layers", nargs="+", help="layers of VGG19")
+    parser.add_argument("--sizes", nargs="+", type=int, help="pixels a side")
+    parser.add_argument("--rounds", type=int, help="turns of each side")
+    parser.add_argument("--seconds", type=float, default=0.5, help="a turn's (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of each side")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where every side runs")
+    parser.add_argument("--weights", default="normalized", choices=["normalized", "random"], help="of VGG19")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

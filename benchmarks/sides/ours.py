@@ -1,0 +1,143 @@
+"""Our inversion, as a sweep runs it."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.pace import Pace, peak_bytes
+from benchmarks.work import FILTERS, Work, network, optimizer, photograph, problem_batch
+from readout.inversions import FeatureInversion, ImageInversion
+from readout.memory import keep_freed_memory
+from readout.plan import automatic_batch_size, probe
+from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.runtime import Runtime
+from readout.sweep import PROBE_PROBLEMS
+
+ENDLESS = 10**9
+"""Steps; the driver decides when it is enough."""
+
+
+def run(work: Work) -> None:
+    """Invert as many problems side by side as the work says."""
+    if "kept memory" not in work.without:
+        keep_freed_memory()
+    extractor = network(work)
+    if "channels last" in work.without:
+        type(extractor).channels_last = False
+    image = photograph(work, extractor)
+    flops = _flops(work, extractor, image)
+    runtime = Runtime(trainer={**where(work.device), "max_steps": ENDLESS, "precision": work.precision})
+    inversion = ImageInversion(extractor, _prior(work), optimizer=_optimizer(work))
+    count = work.problems or _automatic(work, inversion, image, runtime)
+    pace = Pace(count, work.device, flops=flops, base_bytes=peak_bytes())
+    inversion.load(problem_batch(work, image, count))
+    runtime.make_bare_trainer(paced(pace)).fit(inversion, range(ENDLESS))
+
+
+def paced(pace: Pace) -> Callback:
+    """Keeps the driver's pace in a fit, and books the parts of its steps."""
+    return _Paced(pace)
+
+
+class _Plain(DeepImagePrior):
+    """The generators by vmap, as on any device but a CPU."""
+
+    def forward(self) -> Tensor:
+        return self.one_by_one()
+
+    def lay_out(self, device: torch.device) -> None:
+        return
+
+
+def _prior(work: Work) -> Prior:
+    if work.prior == "pixels":
+        return Pixels()
+    prior = (_Plain if "one network" in work.without else DeepImagePrior)(filters=FILTERS)
+    if "eager" in work.without:
+        prior.forward = torch.compile(prior.forward, dynamic=False)  # type: ignore[method-assign]
+    return prior
+
+
+def _optimizer(work: Work) -> Any:
+    if "fused update" not in work.without:
+        return optimizer
+    return lambda parameters: torch.optim.AdamW(parameters, lr=1e-4, fused=False)
+
+
+def _automatic(work: Work, inversion: FeatureInversion, image: Tensor, runtime: Runtime) -> int:
+    cost = probe(inversion, problem_batch(work, image, PROBE_PROBLEMS), runtime)
+    return automatic_batch_size(cost.problem_bytes, cost.device)
+
+
+def where(device: str) -> dict[str, Any]:
+    """A Trainer's arguments for a device."""
+    return {"accelerator": "gpu" if device == "cuda" else device, "devices": 1}
+
+
+def _flops(work: Work, extractor: Any, image: Tensor) -> int:
+    """Arithmetic of one step of one problem, forward and backward, multiplications and additions."""
+    prior = Pixels() if work.prior == "pixels" else _Plain(filters=FILTERS)
+    prior.initialise([0], image.shape)
+    with FlopCounterMode(display=False) as counter:
+        extractor.extract(prior(), work.layer).square().sum().backward()
+    return int(counter.get_total_flops())
+
+
+class _Paced(Callback):
+    """Keeps the driver's pace and books each part of a step; generator and encoder both run forward and backward."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self._inside = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, FeatureInversion)
+        for owner, method, part in ((pl_module.prior, "forward", "generator"), (pl_module, "_extract", "encoder")):
+            # once a fit; an instance's attribute hides its class's
+            setattr(owner, method, self._booked(getattr(owner, method), part))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self.pace()
+        self._mark, self._inside = self._now(), 0.0
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        now = self._now()
+        self.pace.add("loss and record", now - self._mark - self._inside)
+        self._mark = now
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._lap("generator")
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._mark = self._now()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._lap("optimiser")
+
+    def _booked(self, method: Any, part: str) -> Any:
+        def timed(*arguments: Any) -> Any:
+            started = self._now()
+            result: Any = method(*arguments)
+            if part == "generator" and result.requires_grad:
+                # the backward pass gets here when it is through with the encoder
+                result.register_hook(lambda gradient: self._lap("encoder"))
+            took = self._now() - started
+            self._inside += took
+            self.pace.add(part, took)
+            return result
+
+        return timed
+
+    def _lap(self, part: str) -> None:
+        now = self._now()
+        self.pace.add(part, now - self._mark)
+        self._mark = now
+
+    def _now(self) -> float:
+        if self.pace.device.type == "cuda":
+            torch.cuda.synchronize(self.pace.device)
+        return time.perf_counter()

@@ -1,0 +1,19 @@
+"""Our inversion of texts, as a sweep runs it."""
+
+from benchmarks.pace import Pace, peak_bytes
+from benchmarks.sides.ours import ENDLESS, paced, where
+from benchmarks.work import Work, language_model, problem_batch, text
+from readout.inversions import TextInversion
+from readout.memory import keep_freed_memory
+from readout.runtime import Runtime
+
+
+def run(work: Work) -> None:
+    """Invert copies of one text, side by side."""
+    keep_freed_memory()
+    extractor = language_model()
+    runtime = Runtime(trainer={**where(work.device), "max_steps": ENDLESS, "precision": work.precision})
+    inversion = TextInversion(extractor)
+    pace = Pace(work.problems, work.device, base_bytes=peak_bytes())
+    inversion.load(problem_batch(work, text(work, extractor), work.problems))
+    runtime.make_bare_trainer(paced(pace)).fit(inversion, range(ENDLESS))

@@ -1,0 +1,1 @@
+"""What is measured: each module's ``run`` gives one table."""
