@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pace import Pace, peak_bytes
+from benchmarks.pace import Pace, resident_bytes
 from benchmarks.work import FILTERS, Work, network, optimizer, photograph, problem_batch
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.memory import keep_freed_memory
@@ -33,7 +33,7 @@ def run(work: Work) -> None:
     runtime = Runtime(trainer={**where(work.device), "max_steps": ENDLESS, "precision": work.precision})
     inversion = ImageInversion(extractor, _prior(work), optimizer=_optimizer(work))
     count = work.problems or _automatic(work, inversion, image, runtime)
-    pace = Pace(count, work.device, flops=flops, base_bytes=peak_bytes())
+    pace = Pace(count, work.device, flops=flops, base_bytes=resident_bytes())
     inversion.load(problem_batch(work, image, count))
     runtime.make_bare_trainer(paced(pace)).fit(inversion, range(ENDLESS))
 

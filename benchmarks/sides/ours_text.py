@@ -1,6 +1,6 @@
 """Our inversion of texts, as a sweep runs it."""
 
-from benchmarks.pace import Pace, peak_bytes
+from benchmarks.pace import Pace, resident_bytes
 from benchmarks.sides.ours import ENDLESS, paced, where
 from benchmarks.work import Work, language_model, problem_batch, text
 from readout.inversions import TextInversion
@@ -14,6 +14,6 @@ def run(work: Work) -> None:
     extractor = language_model()
     runtime = Runtime(trainer={**where(work.device), "max_steps": ENDLESS, "precision": work.precision})
     inversion = TextInversion(extractor)
-    pace = Pace(work.problems, work.device, base_bytes=peak_bytes())
+    pace = Pace(work.problems, work.device, base_bytes=resident_bytes())
     inversion.load(problem_batch(work, text(work, extractor), work.problems))
     runtime.make_bare_trainer(paced(pace)).fit(inversion, range(ENDLESS))
