@@ -17,12 +17,15 @@ from readout.extractors import FeatureExtractor
 from readout.identity import qualified_name, settings
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
-from readout.inversions.optimizers import fused
+from readout.inversions.optimizers import fused, keep_rows, rows_can_go
 from readout.inversions.protocols import PaperProtocol, Protocol
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.priors import Prior
+
+LEAVING_SHARE = 8
+"""Problems that are done leave their batch once they are one in so many: each departure lays memory out anew."""
 
 OptimizerFactory = Callable[..., Optimizer]
 ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
@@ -176,25 +179,32 @@ class FeatureInversion(LightningModule):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target()
         count = len(self.problems)
+        self._rows, self._running = torch.arange(count, device=self.device), self._target
         self._kept = torch.zeros_like(self._inputs)
-        self._arrived = torch.full((count,), -1, device=self.device)
+        self._ended = torch.full((count,), -1, device=self.device)
+        self._staying: Tensor | None = None
         self._dead = torch.zeros(count, dtype=torch.bool, device=self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
         inputs = self.prior().to(self._score_type)
         feature = self._extract(inputs)
-        losses = self._target.losses(feature)
+        losses = self._running.losses(feature)
         self._observe(self.trainer.global_step, inputs.detach(), feature.detach(), losses.detach())
         return (losses + self.prior.penalty(inputs)).sum()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Let problems go that are done, whenever their number has just been looked at."""
+        if self._staying is not None:
+            self._let_go(self._staying)
 
     def on_train_end(self) -> None:
         """Score the iterate that the protocol says counts."""
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
-            self._observe(self.trainer.global_step, last, feature, self._target.losses(feature), True)
-            self.outcome = self._score(self.prior.read_out(last))
+            self._observe(self.trainer.global_step, last, feature, self._running.losses(feature), True)
+            self.outcome = self._score(self._spread(self.prior.read_out(last), 0))
 
     def configure_gradient_clipping(
         self,
@@ -249,40 +259,62 @@ class FeatureInversion(LightningModule):
         return Target.make(clean, perturbed, mask, self.loss)
 
     def _observe(self, step: int, inputs: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
-        """Record, and keep the iterates of problems that have arrived; nothing here waits for the device."""
-        reached = self.protocol.reached(losses, self._target.floor)
+        """Record, and keep the iterates of problems that are done; nothing here waits for the device."""
+        self._staying = None
+        reached = self.protocol.reached(losses, self._running.floor)
         recording = final or step % self.record_every == 0
         if reached is None and not recording:
             return
         recovered = self.prior.read_out(inputs)
-        already = self._arrived >= 0
-        if reached is not None:
-            newly = reached & ~already
-            self._kept = torch.where(newly.view(-1, *[1] * (recovered.ndim - 1)), recovered, self._kept)
-            self._arrived = torch.where(newly, step, self._arrived)
+        before = self._ended >= 0
+        newly = torch.zeros_like(before) if reached is None else self._spread(reached, False) & ~before
+        if recording:
+            dying = self._spread(self.prior.is_dead(recovered) | ~losses.isfinite(), False) & ~before
+            self._dead |= dying
+            newly |= dying
+        recovered, losses = self._spread(recovered, 0), self._spread(losses, math.nan)
+        self._kept = torch.where(newly.view(-1, *[1] * (recovered.ndim - 1)), recovered, self._kept)
+        self._ended = torch.where(newly, step, self._ended)
         if not recording:
             return
-        self._dead |= ~already & (self.prior.is_dead(recovered) | ~losses.isfinite())
         # A problem that has arrived leaves the record, as it would alone.
-        gone = already | self._dead
+        gone = before | self._dead
+        distances = self._spread(self._running.distances(feature), math.nan)
         self.trajectory.add(
             step,
             loss=losses.masked_fill(gone, math.nan),
             distance=self.metric.per_sample(recovered, self._scored).masked_fill(gone, math.nan),
-            recovered_feature_distance=self._target.distances(feature).masked_fill(gone, math.nan),
+            recovered_feature_distance=distances.masked_fill(gone, math.nan),
         )
-        if not final and self._all_done():
-            self.trainer.should_stop = True
+        if not final:
+            self._staying = (self._ended[self._rows] < 0).nonzero().squeeze(1)
+            self.trainer.should_stop |= not len(self._staying)
 
-    def _all_done(self) -> bool:
-        return bool(((self._arrived >= 0) | self._dead).all())
+    def _let_go(self, staying: Tensor) -> None:
+        """Go on with these places of the batch only, where prior and optimiser permit, and enough have left."""
+        leaving = len(self._rows) - len(staying)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        if not len(staying) or leaving * LEAVING_SHARE < len(self._rows) or not rows_can_go(optimizer):
+            return
+        with keep_rows(optimizer, staying):
+            if not self.prior.keep(staying):
+                return
+            self.prior.lay_out(self.device)
+        self._rows, self._running = self._rows[staying], self._running.of(staying)
+
+    def _spread(self, values: Tensor, filler: float) -> Tensor:
+        """Values of the problems that are still in the batch, at their places among all problems."""
+        if len(values) == len(self.problems):
+            return values
+        return values.new_full((len(self.problems), *values.shape[1:]), filler).index_copy(0, self._rows, values)
 
     def _score(self, last: Tensor) -> Outcome:
-        arrived = self._arrived >= 0
-        recovered = torch.where(arrived.view(-1, *[1] * (last.ndim - 1)), self._kept, last)
+        ended = self._ended >= 0
+        recovered = torch.where(ended.view(-1, *[1] * (last.ndim - 1)), self._kept, last)
         feature = self._extract(self.embed(recovered))
         distance = self.metric.per_sample(recovered, self._scored)
-        steps = torch.where(arrived, self._arrived, self.trainer.global_step)
+        steps = torch.where(ended, self._ended, self.trainer.global_step)
         best_distance, best_step = self.trajectory.best(distance.cpu(), steps.cpu())
         target = self._target
         return Outcome(
@@ -303,7 +335,7 @@ class FeatureInversion(LightningModule):
                 if isinstance(metric, SampleMetric)
             },
             trajectory=self.trajectory,
-            complete=self.trainer.global_step >= self.trainer.max_steps or self._all_done(),
+            complete=self.trainer.global_step >= self.trainer.max_steps or bool(ended.all()),
             feature_dim=target.dimensions().cpu(),
             seconds=time.perf_counter() - self._started,
         )

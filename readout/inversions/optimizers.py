@@ -1,4 +1,7 @@
-"""Which of PyTorch's implementations of an optimiser runs."""
+"""What optimisers are asked beyond their steps: to be quick, and to let problems go."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.optim import Optimizer
@@ -21,6 +24,36 @@ def fused(optimizer: Optimizer) -> Optimizer:
         if choices == [None, None] and plain and all(map(_fusible, group["params"])):
             group["fused"] = True
     return optimizer
+
+
+def rows_can_go(optimizer: Optimizer) -> bool:
+    """Whether an optimiser knows nothing but its parameters' values, one by one, and the number of its steps."""
+    return all(
+        not isinstance(value, torch.Tensor) or value.numel() == 1 or value.shape == parameter.shape
+        for parameter, state in optimizer.state.items()
+        for value in state.values()
+    )
+
+
+@contextmanager
+def keep_rows(optimizer: Optimizer, rows: torch.Tensor) -> Iterator[None]:
+    """Whatever parameters lose all but these rows inside, their optimiser's state loses all but these rows too.
+
+    Args:
+        optimizer: One of which :func:`rows_can_go`.
+        rows: Indices along the first dimension.
+    """
+    shapes = {parameter: parameter.shape for parameter in optimizer.state}
+    for parameter in shapes:
+        parameter.grad = None  # has the old shape
+    yield
+    for parameter, shape in shapes.items():
+        if parameter.shape == shape:
+            continue
+        for name, value in optimizer.state[parameter].items():
+            if isinstance(value, torch.Tensor) and value.shape == shape:
+                # fused updates need it to lie in memory as the parameter does
+                optimizer.state[parameter][name] = torch.empty_like(parameter, requires_grad=False).copy_(value[rows])
 
 
 def _fusible(parameter: torch.Tensor) -> bool:

@@ -1,6 +1,7 @@
 """What the features of a batch are driven towards, and how far from it they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,12 @@ class Target:
             scale=_losses(loss, mean, clean, mask),
             feature_distance=correlation_distance(*wide),
         )
+
+    def of(self, rows: Tensor) -> Self:
+        """The target of these problems only."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        changes: dict[str, Any] = {name: value[rows] for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **changes)
 
     def losses(self, feature: Tensor) -> Tensor:
         """Loss of each feature against h', shape (problems,)."""

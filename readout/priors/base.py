@@ -27,6 +27,19 @@ class Prior(nn.Module, ABC):
             input_shape: Shape of one input, without the batch.
         """
 
+    def keep(self, rows: Tensor) -> bool:
+        """Go on with these problems only; the others are done.
+
+        Parameters stay the same objects, with fewer rows in their ``data``.
+
+        Args:
+            rows: Places among the present problems, ascending.
+
+        Returns:
+            Whether that was done; by default it is not, and problems that are done stay in their batch.
+        """
+        return False
+
     def lay_out(self, device: torch.device) -> None:
         """Lay parameters out in memory as the device reads them best, before the first step; nothing by default.
 

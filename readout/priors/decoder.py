@@ -44,6 +44,11 @@ class DecoderPrior(Prior):
         noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         self.latents = nn.Parameter(self.init_std * torch.stack(noise))
 
+    def keep(self, rows: Tensor) -> bool:
+        """See :meth:`Prior.keep`."""
+        self.latents.data = self.latents.data[rows]
+        return True
+
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values are cut to [0, 1]."""
         return self.decode(self.latents).clamp(0, 1)

@@ -65,8 +65,14 @@ class DeepImagePrior(Prior):
         self.latents = nn.Parameter(torch.stack(latents), requires_grad=self.optimize != "weights")
         # One network's code serves all; a tuple keeps emptied weights out of this module's parameters.
         self._network = (networks[0].to("meta"),)
-        with torch.device("meta"):
-            self._copies = (UNet(input_shape[0], self.filters, copies=len(seeds)),)
+        self._share_code(len(seeds))
+
+    def keep(self, rows: Tensor) -> bool:
+        """See :meth:`Prior.keep`."""
+        for parameter in (*self.weights, self.latents):
+            parameter.data = parameter.data[rows]
+        self._share_code(len(rows))
+        return True
 
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values lie in (0, 1)."""
@@ -99,6 +105,11 @@ class DeepImagePrior(Prior):
         latents = self.latents.flatten(0, 1).unsqueeze(0).contiguous(memory_format=torch.channels_last)
         images: Tensor = functional_call(network, weights, (latents,))
         return images.view(self.latents.shape)
+
+    def _share_code(self, count: int) -> None:
+        """Make the one network that so many problems' generators are."""
+        with torch.device("meta"):
+            self._copies = (UNet(self.latents.shape[1], self.filters, copies=count),)
 
     def is_dead(self, recovered: Tensor) -> Tensor:
         """A run that gives one constant colour has died; at high learning rates the ReLUs do."""

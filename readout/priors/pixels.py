@@ -35,6 +35,11 @@ class Pixels(Prior):
         noise = [torch.randn(input_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         self.pixels = nn.Parameter(0.5 + self.init_std * torch.stack(noise))
 
+    def keep(self, rows: Tensor) -> bool:
+        """See :meth:`Prior.keep`."""
+        self.pixels.data = self.pixels.data[rows]
+        return True
+
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`."""
         if self.clamp:

@@ -53,6 +53,10 @@ def test_only_the_dead_start_again_and_the_living_keep_their_answer() -> None:
         def is_dead(self, recovered: torch.Tensor) -> torch.Tensor:
             return self.fatal
 
+        def keep(self, rows: torch.Tensor) -> bool:
+            self.fatal = self.fatal[rows]
+            return super().keep(rows)
+
     inversion = ImageInversion(TinyNet(), DiesOnce(), optimizer=lambda params: AdamW(params, lr=0.05))
     rows, recovered = invert(inversion, PROBLEMS, INPUTS, GaussianPerturbation(), fit)
     assert [row["restarts"] for row in rows] == [1, 1, 0, 0]
@@ -66,11 +70,17 @@ def test_only_the_dead_start_again_and_the_living_keep_their_answer() -> None:
 
 def test_a_run_that_turns_nan_is_dead_and_leaves_its_neighbours_alone() -> None:
     class Poisoned(Pixels):
+        def initialise(self, seeds: list[int], input_shape: torch.Size) -> None:  # type: ignore[override]
+            super().initialise(seeds, input_shape)
+            self.poison = torch.ones_like(self.pixels)
+            self.poison[0] = torch.nan
+
+        def keep(self, rows: torch.Tensor) -> bool:
+            self.poison = self.poison[rows]
+            return super().keep(rows)
+
         def forward(self) -> torch.Tensor:
-            images = super().forward()
-            poison = torch.ones_like(images)
-            poison[0] = torch.nan
-            return images * poison
+            return super().forward() * self.poison
 
     inversion = ImageInversion(TinyNet(), Poisoned(), max_restarts=0)
     rows, recovered = invert(inversion, PROBLEMS, INPUTS, GaussianPerturbation(), fit)
