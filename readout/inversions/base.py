@@ -290,6 +290,9 @@ class FeatureInversion(LightningModule):
             self._staying = (self._ended[self._rows] < 0).nonzero().squeeze(1)
             self.trainer.should_stop |= not len(self._staying)
 
+    def _all_done(self) -> bool:
+        return bool((self._ended >= 0).all())
+
     def _let_go(self, staying: Tensor) -> None:
         """Go on with these places of the batch only, where prior and optimiser permit, and enough have left."""
         leaving = len(self._rows) - len(staying)
@@ -335,7 +338,7 @@ class FeatureInversion(LightningModule):
                 if isinstance(metric, SampleMetric)
             },
             trajectory=self.trajectory,
-            complete=self.trainer.global_step >= self.trainer.max_steps or bool(ended.all()),
+            complete=self.trainer.global_step >= self.trainer.max_steps or self._all_done(),
             feature_dim=target.dimensions().cpu(),
             seconds=time.perf_counter() - self._started,
         )
