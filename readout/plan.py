@@ -16,6 +16,7 @@ from readout.extractors.validate import contrasting_pair, validate
 from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
 from readout.runtime import Runtime
+from readout.search import Search
 
 AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 64}
 """Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
@@ -40,18 +41,14 @@ class LayerPlan:
     layer: str
     problems: list[Problem]
     batches: list[list[Problem]]
-    """What of them is left to do, in groups that run side by side."""
+    """What of them is known to be left, in groups that run side by side; a search finds out as it goes."""
     cost: Cost
-
-    @property
-    def remaining(self) -> int:
-        """Problems left."""
-        return sum(map(len, self.batches))
-
-    @property
-    def finished(self) -> int:
-        """Problems that have an answer already."""
-        return len(self.problems) - self.remaining
+    finished: int
+    """Problems that have an answer already."""
+    remaining: int
+    """Problems left; for a search, at most."""
+    batch_size: int
+    """Most problems side by side."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class Plan:
     """The inputs in words."""
     steps: int
     output: Path
+    search: Search = "grid"
 
     @property
     def seconds(self) -> float:
@@ -75,7 +73,7 @@ class Plan:
 
     @property
     def _device(self) -> str:
-        device = next(plan.cost.device for plan in self.layers if plan.batches)
+        device = next(plan.cost.device for plan in self.layers if plan.remaining)
         return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
 
     def show(self, console: Console) -> None:
@@ -89,19 +87,23 @@ class Plan:
         table.add_row("levels", ", ".join(f"{level:g}" for level in self.levels))
         table.add_row("inputs", self.inputs)
         total = len(self.layers) * len(self.levels) * self.draws * self.samples
+        searching = self.search != "grid"
         table.add_row(
             "inversions",
             f"{total:,} = {len(self.layers)} layers × {len(self.levels)} levels × {self.draws} draws × "
-            f"{self.samples} inputs" + (f"; {finished:,} already done" if finished else ""),
+            f"{self.samples} inputs"
+            + (f", of which {self.search} wants at most {finished + remaining:,}" if searching else "")
+            + (f"; {finished:,} already done" if finished else ""),
         )
-        largest = max((len(batch) for plan in self.layers for batch in plan.batches), default=0)
-        memory = max((len(b) * plan.cost.problem_bytes for plan in self.layers for b in plan.batches), default=0)
         if remaining:
-            table.add_row("steps", f"{self.steps:,} each, {self.steps * remaining:,} in all")
+            largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
+            memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
+            most = "at most " if searching else ""
+            table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
             # what backward keeps; a readout without one is not measured
             size = f", about {memory / 2**20:,.0f} MiB" if memory else ""
             table.add_row("at a time", f"up to {largest} inversions{size}")
-            table.add_row("time", f"about {duration(self.seconds)} on {self._device}, measured just now")
+            table.add_row("time", f"{most or 'about '}{duration(self.seconds)} on {self._device}, measured just now")
         else:
             table.add_row("time", "nothing left to do")
         table.add_row("output", str(self.output))

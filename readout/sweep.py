@@ -1,6 +1,7 @@
 """The driver: layers × levels × draws × inputs, one ``Trainer.fit`` a batch, results into the store."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,9 +26,10 @@ from readout.inversions.run import Row, invert, make_batch
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
-from readout.problems import Problem, cross
+from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
 from readout.runtime import Runtime, finish, quiet_lightning
+from readout.search import Search, most_levels, wanted_now
 from readout.store import ResultStore, judge
 
 PROBE_PROBLEMS = 4
@@ -48,6 +50,8 @@ class Sweep:
         resume: Keep what is finished; false refuses a folder that holds results.
         perturbation: How features are moved. Default: Gaussian at an expected correlation distance.
         batch_size: Problems side by side in one ``Trainer.fit``; ``auto`` fits the free memory.
+        search: ``grid`` inverts every level; ``bisection`` finds the largest recovered one from a few, and goes back
+            to the grid for inputs whose recovery is not monotone in the level.
         estimator: How sizes are read off: ``max`` (the paper's), ``contiguous`` or ``crossing``.
         tolerance: An inversion has converged if its loss lies at most so far above the loss at the true
             input, as a share of the loss of the feature's mean (its variance, for a squared error).
@@ -67,6 +71,7 @@ class Sweep:
         resume: bool = True,
         perturbation: Perturbation | None = None,
         batch_size: int | Literal["auto"] = "auto",
+        search: Literal["grid", "bisection"] = "grid",
         estimator: Literal["max", "contiguous", "crossing"] = "max",
         tolerance: float = 1e-4,
         plan_only: bool = False,
@@ -83,6 +88,8 @@ class Sweep:
         if isinstance(batch_size, int) and batch_size < 1:
             raise ReadoutError(f"batch_size is {batch_size}; give at least 1, or 'auto'.")
         self.layers = [layers] if isinstance(layers, str) else list(layers)
+        if search not in ("grid", "bisection"):
+            raise ReadoutError(f"search is {search!r}; choose 'grid' or 'bisection'.")
         self.levels = sorted({float(level) for level in levels})
         self.draws = draws
         self.threshold = threshold
@@ -90,6 +97,7 @@ class Sweep:
         self.resume = resume
         self.perturbation = perturbation or GaussianPerturbation()
         self.batch_size = batch_size
+        self.search: Search = search
         self.estimator = Estimator(estimator)
         self.tolerance = tolerance
         self.plan_only = plan_only
@@ -118,13 +126,19 @@ class Sweep:
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+
+        def left(problems: Sequence[Problem]) -> list[Problem]:
+            return wanted_now(problems, judged(_known(store, problems)), self.search)
+
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
             steps = inversion.steps(optimisation_steps(trainer), inputs.values())
             problems = self._problems(inversion, fingerprint, inputs, trainer, runtime.seed)
             with console.status("checking each layer, and what a step costs there"):
-                plan = self._plan(inversion, type(data).__name__, problems, inputs, steps, runtime, store.finished())
+                plan = self._plan(
+                    inversion, type(data).__name__, problems, inputs, steps, runtime, left, store.finished()
+                )
             plan.show(console)
             if self.plan_only:
                 return pd.DataFrame()
@@ -134,8 +148,8 @@ class Sweep:
             shared = _shared_columns(inversion, fingerprint)
             with SweepProgress(plan, console) as progress:
                 for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged)
-        results = judged(_results(store, problems))
+                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, left)
+        results = judged(_known(store, itertools.chain(*problems.values()), trajectories=True))
         sizes = sizes_table(results, self.estimator)
         store.write_text("sizes.csv", sizes.to_csv(index=False))
         print_sizes(sizes, results, console)
@@ -171,21 +185,26 @@ class Sweep:
         inputs: Mapping[str, Tensor],
         steps: int,
         runtime: Runtime,
+        left: Callable[[Sequence[Problem]], list[Problem]],
         finished: set[str],
     ) -> Plan:
         layers = []
         for layer, wanted in problems.items():
-            left = [problem for problem in wanted if problem.key not in finished]
-            if not left:
-                layers.append(LayerPlan(layer, wanted, [], Cost()))
+            missing = left(wanted)
+            done = sum(problem.key in finished for problem in wanted)
+            if not missing:
+                layers.append(LayerPlan(layer, wanted, [], Cost(), done, 0, 1))
                 continue
             # the longest, where lengths differ
-            probed = sorted(left, key=lambda problem: -inputs[problem.sample].numel())[:PROBE_PROBLEMS]
+            probed = sorted(missing, key=lambda problem: -inputs[problem.sample].numel())[:PROBE_PROBLEMS]
             cost = probe(inversion, make_batch(probed, inputs, self.perturbation), runtime)
             size = self.batch_size
             if size == "auto":
                 size = automatic_batch_size(cost.problem_bytes, cost.device)
-            layers.append(LayerPlan(layer, wanted, unfinished(wanted, size, finished), cost))
+            groups, most = unfinished(wanted, size, finished), len(wanted)
+            if self.search == "bisection":
+                groups, most = [], len(inputs) * self.draws * most_levels(self.levels)
+            layers.append(LayerPlan(layer, wanted, groups, cost, done, max(most - done, len(missing)), size))
         extractor = inversion.extractor
         return Plan(
             title=f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · "
@@ -197,6 +216,7 @@ class Sweep:
             inputs=f"{len(inputs)} of {_size(inputs.values())} from {data}",
             steps=steps,
             output=self.output,
+            search=self.search,
         )
 
     def _run_layer(
@@ -209,8 +229,9 @@ class Sweep:
         store: ResultStore,
         progress: SweepProgress,
         judged: Callable[[pd.DataFrame], pd.DataFrame],
+        left: Callable[[Sequence[Problem]], list[Problem]],
     ) -> None:
-        if not plan.batches:
+        if not plan.remaining:
             return
         inputs = {name: sample.input for name, sample in samples.items()}
         group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
@@ -221,15 +242,17 @@ class Sweep:
             trainers.append(runtime.make_trainer(loggers, progress))
             trainers[-1].fit(inversion, range(trainers[-1].max_steps))
 
+        progress.start_layer(plan)
         try:
-            for batch in plan.batches:
-                progress.start(plan, batch)
+            for batch in self._batches(plan, left):
+                progress.start(batch)
                 rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
                 table = _labelled(rows, inversion.extractor, samples).assign(**shared)
                 store.append(judged(table), recovered)
                 progress.done()
+            progress.layer_done()
             if loggers:
-                results = judged(_results(store, {plan.layer: plan.problems}))
+                results = judged(_known(store, plan.problems, trajectories=True))
                 layer_results = LayerResults(
                     layer=plan.layer,
                     table=results,
@@ -243,6 +266,14 @@ class Sweep:
                         callback.on_layer_end(layer_results)
         finally:
             finish(loggers)
+
+    def _batches(self, plan: LayerPlan, left: Callable[[Sequence[Problem]], list[Problem]]) -> Iterator[list[Problem]]:
+        """The batches of a layer; a search learns from each round what the next is."""
+        if self.search == "grid":
+            yield from plan.batches
+            return
+        while wanted := left(plan.problems):
+            yield from batches(wanted, plan.batch_size)
 
     def _threshold(self, metric: SampleMetric) -> float:
         threshold = self.threshold or metric.threshold
@@ -259,10 +290,10 @@ def _labelled(rows: list[Row], extractor: FeatureExtractor, samples: Mapping[str
     return table.assign(layer_index=table["layer"].map(depth), label=labels)
 
 
-def _results(store: ResultStore, problems: Mapping[str, list[Problem]]) -> pd.DataFrame:
-    """The results of these problems, with their trajectories."""
-    keys = {problem.key for layer in problems.values() for problem in layer}
-    table = store.load(trajectories=True)
+def _known(store: ResultStore, problems: Iterable[Problem], trajectories: bool = False) -> pd.DataFrame:
+    """The results of these problems so far."""
+    keys = {problem.key for problem in problems}
+    table = store.load(trajectories)
     return table[table["key"].isin(keys)].reset_index(drop=True)
 
 

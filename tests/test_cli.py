@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -123,6 +124,31 @@ def test_adding_levels_computes_only_those(
     assert fit(config, tmp_path, "--sweep.levels", "[0, 0.3, 0.5]") == 0
     assert "8 already done" in capsys.readouterr().out
     assert len(load_results(tmp_path / "out")) == 12
+
+
+def test_bisection_finds_the_sizes_of_the_grid_from_fewer_levels(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    levels = ["--sweep.levels", "[0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]", "--sweep.threshold", "0.4"]
+    searched, grid = tmp_path / "searched", tmp_path / "grid"
+    assert fit(config, tmp_path, *levels, "--sweep.search", "bisection", "--sweep.output", str(searched)) == 0
+    printed = capsys.readouterr().out
+    assert "40 = 2 layers × 10 levels × 1 draws × 2 inputs, of which bisection wants at most 24" in printed
+    assert "100%" in printed
+    assert fit(config, tmp_path, *levels, "--sweep.output", str(grid)) == 0
+    assert len(load_results(searched)) <= 24
+    assert len(load_results(grid)) == 40
+    found, expected = (pd.read_csv(folder / "sizes.csv") for folder in (searched, grid))
+    assert expected["representation_size"].nunique() > 1
+    np.testing.assert_allclose(found["representation_size"], expected["representation_size"], atol=1e-6)
+    assert (found["levels_tested"] < 10).all()
+    # the grid goes on from what the search has found, and computes only the rest
+    capsys.readouterr()
+    assert fit(config, tmp_path, *levels, "--sweep.search", "bisection", "--sweep.output", str(searched)) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert fit(config, tmp_path, *levels, "--sweep.output", str(searched)) == 0
+    assert f"{found['levels_tested'].sum()} already done" in capsys.readouterr().out
+    assert len(load_results(searched)) == 40
 
 
 def test_killing_the_process_loses_nothing_finished(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,11 @@ PROBLEMS = cross("s", [("a", "1"), ("b", "2")], "early", [0.0, 0.5, 0.9], draws=
 
 def plan(*costs: float, finished: int = 0) -> Plan:
     left = unfinished(PROBLEMS, 4, {problem.key for problem in PROBLEMS[:finished]})
-    layers = [LayerPlan(f"layer {i}", PROBLEMS, left, Cost(cost, 2**20, CPU)) for i, cost in enumerate(costs)]
+    rest = len(PROBLEMS) - finished
+    layers = [
+        LayerPlan(f"layer {i}", PROBLEMS, left, Cost(cost, 2**20, CPU), finished, rest, batch_size=4)
+        for i, cost in enumerate(costs)
+    ]
     return Plan("title", layers, [0.0, 0.5, 0.9], 1, 2, "2 of 3×8×8 from Data", 100, Path("out"))
 
 
@@ -46,6 +51,24 @@ def test_the_plan_is_printed_with_its_numbers() -> None:
     assert "6 = 1 layers × 3 levels × 1 draws × 2 inputs; 4 already done" in printed
     assert "100 each, 200 in all" in printed
     assert "about 2 s on cpu" in printed
+
+
+def test_a_search_is_planned_at_most_and_counted_by_what_it_took() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    searched = replace(plan(0.01, 0.01), search="bisection")
+    searched.show(console)
+    with SweepProgress(searched, console, quiet_seconds=0) as progress:
+        for layer in searched.layers:
+            progress.start_layer(layer)
+            progress.start(layer.batches[0])  # four of its six problems
+            progress.done()
+            progress.layer_done()
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert "of which bisection wants at most 12" in printed
+    assert "100 each, at most 1,200 in all" in printed
+    assert "4/10 inversions" in printed
+    assert "100%  8/8 inversions · done" in printed
 
 
 def test_probing_measures_time_and_what_backward_keeps() -> None:
@@ -95,8 +118,9 @@ def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
     with SweepProgress(one, console, quiet_seconds=0) as progress:
         inversion = ImageInversion(TinyNet(), Pixels())
         inputs = {name: torch.rand(3, 8, 8) for name in "ab"}
+        progress.start_layer(one.layers[0])
         for batch in one.layers[0].batches:
-            progress.start(one.layers[0], batch)
+            progress.start(batch)
             inversion.load(make_batch(batch, inputs, GaussianPerturbation()))
             runtime(3).make_trainer([], progress).fit(inversion, range(3))
             progress.done()

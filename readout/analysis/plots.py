@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from readout.analysis.sizes import lower_bounds
+from readout.analysis.sizes import at_common_levels, lower_bounds
 from readout.data.images import to_pixels
 
 STYLE: dict[Any, Any] = {
@@ -26,7 +26,7 @@ STYLE: dict[Any, Any] = {
 
 
 def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """d_X against realised d_H, one line a layer (mean over inputs and draws), every problem a dot.
+    """d_X against realised d_H, one line a layer (mean over inputs and draws, where all inputs were inverted), every problem a dot.
 
     Args:
         results: One row a problem.
@@ -38,7 +38,7 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     axes.plot([0, 1], [0, 1], ":", color="grey", lw=1, label="d_X = d_H")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
     for (layer, group), color in zip(results.groupby("layer", sort=False), _colors(results), strict=True):
-        means = group.groupby("level")[["feature_distance", "distance"]].mean()
+        means = at_common_levels(group).groupby("level")[["feature_distance", "distance"]].mean()
         axes.scatter(group["feature_distance"], group["distance"], s=9, color=color, alpha=0.35, lw=0)
         axes.plot(means["feature_distance"], means["distance"], "-o", ms=4, color=color, label=str(layer))
     axes.set(
@@ -95,12 +95,14 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
     for panel, layer in zip(axes, layers, strict=True):
         for level, color in zip(levels, colors, strict=True):
             rows = results[(results["layer"] == layer) & (results["level"] == level)]
+            if rows.empty:
+                continue
             curves = pd.concat(
                 pd.Series(row["trajectory_distance"], index=row["trajectory_step"]) for _, row in rows.iterrows()
             )
             mean = curves.groupby(level=0).mean()
             panel.plot(mean.index, mean.to_numpy(), color=color, label=f"{level:g}")
-        panel.axhline(rows["threshold"].iloc[0], color="black", lw=1, ls="--")
+        panel.axhline(results["threshold"].iloc[0], color="black", lw=1, ls="--")
         panel.set(title=str(layer), xlabel="optimisation step")
     axes[0].set_ylabel("$d_X$")
     axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from readout import __version__
 from readout.analysis import plots
-from readout.analysis.sizes import EXPLAINED, lower_bounds, sizes_table
+from readout.analysis.sizes import EXPLAINED, at_common_levels, lower_bounds, sizes_table
 from readout.analysis.texts import marked
 from readout.data.images import to_pixels
 from readout.errors import ReadoutError
@@ -158,7 +158,7 @@ def _layers(results: pd.DataFrame, sizes: pd.DataFrame) -> list[dict[str, Any]]:
                 "low": values.min(),
                 "high": values.max(),
                 "flags": {flag: flags.count(flag) for flag in dict.fromkeys(flags)},
-                "distances": problems.groupby("level")["distance"].mean().to_dict(),
+                "distances": at_common_levels(problems).groupby("level")["distance"].mean().to_dict(),
             }
         )
     return rows

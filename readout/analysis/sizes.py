@@ -20,8 +20,8 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
     Returns:
         Columns ``model, weights, prior, protocol, setting, layer, sample, feature_dim, input_dim,
-        threshold, representation_size, estimator, flags, max, contiguous, crossing``. ``flags`` are
-        joined by ``;`` and belong to ``representation_size``.
+        threshold, representation_size, estimator, levels_tested, flags, max, contiguous, crossing``.
+        ``flags`` are joined by ``;`` and belong to ``representation_size``.
     """
     rows = []
     for names, group in results.groupby(GROUP, sort=False):
@@ -33,11 +33,21 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
                 **{name: first[name] for name in ("feature_dim", "input_dim", "threshold")},
                 "representation_size": sizes[estimator].size,
                 "estimator": estimator.value,
+                "levels_tested": group["level"].nunique(),
                 "flags": ";".join(flag.value for flag in sizes[estimator].flags),
                 **{kind.value: size.size for kind, size in sizes.items()},
             }
         )
     return pd.DataFrame(rows)
+
+
+def at_common_levels(problems: pd.DataFrame) -> pd.DataFrame:
+    """Problems of one layer at the levels that every sample was inverted at; a search leaves gaps elsewhere.
+
+    A mean over those who happen to be there would say more of them than of the level.
+    """
+    samples = problems.groupby("level")["sample"].transform("nunique")
+    return problems[samples == problems["sample"].nunique()]
 
 
 def lower_bounds(sizes: pd.DataFrame) -> pd.Series[bool]:
@@ -65,7 +75,7 @@ def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) ->
     for layer, group in results.groupby("layer", sort=False):
         layer_sizes = sizes[sizes["layer"] == layer]
         values = layer_sizes["representation_size"]
-        means = group.groupby("level")["distance"].mean()
+        means = at_common_levels(group).groupby("level")["distance"].mean()
         table.add_row(
             str(layer),
             f"{values.median():.2f}{'*' if layer_sizes['flags'].any() else ' '}",

@@ -52,15 +52,29 @@ class SweepProgress(Callback):
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def start(self, layer: LayerPlan, batch: Sequence[Problem]) -> None:
+    def start_layer(self, layer: LayerPlan) -> None:
+        """Name the layer that comes next."""
+        self._layer, self._done_of_layer = layer, 0
+
+    def start(self, batch: Sequence[Problem]) -> None:
         """Name the batch that comes next."""
-        self._layer, self._batch = layer, batch
+        self._batch = batch
 
     def done(self) -> None:
         """Count the batch as finished, however many steps it took."""
         self._finished += self._cost * self.plan.steps
         self._problems_done += len(self._batch)
+        self._done_of_layer += len(self._batch)
         self._show(0, always=self._problems_done == self._problems)
+
+    def layer_done(self) -> None:
+        """Take off what a search turned out not to need."""
+        spared = self._layer.remaining - self._done_of_layer
+        if spared:
+            self._problems -= spared
+            self._planned -= spared * self._layer.cost.seconds_per_step * self.plan.steps
+            self._bar.update(self._task, total=self._planned or 1)
+            self._show(0, always=self._problems_done == self._problems)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Redraw a few times a second; asks the clock only, never the device."""

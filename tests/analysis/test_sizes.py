@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from readout.analysis.sizes import print_sizes, sizes_table
+from readout.analysis.sizes import at_common_levels, print_sizes, sizes_table
 from readout.representation import Estimator
 
 
@@ -57,3 +57,8 @@ def test_the_printed_table_tells_sizes_distances_verdicts_and_flags() -> None:
     assert lines["early"] == ["0.51", "0.51–0.51", "0.010", "0.060", "0.600", "2", "0", "1"]
     assert lines["deep"] == ["0.00*", "0.00–0.00", "0.300", "0.500", "–", "0", "1", "1"]
     assert "rests_on_not_converged (1 of 2 sizes)" in printed
+
+
+def test_means_leave_out_levels_that_not_every_input_was_inverted_at() -> None:
+    table = pd.DataFrame({"sample": ["a", "a", "b", "b", "b"], "level": [0.0, 0.5, 0.0, 0.3, 0.5]})
+    assert at_common_levels(table)["level"].tolist() == [0.0, 0.5, 0.0, 0.5]
