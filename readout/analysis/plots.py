@@ -26,7 +26,7 @@ STYLE: dict[Any, Any] = {
 
 
 def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """d_X against realised d_H, one line a layer (mean over inputs and draws, where all inputs were inverted), every problem a dot.
+    """d_X against realised d_H, one line a layer (mean where all inputs were inverted), every problem a dot.
 
     Args:
         results: One row a problem.
