@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print tables, write JSON."""
+"""``python -m benchmarks``: measure, print tables, write JSON and Markdown."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks import machine
 from benchmarks.driver import Pacing, Refused
 from benchmarks.options import LAYERS, SIZES, Options
-from benchmarks.suites import ablation, floor, memory, pixels, scaling, size, speed, texts
+from benchmarks.suites import ablation, floor, memory, pixels, reference, scaling, size, speed, text_memory, texts
 from benchmarks.table import Table
 from benchmarks.work import Work
 
@@ -25,8 +25,12 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "ablation": ablation.run,
     "scaling": scaling.run,
     "memory": memory.run,
+    "text_memory": text_memory.run,
     "size": size.run,
+    "reference": reference.run,
 }
+LONG = ("reference",)
+"""Run only when asked for."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sizes=tuple(arguments.sizes or ((64,) if quick else SIZES)),
         quick=quick,
         work=Work(device=arguments.device, weights=arguments.weights),
+        reference=arguments.reference,
     )
     console = Console(width=None if Console().is_terminal else 160)
     described = machine.describe(options.threads, arguments.device)
@@ -49,14 +54,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "tables": {},
     }
-    for name in arguments.only or SUITES:
+    target, pages = Path(arguments.json), [machine.sentence(described) + "\n"]
+    for name in arguments.only or [name for name in SUITES if name not in LONG]:
         with console.status(f"{name} …"):
             table = _run(SUITES[name], options, name)
         table.show(console)
         written["tables"][name] = {"title": table.title, "rows": table.rows, "notes": table.notes}
         # after every suite: an hour's work should not hang on the last of them
-        Path(arguments.json).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    console.print(f"written to {arguments.json}")
+        target.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        pages.append(table.markdown())
+        target.with_suffix(".md").write_text("\n".join(pages), encoding="utf-8")
+    console.print(f"written to {target} and, for reading, {target.with_suffix('.md').name}")
 
 
 def _run(suite: Callable[[Options], Table], options: Options, name: str) -> Table:
@@ -78,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of each side")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where every side runs")
     parser.add_argument("--weights", default="normalized", choices=["normalized", "random"], help="of VGG19")
+    parser.add_argument(
+        "--reference",
+        default=Options.reference,
+        metavar="FOLDER",
+        help="where `--only reference` keeps its runs of the paper's protocol (default: %(default)s)",
+    )
     return parser
 
 

@@ -20,6 +20,8 @@ class Options:
     quick: bool
     work: Work
     """Device and weights of all work."""
+    reference: str = "runs/benchmarks/paper"
+    """Where runs of the paper's protocol lie."""
 
     @property
     def low_precision(self) -> str:

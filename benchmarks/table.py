@@ -37,6 +37,17 @@ class Table:
         for note in self.notes:
             console.print(f"  {note}")
 
+    def markdown(self) -> str:
+        """The same as Markdown, for a page."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        lines = [f"### {self.title}", ""]
+        if self.rows:
+            lines.append(f"| {' | '.join(columns)} |")
+            lines.append(f"|{'|'.join('--:' if self._is_number(column) else '---' for column in columns)}|")
+            lines += [f"| {' | '.join(_text(row.get(column)) for column in columns)} |" for row in self.rows]
+            lines.append("")
+        return "\n".join([*lines, *self.notes, ""])
+
     def _is_number(self, column: str) -> bool:
         return all(isinstance(row.get(column), int | float | None) for row in self.rows)
 

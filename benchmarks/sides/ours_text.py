@@ -14,6 +14,6 @@ def run(work: Work) -> None:
     extractor = language_model()
     runtime = Runtime(trainer={**where(work.device), "max_steps": ENDLESS, "precision": work.precision})
     inversion = TextInversion(extractor)
-    pace = Pace(work.problems, work.device, base_bytes=resident_bytes())
+    pace = Pace(work.problems, work.device, base_bytes=resident_bytes(), vocabulary=extractor.embedding.num_embeddings)
     inversion.load(problem_batch(work, text(work, extractor), work.problems))
     runtime.make_bare_trainer(paced(pace)).fit(inversion, range(ENDLESS))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.pace import Pace
+from benchmarks.pace import Pace, resident_bytes
 from benchmarks.work import Work, language_model, text
 
 
@@ -17,6 +17,7 @@ def run(work: Work) -> None:
     hidden = list(extractor.layers).index(work.layer)
     table = model.get_input_embeddings().weight
     ids = text(work, extractor).unsqueeze(0).to(work.device)
+    base = resident_bytes()
     logits = nn.Parameter(0.01 * torch.randn(1, ids.shape[1], len(table), device=work.device))
     optimizer = torch.optim.AdamW([logits], lr=0.1)
 
@@ -26,7 +27,7 @@ def run(work: Work) -> None:
 
     with torch.no_grad():
         target = feature(table[ids])
-    pace = Pace(1, work.device)
+    pace = Pace(1, work.device, base_bytes=base, vocabulary=len(table))
     while True:
         pace()
         optimizer.zero_grad()

@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.__main__ import SUITES, main
+from benchmarks.suites.size import agreement
 from benchmarks.table import Table
+from readout.store import judge
 
 
 def test_one_command_prints_a_table_and_writes_it(
@@ -25,6 +28,7 @@ def test_one_command_prints_a_table_and_writes_it(
     assert any("bdpy is not installed" in note for note in speed["notes"])
     assert size["rows"] == []
     assert "bdpy is not installed" in size["notes"][0]
+    assert "bdpy is not installed" in target.with_suffix(".md").read_text()
 
 
 def test_every_suite_says_what_it_measures() -> None:
@@ -44,3 +48,36 @@ def test_a_table_prints_numbers_ranges_and_gaps(capsys: pytest.CaptureFixture[st
     for text in ("Title", "1,23", "0.0123", "1,000", "1 – 2"):
         assert text in printed
     assert printed.count("Said once.") == 1
+    assert table.markdown().splitlines() == [
+        "### Title",
+        "",
+        "| side | ms | quartiles | problems |",
+        "|---|--:|---|--:|",
+        "| a | 1,234 | 1 – 2 |  |",
+        "| b | 0.0123 |  | 1,000 |",
+        "",
+        "Said once.",
+    ]
+
+
+def test_agreement_is_exact_for_the_same_answers_and_tells_what_differs() -> None:
+    rows = [
+        {"layer": "l", "sample": "a", "level": level, "distance": distance, "best_distance": distance / 2}
+        for level, distance in ((0.0, 0.01), (0.3, 0.05), (0.5, 0.15), (0.7, 0.4))
+    ]
+    shared = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "draw": 0}
+    shared |= {"loss": 1.0, "floor": 1.0, "scale": 1.0, "tolerance": 0.0, "dead": False}
+    shared |= {"feature_dim": 8, "input_dim": 4}
+    known = judge(pd.DataFrame(rows).assign(**shared), 0.1)
+    known["feature_distance"] = known["level"]
+    same = agreement(known, known)
+    assert same["problems"] == 4
+    assert same["verdicts, as the paper's end"] == same["within half a step"] == "100%"
+    assert same["sizes − the end's"] == [0.0]
+    assert same["Spearman of d_X"] == pytest.approx(1)
+    # of half the distances, 0.075 at 0.5 is recovered too: the line through (0.5, 0.075) and (0.7, 0.2) crosses at 0.54
+    assert same["sizes − the best iterate's"] == [pytest.approx(0.4 - 0.54, abs=0.006)]
+    other = agreement(judge(known.assign(distance=known["best_distance"], protocol="fast"), 0.1), known)
+    assert other["recovered or not, as the paper's end"] == "75%"
+    assert other["sizes − the best iterate's"] == [0.0]
+    assert other["within half a step"] == "0%"

@@ -1,0 +1,39 @@
+"""The paper's protocol, run for real: what faster protocols are compared with. Hours; run again to resume."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.command import fit
+from benchmarks.options import Options
+from benchmarks.table import Table
+from readout import load_results
+
+LAYERS = ("conv1_2", "conv2_1", "conv3_1")
+IMAGES = ("astronaut", "coffee")
+LEVELS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Below them every input was recovered in all trials, above them none."""
+
+PAPER = ("--model.optimizer.lr", "1e-4", "--trainer.max_steps", "10000", "--model.record_every", "25")
+"""On vgg_dip.yaml: the paper's optimiser and steps, at 64 pixels with a U-Net of four scales."""
+
+
+def run(options: Options) -> Table:
+    """Invert what is missing, one layer and image at a time, so that little is lost with a broken run."""
+    folder = Path(options.reference)
+    for image in IMAGES:
+        for layer in LAYERS:
+            fit(folder / f"{layer}-{image}", layer, [image], LEVELS, *PAPER)
+    table = Table("The paper's protocol, 64 pixels: d_X at its end, and its best")
+    for row in load(folder).to_dict("records"):
+        table.add(
+            **{column: row[column] for column in ("layer", "sample", "level", "verdict")},
+            **{"end": row["distance"], "best": row["best_distance"], "best at step": row["best_step"]},
+        )
+    return table
+
+
+def load(folder: Path) -> pd.DataFrame:
+    """What there is of it, trajectories included; empty if there is nothing."""
+    found = [load_results(path.parent, trajectories=True) for path in sorted(folder.glob("*/sizes.csv"))]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()

@@ -1,0 +1,40 @@
+"""Peak memory of texts, in copies of their logits."""
+
+from benchmarks.driver import Worker
+from benchmarks.options import Options
+from benchmarks.table import Table
+
+STEPS = 5
+FLOAT = 4
+"""Bytes."""
+
+
+def run(options: Options) -> Table:
+    """Peak resident memory above that of the loaded model, in a process of its own.
+
+    Raises:
+        Refused: if the weights can't be fetched.
+    """
+    table = Table("Peak memory of texts, token logits on a 6-layer BERT, against a plain loop on transformers")
+    table.note(
+        "Copies: peak over the bytes of one copy of the logits. Logits, gradient and AdamW's two moments are four; "
+        "what the network keeps for its backward pass comes on top. The loop takes one text at a time."
+    )
+    tokens = 32 if options.quick else 128
+    for side, count in (("transformers", 1), ("ours_text", 1), ("ours_text", 16)):
+        work = options.work.but(side=side, layer="layer.0", tokens=tokens, problems=count)
+        with Worker(work, options.threads) as worker:
+            facts = worker.hear()
+            peak = worker.turn(STEPS)["peak_bytes"] - facts["base_bytes"]
+        logits = count * tokens * facts["vocabulary"] * FLOAT
+        table.add(
+            side="transformers" if side == "transformers" else "ours",
+            texts=count,
+            tokens=tokens,
+            **{
+                "MiB a text": peak / count / 2**20,
+                "logits MiB a text": logits / count / 2**20,
+                "copies": peak / logits,
+            },
+        )
+    return table
