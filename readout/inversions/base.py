@@ -19,6 +19,7 @@ from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.optimizers import fused, keep_rows, rows_can_go
 from readout.inversions.protocols import PaperProtocol, Protocol
+from readout.inversions.running import Running
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
@@ -178,18 +179,14 @@ class FeatureInversion(LightningModule):
         self._scored = self.scored(self._inputs)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target()
-        count = len(self.problems)
-        self._rows, self._running = torch.arange(count, device=self.device), self._target
-        self._kept = torch.zeros_like(self._inputs)
-        self._ended = torch.full((count,), -1, device=self.device)
+        self._running, self._present = Running(self._inputs), self._target
         self._staying: Tensor | None = None
-        self._dead = torch.zeros(count, dtype=torch.bool, device=self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
         inputs = self.prior().to(self._score_type)
         feature = self._extract(inputs)
-        losses = self._running.losses(feature)
+        losses = self._present.losses(feature)
         self._observe(self.trainer.global_step, inputs.detach(), feature.detach(), losses.detach())
         return (losses + self.prior.penalty(inputs)).sum()
 
@@ -203,8 +200,8 @@ class FeatureInversion(LightningModule):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
-            self._observe(self.trainer.global_step, last, feature, self._running.losses(feature), True)
-            self.outcome = self._score(self._spread(self.prior.read_out(last), 0))
+            self._observe(self.trainer.global_step, last, feature, self._present.losses(feature), True)
+            self.outcome = self._score(self._running.spread(self.prior.read_out(last), 0))
 
     def configure_gradient_clipping(
         self,
@@ -261,25 +258,23 @@ class FeatureInversion(LightningModule):
     def _observe(self, step: int, inputs: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
         """Record, and keep the iterates of problems that are done; nothing here waits for the device."""
         self._staying = None
-        reached = self.protocol.reached(losses, self._running.floor)
+        reached = self.protocol.reached(losses, self._present.floor)
         recording = final or step % self.record_every == 0
         if reached is None and not recording:
             return
+        running = self._running
+        before = running.ended >= 0
         recovered = self.prior.read_out(inputs)
-        before = self._ended >= 0
-        newly = torch.zeros_like(before) if reached is None else self._spread(reached, False) & ~before
-        if recording:
-            dying = self._spread(self.prior.is_dead(recovered) | ~losses.isfinite(), False) & ~before
-            self._dead |= dying
-            newly |= dying
-        recovered, losses = self._spread(recovered, 0), self._spread(losses, math.nan)
-        self._kept = torch.where(newly.view(-1, *[1] * (recovered.ndim - 1)), recovered, self._kept)
-        self._ended = torch.where(newly, step, self._ended)
+        never = torch.zeros_like(losses, dtype=torch.bool)
+        died = self.prior.is_dead(recovered) | ~losses.isfinite() if recording else never
+        recovered, losses = running.spread(recovered, 0), running.spread(losses, math.nan)
+        arrived = running.spread(never if reached is None else reached, False)
+        running.end(arrived, running.spread(died, False), step, recovered)
         if not recording:
             return
         # A problem that has arrived leaves the record, as it would alone.
-        gone = before | self._dead
-        distances = self._spread(self._running.distances(feature), math.nan)
+        gone = before | running.dead
+        distances = running.spread(self._present.distances(feature), math.nan)
         self.trajectory.add(
             step,
             loss=losses.masked_fill(gone, math.nan),
@@ -287,37 +282,31 @@ class FeatureInversion(LightningModule):
             recovered_feature_distance=distances.masked_fill(gone, math.nan),
         )
         if not final:
-            self._staying = (self._ended[self._rows] < 0).nonzero().squeeze(1)
+            self._staying = running.staying()
             self.trainer.should_stop |= not len(self._staying)
 
     def _all_done(self) -> bool:
-        return bool((self._ended >= 0).all())
+        return bool((self._running.ended >= 0).all())
 
     def _let_go(self, staying: Tensor) -> None:
         """Go on with these places of the batch only, where prior and optimiser permit, and enough have left."""
-        leaving = len(self._rows) - len(staying)
+        running = self._running
+        leaving = len(running.rows) - len(staying)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        if not len(staying) or leaving * LEAVING_SHARE < len(self._rows) or not rows_can_go(optimizer):
+        if not len(staying) or leaving * LEAVING_SHARE < len(running.rows) or not rows_can_go(optimizer):
             return
         with keep_rows(optimizer, staying):
             if not self.prior.keep(staying):
                 return
             self.prior.lay_out(self.device)
-        self._rows, self._running = self._rows[staying], self._running.of(staying)
-
-    def _spread(self, values: Tensor, filler: float) -> Tensor:
-        """Values of the problems that are still in the batch, at their places among all problems."""
-        if len(values) == len(self.problems):
-            return values
-        return values.new_full((len(self.problems), *values.shape[1:]), filler).index_copy(0, self._rows, values)
+        running.rows, self._present = running.rows[staying], self._present.of(staying)
 
     def _score(self, last: Tensor) -> Outcome:
-        ended = self._ended >= 0
-        recovered = torch.where(ended.view(-1, *[1] * (last.ndim - 1)), self._kept, last)
+        recovered = self._running.iterates(last)
         feature = self._extract(self.embed(recovered))
         distance = self.metric.per_sample(recovered, self._scored)
-        steps = torch.where(ended, self._ended, self.trainer.global_step)
+        steps = self._running.steps(self.trainer.global_step)
         best_distance, best_step = self.trajectory.best(distance.cpu(), steps.cpu())
         target = self._target
         return Outcome(
@@ -329,7 +318,7 @@ class FeatureInversion(LightningModule):
             floor=target.floor.cpu(),
             scale=target.scale.cpu(),
             steps=steps.cpu(),
-            dead=self._dead.cpu(),
+            dead=self._running.dead.cpu(),
             best_distance=best_distance,
             best_step=best_step,
             metrics={
