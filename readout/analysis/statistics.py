@@ -173,9 +173,10 @@ def rank_correlation(
     """
     pairs = np.stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)], axis=1)
     kept = ~np.isnan(pairs).any(axis=1)
-    names = pd.Series(range(len(pairs)) if clusters is None else clusters)[kept]
+    names = list(range(len(pairs)) if clusters is None else clusters)
+    codes = pd.factorize(pd.Index(names)[kept])[0]
     pairs = pairs[kept]
-    members = list(names.reset_index(drop=True).groupby(names.to_numpy(), sort=False).indices.values())
+    members = [np.flatnonzero(codes == code) for code in range(codes.max(initial=-1) + 1)]
 
     def rho(chosen: Values) -> float:
         drawn = pairs[np.concatenate([members[int(place)] for place in chosen])]
@@ -203,8 +204,9 @@ def holm(p: ArrayLike) -> Values:
 
 
 def _clean(values: ArrayLike) -> Values:
-    array = np.asarray(values, dtype=float)
-    return array[~np.isnan(array)]
+    array = np.asarray(values, dtype=np.float64)
+    kept: Values = array[~np.isnan(array)]
+    return kept
 
 
 def _auc(first: Values, second: Values, axis: int = -1) -> Values:
