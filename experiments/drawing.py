@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
 from readout.analysis.statistics import bootstrap_interval
@@ -43,3 +44,10 @@ def name_columns(axes: Axes, names: Sequence[str], rotation: float = 0) -> None:
     axes.set_xticks(range(len(names)), list(names), rotation=rotation)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")
+
+
+def plain_log(axes: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())

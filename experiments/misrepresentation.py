@@ -175,7 +175,8 @@ def draw(points: pd.DataFrame, scale: Scale) -> Figure:
     shares, layers = list(scale.shares), list(scale.layers)
     first = points["sample"].iloc[0]
     figure = Figure(figsize=(max(7.0, 4.2 * len(layers)), 4.2 + 1.15 * 2 * len(layers)), layout="constrained")
-    upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=[4.0, 1.15 * 2 * len(layers)]))
+    parts: Any = figure.subfigures(2, 1, height_ratios=[4.0, 1.15 * 2 * len(layers)])
+    upper, lower = parts
     panels = upper.subplots(1, len(layers), sharey=True, squeeze=False)[0]
     for panel, layer in zip(panels, layers, strict=True):
         for path, dashes in zip(PATHS, ("-", "--"), strict=True):

@@ -103,4 +103,5 @@ def along(start: Tensor, end: Tensor, share: float, path: str) -> Tensor:
     a_unit, b_unit = a / a.norm(), b / b.norm()
     angle = torch.acos((a_unit * b_unit).sum().clamp(-1, 1))
     turned = (torch.sin((1 - share) * angle) * a_unit + torch.sin(share * angle) * b_unit) / torch.sin(angle)
-    return start.mean() + a.norm() * turned
+    moved: Tensor = start.mean() + a.norm() * turned
+    return moved
