@@ -40,7 +40,7 @@ def dots(axes: Axes, place: float, values: ArrayLike, color: str, width: float =
 
 
 def name_columns(axes: Axes, names: Sequence[str], rotation: float = 0) -> None:
-    """One column a name, at 0, 1, …"""
+    """Name the columns at 0, 1 and so on."""
     axes.set_xticks(range(len(names)), list(names), rotation=rotation)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")

@@ -14,10 +14,13 @@ from torch.optim import AdamW
 
 from readout import load_results
 from readout.analysis.plots import STYLE
+from readout.analysis.sizes import lower_bounds, sizes_table
+from readout.analysis.statistics import by_sample
 from readout.data import InputData
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import Prior
+from readout.representation import Estimator
 from readout.runtime import Runtime
 from readout.store import ResultStore
 from readout.sweep import Sweep
@@ -139,6 +142,26 @@ def begin(
     asked = parser.parse_args(arguments)
     folder = asked.output or Path("runs/experiments") / f"{module}-{asked.scale}"
     return Experiment(module, scales[asked.scale], folder)
+
+
+def sample_sizes(results: pd.DataFrame) -> pd.DataFrame:
+    """One row a (layer, sample), draws averaged within samples.
+
+    Args:
+        results: What :meth:`Experiment.sweep` gives, of one network and readout.
+
+    Returns:
+        Columns ``layer, sample, label, feature_dim, input_dim, size`` (where the isotonic curve crosses the
+        threshold: of the three estimators the one that does not depend on which levels were tested),
+        ``mean_distance`` (mean d_X over levels above 0, which still tells inputs apart where every size is 0) and
+        ``lower_bound`` (the share of draws whose size is one).
+    """
+    draws = [sizes_table(group, Estimator.CROSSING) for _, group in results.groupby("draw", sort=False)]
+    sizes = pd.concat([draw.assign(lower_bound=lower_bounds(draw).astype(float)) for draw in draws])
+    sizes = by_sample(sizes.rename(columns={"representation_size": "size"}), ["size", "lower_bound"])
+    distances = by_sample(results[results["level"] > 0].rename(columns={"distance": "mean_distance"}), "mean_distance")
+    what = results[["layer", "sample", "label", "feature_dim", "input_dim"]].drop_duplicates(["layer", "sample"])
+    return what.merge(sizes, on=["layer", "sample"]).merge(distances, on=["layer", "sample"])
 
 
 def style() -> Any:
