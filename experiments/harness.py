@@ -58,11 +58,17 @@ class Experiment(Generic[ScaleT]):
     name: str
     scale: ScaleT
     folder: Path
+    sweeps: Path | None = None
+    """Where sweeps are and go, if not below ``folder``."""
 
     @property
     def store(self) -> ResultStore:
         """The output folder."""
         return ResultStore(self.folder)
+
+    def sweep_store(self, name: str) -> ResultStore:
+        """The output folder of a sweep."""
+        return ResultStore((self.sweeps or self.folder) / name)
 
     def sweep(
         self,
@@ -91,7 +97,7 @@ class Experiment(Generic[ScaleT]):
         Returns:
             This sweep's results with their trajectories, one row a problem, whatever else the folder holds.
         """
-        folder = self.folder / name
+        folder = self.sweep_store(name).folder
         sweep = Sweep(layers, levels, output=str(folder), **settings)
         sizes = sweep.run(inversion, data, Runtime(trainer={"max_steps": steps, "devices": 1}, seed=seed))
         results = load_results(folder, threshold=float(sizes["threshold"].iloc[0]), trajectories=True)
@@ -139,9 +145,14 @@ def begin(
     )
     parser.add_argument("--scale", choices=scales, default="cpu", help="how large everything is (default: cpu)")
     parser.add_argument("--output", type=Path, help="where everything goes (default: runs/experiments/NAME-SCALE)")
+    parser.add_argument(
+        "--sweeps",
+        type=Path,
+        help="where inversions are and go (default: the output), to share them between experiments",
+    )
     asked = parser.parse_args(arguments)
     folder = asked.output or Path("runs/experiments") / f"{module}-{asked.scale}"
-    return Experiment(module, scales[asked.scale], folder)
+    return Experiment(module, scales[asked.scale], folder, asked.sweeps)
 
 
 def sample_sizes(results: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ class Scale:
     threshold: float = 0.1
 
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
 SCALES = {
     "smoke": Scale(
         weights=None,
@@ -66,13 +66,13 @@ SCALES = {
         images=PHOTOGRAPHS,
         layers=("conv1_2", "conv3_1"),
         shares=(0, 0.2, 0.4, 0.5, 0.6, 0.8, 0.98),
-        levels=(0, 0.3, 0.5, 0.7, 0.9),
+        levels=(0, 0.3, 0.6, 0.9),
         readout=Readout(DeepImagePrior(filters=(16, 32, 64, 128)), lr=5e-3, steps=150),
     ),
     "paper": Scale(
         weights="imagenet",
         size=224,
-        images=(*PHOTOGRAPHS, "retina", "hubble_deep_field"),
+        images=PHOTOGRAPHS,
         layers=("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4"),
         shares=(0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.98),
         levels=(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
@@ -104,7 +104,7 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
         levels = scale.levels if path == "noise" else scale.shares
         inversion = scale.readout.inversion(extractor)
         found = experiment.sweep(path, inversion, data, levels=levels, perturbation=kind, **settings)
-        tables.append(_compare(found.assign(path=path), inputs, ResultStore(experiment.folder / path), scale.threshold))
+        tables.append(_compare(found.assign(path=path), inputs, experiment.sweep_store(path), scale.threshold))
     columns = ["path", "layer", "sample", "toward", "level", "feature_distance", *SHADES, "reading", "picture"]
     return pd.concat(tables, ignore_index=True)[columns]
 
