@@ -25,10 +25,14 @@ from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.data import InputData, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.identity import derive_seed
+from readout.inversions import FeatureLoss
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels, VGGDecoder
 from readout.representation import Estimator
+
+TOTAL_VARIATION = 0.3
+"""Weight of the penalty, beside a relative error; tried on two photographs."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,15 @@ class Scale:
     far_levels: tuple[float, ...]
     """Those that only the nearest input is tried at."""
     readouts: Mapping[str, Callable[[], Readout]]
+    """``smooth`` is driven by :class:`RelativeSquaredError`."""
     crops: int
     """Crops of each image among which the nearest is looked for."""
     threshold: float = 0.1
 
 
-def _readouts(scale: str, total_variation: float, trained: bool) -> dict[str, Callable[[], Readout]]:
+def _readouts(scale: str, trained: bool) -> dict[str, Callable[[], Readout]]:
     given = vision_recovery.SCALES[scale].readouts
-    smooth = Readout(Pixels(total_variation=total_variation), 0.05, given["pixels"].steps, weight_decay=0.0)
+    smooth = Readout(Pixels(total_variation=TOTAL_VARIATION), 0.05, given["pixels"].steps, weight_decay=0.0)
     readouts = {name: partial(given.__getitem__, name) for name in ("dip", "pixels")} | {"smooth": lambda: smooth}
     return readouts | ({"trained": lambda: Readout(VGGDecoder(), 0.2, given["dip"].steps, 0.0)} if trained else {})
 
@@ -61,7 +66,7 @@ SCALES = {
         layers=("conv1_1",),
         levels=(0, 0.3, 0.7),
         far_levels=(0.99, 0.99999),
-        readouts=_readouts("smoke", 0.1, trained=False),
+        readouts=_readouts("smoke", trained=False),
         crops=4,
         threshold=0.15,
     ),
@@ -71,7 +76,7 @@ SCALES = {
         layers=("conv1_2", "conv2_1", "conv3_1"),
         levels=(0, 0.3, 0.5, 0.7, 0.9),
         far_levels=(0.99, 0.999, 0.9999),
-        readouts=_readouts("cpu", 3.0, trained=True),
+        readouts=_readouts("cpu", trained=True),
         crops=16,
     ),
     "paper": Scale(
@@ -80,10 +85,21 @@ SCALES = {
         layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
         levels=vision_recovery.SCALES["paper"].levels,
         far_levels=(0.999, 0.9999),
-        readouts=_readouts("paper", 3.0, trained=True),
+        readouts=_readouts("paper", trained=True),
         crops=4,
     ),
 }
+
+
+class RelativeSquaredError(FeatureLoss):
+    """Mean squared error over the variance of the perturbed feature.
+
+    Beside it a penalty of fixed weight weighs more the noisier the feature, as it should, and as much at every layer.
+    """
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`; of images only."""
+        return (feature - target).flatten(1).square().mean(1) / target.flatten(1).var(1, correction=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,9 +129,10 @@ def measure(
 ) -> pd.DataFrame:
     """Results of one readout with chance levels; one row a problem."""
     scale, readout = experiment.scale, experiment.scale.readouts[name]()
+    loss = RelativeSquaredError() if name == "smooth" else None
     results = experiment.sweep(
         name,
-        readout.inversion(extractor),
+        readout.inversion(extractor, loss=loss),
         scale.data(),
         steps=readout.steps,
         layers=scale.layers,

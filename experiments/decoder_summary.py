@@ -95,8 +95,8 @@ def _control(points: pd.DataFrame, threshold: float) -> str:
     told = (above["distance"] < above["nearest_other"]).mean()
     kept = f", and of what was not recovered {100 * told:.0f} % still is nearest to its own image" if len(above) else ""
     return (
-        f"another image's feature read under the same prior gives a d_X of {chance.min():.2f} to {chance.max():.2f} and "
-        f"comes below the threshold in {close} of {len(points)} readings{kept}"
+        f"another image's feature read under the same prior gives a d_X of {chance.min():.2f} to {chance.max():.2f} "
+        f"and comes below the threshold in {close} of {len(points)} readings{kept}"
     )
 
 
@@ -108,8 +108,8 @@ def _identity(nearest: pd.DataFrame) -> str:
         return f"the right one at every level tested, up to {top:g}"
     above = int((nearest["level"] >= wrong["level"].min()).sum())
     return (
-        f"the right one at every level below {wrong['level'].min():g}, and from there on a wrong one in {len(wrong)} of "
-        f"{above} readings"
+        f"the right one at every level below {wrong['level'].min():g}, and from there on a wrong one in {len(wrong)} "
+        f"of {above} readings"
     )
 
 

@@ -181,7 +181,7 @@ def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> 
     medians = noisy.groupby(CURVE, sort=False)[["end_step", "best_step", "discrepancy_step"]].median().reset_index()
     sizes = sizes.merge(medians, on=CURVE)
     common = []
-    for names, group in steps.groupby([*CONDITION, "layer"], sort=False):
+    for _, group in steps.groupby([*CONDITION, "layer"], sort=False):
         step = group.groupby("step")["size"].mean().idxmax()
         there = group[group["step"] == step].rename(columns={"size": "common", "step": "common_step"})
         common.append(there[[*CURVE, "common", "common_step"]])
