@@ -1,11 +1,32 @@
-"""Sizes read off curves of d_X, whatever iterate, metric or perturbation they belong to."""
+"""Sizes of results put together from several sweeps, and sizes read off any curve of d_X."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.representation import Estimator, Verdict, representation_size
+
+
+def labelled_sizes(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """:func:`readout.analysis.sizes.sizes_table` of each group of results, with ``crossing`` for the estimator.
+
+    Args:
+        results: One row a problem.
+        by: Columns that tell groups apart, kept in the table.
+
+    Returns:
+        One row a (group, layer, sample), with a column ``lower_bound`` for sizes that rest on missing evidence.
+    """
+    tables = []
+    for _, group in results.groupby(list(by), sort=False):
+        table = sizes_table(group, Estimator.CROSSING)
+        for name in by:
+            table[name] = group[name].iloc[0]
+        tables.append(table)
+    sizes = pd.concat(tables, ignore_index=True)
+    return sizes.assign(lower_bound=lower_bounds(sizes))
 
 
 def crossing(positions: Sequence[float], distances: Sequence[float], threshold: float) -> float:

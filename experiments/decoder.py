@@ -19,9 +19,9 @@ from torch import Tensor
 
 from experiments import vision_recovery
 from experiments.crops import random_crops
+from experiments.curves import labelled_sizes
 from experiments.decoder_summary import conclude, draw
 from experiments.harness import Experiment, Readout, begin, style
-from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.data import InputData, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.identity import derive_seed
@@ -29,9 +29,8 @@ from readout.inversions import FeatureLoss
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels, VGGDecoder
-from readout.representation import Estimator
 
-TOTAL_VARIATION = 0.3
+TOTAL_VARIATION = 0.1
 """Weight of the penalty, beside a relative error; tried on two photographs."""
 
 
@@ -108,15 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scale = experiment.scale
     extractor = VGG19(scale.weights)
     images = {name: sample.input for name, sample in load_samples(scale.data(), extractor).items()}
-    results = {name: measure(experiment, name, extractor, images) for name in scale.readouts}
-    sizes = pd.concat(
-        [sizes_table(table, Estimator.CROSSING).assign(readout=name) for name, table in results.items()],
-        ignore_index=True,
-    )
-    sizes["lower_bound"] = lower_bounds(sizes)
+    results = pd.concat([measure(experiment, name, extractor, images) for name in scale.readouts], ignore_index=True)
+    sizes = labelled_sizes(results, ["readout"])
     nearest = nearest_input(extractor, images, scale)
     columns = ["readout", "layer", "sample", "level", "draw", "feature_distance", "distance", "chance", "nearest_other"]
-    points = pd.concat([table.assign(readout=name) for name, table in results.items()])[[*columns, "verdict"]]
+    points = results[[*columns, "verdict"]]
     experiment.store.write_text("sizes.csv", sizes.to_csv(index=False))
     experiment.store.write_text("nearest.csv", nearest.to_csv(index=False))
     with style():
@@ -139,7 +134,8 @@ def measure(
         levels=scale.levels,
         threshold=scale.threshold,
     )
-    return with_chance(results, images, experiment.sweep_store(name).load_recovered(results["key"]))
+    recovered = experiment.sweep_store(name).load_recovered(results["key"])
+    return with_chance(results, images, recovered).assign(readout=name)
 
 
 def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> pd.DataFrame:

@@ -14,15 +14,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.curves import labelled_sizes
 from experiments.drawing import COLORS, dots, name_columns
 from experiments.harness import Experiment, Readout, begin, style
 from experiments.vision_summary import conclude
 from readout.analysis.plots import pictured, recovered_images, recovery
-from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.data import ImageFolder, InputData, Photographs
 from readout.extractors import VGG19
 from readout.priors import DeepImagePrior, Pixels
-from readout.representation import Estimator
 
 NAMES = {"dip": "Deep Image Prior", "pixels": "pixels, no prior"}
 
@@ -79,14 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Invert with and without the prior, and write tables, figures and sentences."""
     experiment = begin("vision_recovery", __doc__, SCALES, arguments)
     results = pd.concat(measure(experiment), ignore_index=True)
-    sizes = pd.concat(
-        [
-            sizes_table(group, Estimator.CROSSING).assign(readout=name)
-            for name, group in results.groupby("readout", sort=False)
-        ],
-        ignore_index=True,
-    )
-    sizes["lower_bound"] = lower_bounds(sizes)
+    sizes = labelled_sizes(results, ["readout"])
     experiment.store.write_text("sizes.csv", sizes.to_csv(index=False))
     with style():
         figure = draw(results, sizes)
