@@ -17,6 +17,7 @@ from readout.analysis.plots import STYLE
 from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.analysis.statistics import by_sample
 from readout.data import InputData
+from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import Prior
@@ -58,6 +59,17 @@ class Experiment(Generic[ScaleT]):
     name: str
     scale: ScaleT
     folder: Path
+    images: Path | None = None
+
+    def image_folder(self) -> str:
+        """The user's images.
+
+        Raises:
+            ReadoutError: if none were given.
+        """
+        if self.images is None:
+            raise ReadoutError("This scale needs images of your own; give their folder as --images FOLDER.")
+        return str(self.images)
 
     @property
     def store(self) -> ResultStore:
@@ -139,9 +151,10 @@ def begin(
     )
     parser.add_argument("--scale", choices=scales, default="cpu", help="how large everything is (default: cpu)")
     parser.add_argument("--output", type=Path, help="where everything goes (default: runs/experiments/NAME-SCALE)")
+    parser.add_argument("--images", type=Path, help="a folder of images, one sub-folder a class, for scales that ask")
     asked = parser.parse_args(arguments)
     folder = asked.output or Path("runs/experiments") / f"{module}-{asked.scale}"
-    return Experiment(module, scales[asked.scale], folder)
+    return Experiment(module, scales[asked.scale], folder, asked.images)
 
 
 def sample_sizes(results: pd.DataFrame) -> pd.DataFrame:
