@@ -43,7 +43,7 @@ def letters(count: int) -> list[Sample]:
 
 
 def _letter(letter: str, font: str) -> Sample:
-    """Drawn large, cropped to its ink, and averaged down to 8 × 8, as scikit-learn's digits were; its darkest pixel is 1."""
+    """Drawn large, cropped to its ink, averaged down to 8 × 8 as scikit-learn's digits were, its darkest pixel at 1."""
     large = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / font), 96)
     canvas = Image.new("L", (192, 192))
     ImageDraw.Draw(canvas).text((48, 40), letter, fill=255, font=large)

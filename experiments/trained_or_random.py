@@ -56,7 +56,7 @@ DIGIT_LAYERS = ("conv1", "conv2", "conv3", "conv4")
 SCALES = {
     "smoke": Scale(
         *(SMOKE, (0, 12), 4, ("conv2", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
-        *("random", 16, ("astronaut", "coffee"), ("conv1_1", "conv2_1"), (0.3,)),
+        *("random", 16, ("astronaut", "coffee"), ("conv1_1",), (0.3,)),
         Readout(DeepImagePrior(filters=(4, 8)), 1e-2, 5),
         batch_size=64,
     ),
