@@ -11,6 +11,7 @@ from vision_recovery's. Run again to resume.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ class Scale:
     """How large everything is."""
 
     weights: str | None
-    data: Callable[[], InputData]
+    data: Callable[[Experiment[Any]], InputData]
     layers: tuple[str, ...]
     levels: tuple[float, ...]
     far_levels: tuple[float, ...]
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = begin("decoder", __doc__, SCALES, arguments)
     scale = experiment.scale
     extractor = VGG19(scale.weights)
-    images = {name: sample.input for name, sample in load_samples(scale.data(), extractor).items()}
+    images = {name: sample.input for name, sample in load_samples(scale.data(experiment), extractor).items()}
     results = pd.concat([measure(experiment, name, extractor, images) for name in scale.readouts], ignore_index=True)
     sizes = labelled_sizes(results, ["readout"])
     nearest = nearest_input(extractor, images, scale)
@@ -128,7 +129,7 @@ def measure(
     results = experiment.sweep(
         name,
         readout.inversion(extractor, loss=loss),
-        scale.data(),
+        scale.data(experiment),
         steps=readout.steps,
         layers=scale.layers,
         levels=scale.levels,

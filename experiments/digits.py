@@ -38,6 +38,12 @@ class Training:
         return Digits().split(self.images, self.seed)
 
 
+SMOKE = Training(images=200, epochs=12, lr=3e-3, widths=(8, 16, 16))
+"""Trained in a third of a second, to be right more often than not."""
+
+TRAINED = Training(images=300, epochs=40)
+
+
 class DigitNet(FeatureExtractor):
     """Four convolutions and two dense layers for digits of 8 × 8 pixels, after so many epochs of training.
 
@@ -86,21 +92,24 @@ def accuracy(network: DigitNet, digits: Digits) -> float:
     return float((network.classify(digits.images()).argmax(1) == digits.labels()).float().mean())
 
 
-def matched(digits: Digits, hit: Tensor, count: int) -> list[int]:
-    """Places of as many hits as misses in ``digits``, at most ``count`` of each, with the same classes.
+def hits_and_misses(network: DigitNet, digits: Digits, count: int) -> list[Sample]:
+    """As many digits that the network names rightly as wrongly, of the same classes, labelled ``hit`` and ``miss``.
 
     Args:
-        digits: Test digits.
-        hit: Which are named rightly, shape (digits,).
+        network: Names them.
+        digits: Those to choose from.
         count: At most so many of each.
     """
-    labels = digits.labels()
-    free = {label: torch.flatnonzero(hit & (labels == label)).tolist() for label in range(10)}
-    pairs = []
-    for miss in torch.flatnonzero(~hit).tolist():
-        if free[int(labels[miss])] and len(pairs) < count:
-            pairs.append((miss, free[int(labels[miss])].pop(0)))
-    return [place for pair in pairs for place in pair]
+    hit = network.classify(digits.images()).argmax(1) == digits.labels()
+    free: dict[str | None, list[Sample]] = {}
+    for place in hit.nonzero().flatten().tolist():
+        free.setdefault(digits[place].label, []).append(digits[place]._replace(label="hit"))
+    chosen: list[Sample] = []
+    for place in (~hit).nonzero().flatten().tolist():
+        same_class = free.get(digits[place].label)
+        if same_class and len(chosen) < 2 * count:
+            chosen += [digits[place]._replace(label="miss"), same_class.pop(0)]
+    return chosen
 
 
 def _build(training: Training) -> nn.Sequential:
@@ -140,7 +149,7 @@ def _train(training: Training) -> dict[str, Tensor]:
     kept: dict[str, Tensor] = {}
     for epoch in range(training.epochs + 1):
         if epoch:
-            for batch in torch.randperm(len(images), generator=generator).split(32):
+            for batch in torch.split(torch.randperm(len(images), generator=generator), 32):
                 optimizer.zero_grad()
                 F.cross_entropy(network(images[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

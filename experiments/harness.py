@@ -17,6 +17,7 @@ from readout.analysis.plots import STYLE
 from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.analysis.statistics import by_sample
 from readout.data import InputData
+from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import Prior
@@ -58,8 +59,19 @@ class Experiment(Generic[ScaleT]):
     name: str
     scale: ScaleT
     folder: Path
+    images: Path | None = None
     sweeps: Path | None = None
     """Where sweeps are and go, if not below ``folder``."""
+
+    def image_folder(self) -> str:
+        """The user's images.
+
+        Raises:
+            ReadoutError: if none were given.
+        """
+        if self.images is None:
+            raise ReadoutError("This scale needs images of your own; give their folder as --images FOLDER.")
+        return str(self.images)
 
     @property
     def store(self) -> ResultStore:
@@ -145,14 +157,11 @@ def begin(
     )
     parser.add_argument("--scale", choices=scales, default="cpu", help="how large everything is (default: cpu)")
     parser.add_argument("--output", type=Path, help="where everything goes (default: runs/experiments/NAME-SCALE)")
-    parser.add_argument(
-        "--sweeps",
-        type=Path,
-        help="where inversions are and go (default: the output), to share them between experiments",
-    )
+    parser.add_argument("--images", type=Path, help="a folder of images, one sub-folder a class, for scales that ask")
+    parser.add_argument("--sweeps", type=Path, help="where inversions are and go, to share them (default: the output)")
     asked = parser.parse_args(arguments)
     folder = asked.output or Path("runs/experiments") / f"{module}-{asked.scale}"
-    return Experiment(module, scales[asked.scale], folder, asked.sweeps)
+    return Experiment(module, scales[asked.scale], folder, asked.images, asked.sweeps)
 
 
 def sample_sizes(results: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Score, place thresholds, and write tables, figure and sentences."""
     experiment = begin("metric", __doc__, SCALES, arguments)
     scale = experiment.scale
-    images = {name: sample.input for name, sample in load_samples(scale.inversions.data(), VGG19(None)).items()}
+    images = {
+        name: sample.input for name, sample in load_samples(scale.inversions.data(experiment), VGG19(None)).items()
+    }
     distances, missing = find_distances(scale.fetch)
     points = measure(experiment, images, distances)
     null = unrelated(images, scale.crops, distances)

@@ -4,13 +4,13 @@
 
 compares photographs with uniform and Gaussian noise, and with the same photographs scrambled: their spectrum without
 their phases, their colours without their places. A Deep Image Prior favours natural images whatever the feature holds,
-so everything is read with pixels too, which favour nothing. At ``paper`` scale the images are those of a folder
-``imagenet`` in the working directory. ``--sweeps`` takes photographs from vision_recovery's. Run again to resume.
+so everything is read with pixels too, which favour nothing. At ``paper`` scale the images are 64 of
+your own, ``--images FOLDER``. ``--sweeps`` takes photographs from vision_recovery's. Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -18,10 +18,11 @@ from experiments import vision_recovery
 from experiments.curves import labelled_sizes
 from experiments.harness import Experiment, Readout, begin, style
 from experiments.natural_summary import compare, conclude, draw
-from readout.data import GaussianNoise, ImageFolder, InputData, PhaseScrambled, Photographs, PixelShuffled, UniformNoise
+from readout.data import GaussianNoise, InputData, PhaseScrambled, Photographs, PixelShuffled, UniformNoise
 from readout.extractors import VGG19
 
-Kinds = Mapping[str, Callable[[], InputData]]
+Images = Callable[[Experiment[Any]], InputData]
+Kinds = Mapping[str, Images]
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Scale:
     threshold: float = 0.1
 
 
-def _kinds(images: Callable[[], InputData], count: int, size: int) -> Kinds:
+def _kinds(images: Images, count: int, size: int) -> Kinds:
     shape = (3, size, size)
     return {
         "photographs": images,
-        "phase_scrambled": lambda: PhaseScrambled(images()),
-        "pixel_shuffled": lambda: PixelShuffled(images()),
-        "gaussian_noise": partial(GaussianNoise, count, shape),
-        "uniform_noise": partial(UniformNoise, count, shape),
+        "phase_scrambled": lambda experiment: PhaseScrambled(images(experiment)),
+        "pixel_shuffled": lambda experiment: PixelShuffled(images(experiment)),
+        "gaussian_noise": lambda _: GaussianNoise(count, shape),
+        "uniform_noise": lambda _: UniformNoise(count, shape),
     }
 
 
@@ -52,7 +53,7 @@ SCALES = {
         weights=None,
         kinds={
             kind: make
-            for kind, make in _kinds(partial(Photographs, vision_recovery.PHOTOGRAPHS[:3], 16), 3, 16).items()
+            for kind, make in _kinds(vision_recovery.SCALES["smoke"].data, 3, 16).items()
             if kind in ("photographs", "phase_scrambled", "uniform_noise")
         },
         layers=("conv1_1",),
@@ -62,14 +63,14 @@ SCALES = {
     ),
     "cpu": Scale(
         weights="normalized",
-        kinds=_kinds(partial(Photographs, vision_recovery.PHOTOGRAPHS[:6], 64), 6, 64),
+        kinds=_kinds(lambda _: Photographs(vision_recovery.PHOTOGRAPHS[:6], 64), 6, 64),
         layers=("conv1_2", "conv3_1"),
         levels=(0, 0.3, 0.5, 0.7),
         readouts=vision_recovery.SCALES["cpu"].readouts,
     ),
     "paper": Scale(
         weights="normalized",
-        kinds=_kinds(partial(ImageFolder, "imagenet", 224, 64), 64, 224),
+        kinds=_kinds(vision_recovery.SCALES["paper"].data, 64, 224),
         layers="all",
         levels=vision_recovery.SCALES["paper"].levels,
         readouts=vision_recovery.SCALES["paper"].readouts,
@@ -100,7 +101,7 @@ def measure(experiment: Experiment[Scale], readout: str, kind: str) -> pd.DataFr
     return experiment.sweep(
         readout if kind == "photographs" else f"{readout}-{kind}",
         scale.readouts[readout].inversion(VGG19(scale.weights)),
-        scale.kinds[kind](),
+        scale.kinds[kind](experiment),
         steps=scale.readouts[readout].steps,
         layers=scale.layers,
         levels=scale.levels,

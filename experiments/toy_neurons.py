@@ -179,7 +179,7 @@ def conclude(paper: Population, sizes: pd.DataFrame) -> tuple[str, str]:
     trends = [_trend(sizes[sizes["varied"] == name], name) for name in AXES]
     means = by_sample(sizes, ["size", "theory"], by=["varied", *AXES])
     error = (means["size"] - means["theory"]).abs()
-    worst = means.loc[error.idxmax()]
+    worst = means.iloc[int(error.to_numpy().argmax())]
     return (
         f"With {paper.neurons} neurons of width {paper.width:g} and a threshold of {paper.threshold:g} the "
         f"representation size is {size} over {size.count} inputs; it {', '.join(trends)}.",

@@ -32,13 +32,13 @@ class Population:
     def tuning(self, x: Values) -> Values:
         """Activity without noise, shape (inputs, neurons)."""
         centres = np.arange(self.neurons) / self.neurons
-        return np.exp(-0.5 * (distance(x[:, None], centres) / self.width) ** 2)
+        return np.asarray(np.exp(-0.5 * (distance(x[:, None], centres) / self.width) ** 2))
 
 
 def distance(x: Values, y: Values | float) -> Values:
     """Distance on the circle [0, 1)."""
     away = np.abs(np.asarray(x) - y) % 1
-    return np.minimum(away, 1 - away)
+    return np.asarray(np.minimum(away, 1 - away))
 
 
 def recovered_share(population: Population, level: float) -> float:

@@ -3,12 +3,12 @@
     python -m experiments.vision_recovery --scale cpu
 
 Other metrics stand beside the correlation distance, and pictures by level beside the numbers. At ``paper`` scale the
-images are those of a folder ``imagenet`` in the working directory. Run again to resume.
+images are 64 of your own, ``--images FOLDER``. Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ class Scale:
     """How large everything is."""
 
     weights: str | None
-    data: Callable[[], InputData]
+    data: Callable[[Experiment[Any]], InputData]
     layers: str | tuple[str, ...]
     levels: tuple[float, ...]
     readouts: Mapping[str, Readout]
@@ -42,7 +42,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "r
 SCALES = {
     "smoke": Scale(
         weights=None,
-        data=partial(Photographs, PHOTOGRAPHS[:3], 16),
+        data=lambda _: Photographs(PHOTOGRAPHS[:3], 16),
         layers=("conv1_1", "conv2_1"),
         levels=(0, 0.3, 0.7),
         readouts={
@@ -53,7 +53,7 @@ SCALES = {
     ),
     "cpu": Scale(
         weights="normalized",
-        data=partial(Photographs, PHOTOGRAPHS, 64),
+        data=lambda _: Photographs(PHOTOGRAPHS, 64),
         layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1"),
         levels=(0, 0.3, 0.5, 0.7, 0.9),
         readouts={
@@ -63,7 +63,7 @@ SCALES = {
     ),
     "paper": Scale(
         weights="imagenet",
-        data=partial(ImageFolder, "imagenet", 224, 64),
+        data=lambda experiment: ImageFolder(experiment.image_folder(), 224, 64),
         layers="all",
         levels=(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
         readouts={
@@ -95,7 +95,7 @@ def measure(experiment: Experiment[Scale]) -> list[pd.DataFrame]:
         experiment.sweep(
             name,
             readout.inversion(extractor),
-            scale.data(),
+            scale.data(experiment),
             steps=readout.steps,
             layers=scale.layers,
             levels=scale.levels,

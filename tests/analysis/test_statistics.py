@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import norm
 
 from readout.analysis.statistics import (
+    auc_gain,
     bootstrap_interval,
     by_sample,
     group_difference,
@@ -64,6 +65,17 @@ def test_the_auc_of_two_normals_is_met_by_its_interval() -> None:
     found = [group_difference(rng.normal(1, 1, 40), rng.normal(0, 1, 40), seed=trial) for trial in range(60)]
     covered = np.mean([trial.auc.low <= truth <= trial.auc.high for trial in found])
     assert 0.85 <= covered <= 1
+
+
+def test_the_better_of_two_scores_of_the_same_samples() -> None:
+    good = ([3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 1, 2])
+    bad = ([3, 0, 5, 1, 7, 2], [0, 1, 6, 3, 1, 9])
+    gain = auc_gain(good, bad)
+    expected = group_difference(*good).auc.value - group_difference(*bad).auc.value
+    assert gain.value == pytest.approx(expected)
+    assert gain.low < gain.value < gain.high
+    none = auc_gain(good, good)
+    assert (none.value, none.low, none.high) == (0, 0, 0)
 
 
 def test_pairs_have_the_exact_p_of_their_signs() -> None:
