@@ -5,7 +5,7 @@ import pytest
 
 from experiments.vision_recovery import SCALES, main
 from experiments.vision_summary import conclude
-from tests.experiments.helpers import run, run_again
+from tests.experiments.helpers import run
 
 
 def test_smoke_recovers_with_and_without_the_prior_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,16 +19,12 @@ def test_smoke_recovers_with_and_without_the_prior_and_resumes(tmp_path: Path, m
     assert len(sizes) == 2 * 2 * 3
     assert (sizes["threshold"] == SCALES["smoke"].threshold).all()
     assert (tmp_path / "figures" / "examples.png").is_file()
-    run_again(main, tmp_path, results, monkeypatch)
-
-
-def test_sweeps_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    results = run(main, first)
-    monkeypatch.setattr("readout.sweep.invert", None)  # nothing is left to invert
-    main(["--scale", "smoke", "--output", str(second), "--sweeps", str(first)])
-    pd.testing.assert_frame_equal(pd.read_csv(second / "vision_recovery.csv"), results)
-    assert not (second / "dip").exists()
+    # run again with the sweeps of before: nothing is inverted, and none is copied
+    monkeypatch.setattr("readout.sweep.invert", None)
+    again = tmp_path / "again"
+    main(["--scale", "smoke", "--output", str(again), "--sweeps", str(tmp_path)])
+    pd.testing.assert_frame_equal(pd.read_csv(again / "vision_recovery.csv"), results)
+    assert not (again / "dip").exists()
 
 
 def tables(at_strong: float, sizes: dict[str, tuple[float, float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
