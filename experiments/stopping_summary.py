@@ -11,7 +11,7 @@ from readout.analysis.statistics import bootstrap_interval, holm, paired_differe
 STOPS = {
     "end": ("o", "last step"),
     "best": ("*", "best iterate of each level"),
-    "discrepancy": ("v", "discrepancy stop"),
+    "discrepancy": ("v", "each level's discrepancy stop"),
 }
 """Way to stop → marker and label."""
 
@@ -82,17 +82,18 @@ def conclude(stops: pd.DataFrame) -> tuple[str, str]:
 def _other_choices(stops: pd.DataFrame, reference: pd.DataFrame) -> str:
     """What the learning rate and the generator's size do."""
     by_rate = reference.groupby("rate")["common_step"].median()
-    moved = ", ".join(f"{step:,.0f} steps at {rate:g}" for rate, step in by_rate.items())
+    moved = ", ".join(f"{step:,.0f} at a rate of {rate:g}" for rate, step in by_rate.items())
+    first = f"The number of steps that is best for all is {moved}"
     widths = stops[(stops["rate"] == stops["rate"].iloc[0]) & (stops["max_steps"] == stops["max_steps"].iloc[0])]
-    smallest, largest = widths["weights_per_value"].min(), widths["weights_per_value"].max()
     by_width = widths.groupby("weights_per_value")[["end", "best"]].mean()
+    if len(by_width) == 1:
+        return first + "."
     trend = rank_correlation(widths["weights_per_value"], widths["end"], clusters=widths["sample"].tolist()).rho
-    said = "" if np.isnan(trend.value) else f" (Spearman's ρ of size at the end and weights {trend})"
+    said = "" if np.isnan(trend.value) else f" (Spearman's ρ {trend})"
     return (
-        f"The step that is best for all comes after {moved}; and from {smallest:.2g} to {largest:.2g} weights of the "
-        f"generator per value of the image, size at the end goes from {by_width['end'].iloc[0]:.2f} to "
-        f"{by_width['end'].iloc[-1]:.2f}{said} and at the best iterate from {by_width['best'].iloc[0]:.2f} to "
-        f"{by_width['best'].iloc[-1]:.2f}."
+        f"{first}; and from {by_width.index[0]:.2g} to {by_width.index[-1]:.2g} weights of the generator per value of "
+        f"the image, size at the end goes from {by_width['end'].iloc[0]:.2f} to {by_width['end'].iloc[-1]:.2f}{said} "
+        f"and at the best iterate from {by_width['best'].iloc[0]:.2f} to {by_width['best'].iloc[-1]:.2f}."
     )
 
 
