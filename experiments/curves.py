@@ -1,6 +1,7 @@
 """Sizes of results put together from several sweeps, and sizes read off any curve of d_X."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,3 +67,15 @@ def crossings(points: pd.DataFrame, columns: Sequence[str], threshold: float, by
         }
         rows.append({**dict(zip(by, names, strict=True)), **sizes})
     return pd.DataFrame(rows)
+
+
+def at_discrepancy(row: "pd.Series[Any]") -> tuple[int, float]:
+    """Step and d_X where a loss first reaches the loss at the true input; of the last step if it never does.
+
+    Args:
+        row: One problem, with its trajectory.
+    """
+    reached = np.flatnonzero(np.asarray(row["trajectory_loss"]) <= row["floor"])
+    if not len(reached):
+        return int(row["steps"]), float(row["distance"])
+    return int(row["trajectory_step"][reached[0]]), float(row["trajectory_distance"][reached[0]])

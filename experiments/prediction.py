@@ -8,13 +8,13 @@ that is predicted is also run on the network as it is, so that linearity is all 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from experiments.curves import at_discrepancy
 from experiments.harness import Experiment, Readout, begin, style
 from experiments.prediction_summary import PAPER_STEPS, STOPS, compare_sizes, conclude, draw, summarise
 from readout.data import InputData, Photographs, load_samples
@@ -122,7 +122,7 @@ def measure(experiment: Experiment[Scale], name: str, extractor: FeatureExtracto
         levels=scale.levels,
         batch_size=scale.batch_size,
     )
-    return results.assign(stopped_distance=[_at_discrepancy(row) for _, row in results.iterrows()])[
+    return results.assign(stopped_distance=[at_discrepancy(row)[1] for _, row in results.iterrows()])[
         [*POINT, *STOPS.values(), "feature_dim", "input_dim", "steps", "seconds"]
     ]
 
@@ -152,12 +152,6 @@ def nonlinear(
             store.write_text(name, pd.DataFrame(rows).to_csv(index=False))
         tables.append(pd.read_csv(store.folder / name))
     return pd.concat(tables, ignore_index=True)
-
-
-def _at_discrepancy(row: "pd.Series[Any]") -> float:
-    """d_X where the loss first reaches the loss at the true input; at the last step if it never does."""
-    reached = np.flatnonzero(np.asarray(row["trajectory_loss"]) <= row["floor"])
-    return float(row["trajectory_distance"][reached[0]] if len(reached) else row["distance"])
 
 
 def _mode_curve(

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.curves import crossing
 from readout.analysis.statistics import rank_correlation
-from readout.representation import Estimator, Verdict, representation_size
 
 PAPER_STEPS = 10_000
 STOPS = {"best iterate": "best_distance", "discrepancy stop": "stopped_distance", "last iterate": "distance"}
@@ -25,7 +25,10 @@ def compare_sizes(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """One row a (readout, layer, sample): the predicted sizes and those measured at each stop."""
     rows = []
     for (readout, layer, sample), curve in points.groupby(["readout", *PAIR], sort=False):
-        measured = {stop: _crossing(curve, column, threshold) for stop, column in MEASURED.items()}
+        measured = {
+            stop: crossing(curve["level"].tolist(), curve[column].tolist(), threshold)
+            for stop, column in MEASURED.items()
+        }
         predicted = {kind: curve[f"{kind}_size"].iloc[0] for kind in PREDICTED}
         rows.append({"readout": readout, "layer": layer, "sample": sample, **predicted, **measured})
     return pd.DataFrame(rows)
@@ -116,12 +119,3 @@ def conclude(points: pd.DataFrame, summary: pd.DataFrame) -> str:
         f"in the median, and {mode['ratio']:.2f} times when the same decoder ran on the network as it is, so linearity "
         f"makes the {part} part of the difference."
     )
-
-
-def _crossing(curve: pd.DataFrame, column: str, threshold: float) -> float:
-    """Size read off a measured curve; every level tells."""
-    if curve[column].isna().any():
-        return np.nan
-    verdicts = [Verdict.RECOVERED if value < threshold else Verdict.UNRECOVERED for value in curve[column]]
-    levels = curve["level"].tolist()
-    return representation_size(levels, levels, curve[column].tolist(), verdicts, threshold, Estimator.CROSSING).size

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
-from experiments.curves import crossing, crossings
+from experiments.curves import at_discrepancy, crossing, crossings
 from experiments.harness import Experiment, Readout, begin, style
 from experiments.stopping_summary import conclude, draw
 from readout import load_results
@@ -168,7 +167,7 @@ def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> 
     ``common`` is the single step, the same for all inputs and levels, at which the mean size of the condition and
     layer is largest; ``best`` and ``discrepancy`` stop each level where it suits that level.
     """
-    reached = [_at_discrepancy(row) for _, row in results.iterrows()]
+    reached = [at_discrepancy(row) for _, row in results.iterrows()]
     stopped = results.assign(
         end=results["distance"],
         best=results["best_distance"],
@@ -195,14 +194,6 @@ def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> 
 
 def _course(row: "pd.Series[Any]") -> "pd.Series[float]":
     return pd.Series(row["trajectory_distance"], index=row["trajectory_step"])
-
-
-def _at_discrepancy(row: "pd.Series[Any]") -> tuple[int, float]:
-    """Step and d_X where the loss first reaches the loss at the true input; of the last step if it never does."""
-    reached = np.flatnonzero(np.asarray(row["trajectory_loss"]) <= row["floor"])
-    if not len(reached):
-        return int(row["steps"]), float(row["distance"])
-    return int(row["trajectory_step"][reached[0]]), float(row["trajectory_distance"][reached[0]])
 
 
 def _weights(filters: str) -> int:
