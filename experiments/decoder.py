@@ -86,7 +86,7 @@ SCALES = {
         levels=vision_recovery.SCALES["paper"].levels,
         far_levels=(0.999, 0.9999),
         readouts=_readouts("paper", trained=True),
-        crops=4,
+        crops=2,
     ),
 }
 

@@ -71,20 +71,20 @@ def conclude(points: pd.DataFrame, sizes: pd.DataFrame, nearest: pd.DataFrame, t
 
 
 def _share(sizes: pd.DataFrame) -> str:
-    """What of the size with the Deep Image Prior pixels do not have."""
+    """What of the size with the Deep Image Prior the other readouts have."""
     wide = sizes.pivot_table(index=["layer", "sample"], columns="readout", values="crossing", sort=False)
-    groups = [(str(layer), group) for layer, group in wide.groupby("layer", sort=False)]
-    tests = [paired_difference(group["dip"], group["pixels"]) for _, group in groups]
-    parts = [
-        f"{100 * test.mean.value / group['dip'].mean():.0f} % at {layer} (p = {p:.2g})"
-        for (layer, group), test, p in zip(groups, tests, holm([test.p for test in tests]), strict=True)
-        if group["dip"].mean() > 0
+    groups = [(str(layer), group) for layer, group in wide.groupby("layer", sort=False) if group["dip"].mean() > 0]
+    if not groups:
+        return "Nothing was recovered with a Deep Image Prior"
+    others = [str(name) for name in wide.columns if name != "dip"]
+    tests = [
+        (name, layer, group, paired_difference(group[name], group["dip"])) for name in others for layer, group in groups
     ]
-    return (
-        f"Of the size with a Deep Image Prior {', '.join(parts)} is missing with pixels"
-        if parts
-        else "Nothing was recovered with a Deep Image Prior"
-    )
+    said: dict[str, list[str]] = {name: [] for name in others}
+    for (name, layer, group, _), p in zip(tests, holm([test.p for *_, test in tests]), strict=True):
+        said[name].append(f"{100 * group[name].mean() / group['dip'].mean():.0f} % at {layer} (p = {p:.2g})")
+    listed = "; ".join(f"{', '.join(parts)} with {NAMES[name]}" for name, parts in said.items())
+    return f"Of the size with a Deep Image Prior there are {listed} (Holm-corrected)"
 
 
 def _control(points: pd.DataFrame, threshold: float) -> str:

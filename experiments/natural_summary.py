@@ -114,7 +114,7 @@ def _whose(results: pd.DataFrame, tests: pd.DataFrame) -> str:
     both = uniform.groupby("readout")["difference"].mean()
     verdict = "less of it is left" if both["pixels"] < both["dip"] else "no less of it is left"
     return (
-        f"From unmoved features the prior reads {read['dip']} images of uniform noise and pixels {read['pixels']}; the "
+        f"Of unmoved features of uniform noise the prior reads {read['dip']} and pixels {read['pixels']}; the "
         f"size of photographs above that of uniform noise is {', '.join(parts)}, so {verdict} without the prior."
     )
 

@@ -6,6 +6,7 @@ import torch
 
 from experiments.crops import random_crops
 from experiments.decoder import main, with_chance
+from experiments.decoder_summary import conclude
 from readout.metrics import correlation_distance
 from tests.experiments.helpers import run, run_again
 
@@ -46,3 +47,20 @@ def test_crops_depend_on_the_seed_and_keep_the_size() -> None:
     assert not torch.equal(first, others)
     assert image.min() <= first.min()
     assert first.max() <= image.max()
+
+
+def test_sentences_follow_the_numbers() -> None:
+    rows = [
+        {"readout": readout, "layer": "l", "sample": f"s{place}", "crossing": size + 0.001 * place}
+        for readout, size in (("dip", 0.6), ("pixels", 0.3), ("smooth", 0.6))
+        for place in range(6)
+    ]
+    sizes = pd.DataFrame(rows).assign(lower_bound=False, feature_dim=48, input_dim=12)
+    points = sizes.assign(chance=0.8, nearest_other=0.7, distance=0.2)
+    nearest = pd.DataFrame({"level": [0.5, 0.9, 0.99], "distance": [0, 0, 0.4], "candidates": 30})
+    first, second = conclude(points, sizes, nearest, 0.1)
+    assert "0.60 (0.60 to 0.60) with Deep Image Prior" in first
+    assert "there are 50 % at l (p = 0.062) with pixels; 100 % at l (p = 1) with pixels, total variation" in second
+    assert "0.80 to 0.80 and comes below the threshold in 0 of 18 readings" in second
+    assert "of what was not recovered 100 % still is nearest to its own image" in second
+    assert "the nearest of 30 inputs is the right one at every level below 0.99" in second

@@ -53,7 +53,7 @@ def test_comparisons_and_sentences_follow_the_numbers() -> None:
     results = table.assign(level=0.0, verdict=["recovered" if r == "pixels" else "lost" for r in table["readout"]])
     first, second = conclude(results, table, tests)
     assert "6 images of each kind" in first
-    assert "the prior reads 0 of 6 images of uniform noise and pixels 6 of 6" in second
+    assert "the prior reads 0 of 6 and pixels 6 of 6" in second
     assert "+0.60 with the prior" in second
     assert "+0.10 with pixels" in second
     assert "so less of it is left" in second
