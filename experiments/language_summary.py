@@ -13,7 +13,7 @@ from readout.analysis.statistics import (
     rank_correlation,
 )
 
-READOUTS = {"logits": "token logits", "search": "token by token"}
+READOUTS = {"logits": "by token logits", "search": "token by token"}
 FEWEST_NETWORKS = 4
 """Below this many networks, nothing is said of how size goes with width."""
 
@@ -67,7 +67,7 @@ def conclude(results: pd.DataFrame, sizes: pd.DataFrame, chance: pd.DataFrame) -
         layers = [
             f"{bootstrap_interval(part['size'])} at {layer}" for layer, part in group.groupby("layer", sort=False)
         ]
-        parts.append(f"{network} by {READOUTS[str(readout)]} ({group['sample'].nunique()} texts) {', '.join(layers)}")
+        parts.append(f"{network} {READOUTS[str(readout)]} ({group['sample'].nunique()} texts) {', '.join(layers)}")
     above = chance[(chance["level"] > 0) & (chance["error_rate"] < chance["chance"])]
     perturbed = int((chance["level"] > 0).sum())
     first = (

@@ -57,7 +57,7 @@ def conclude(stops: pd.DataFrame) -> tuple[str, str]:
     """Two sentences, written from the numbers."""
     reference = stops[stops["filters"] == stops["filters"].iloc[0]]
     conditions = [
-        (f"{layer} and a rate of {rate:g}", group)
+        (f"{layer} and a rate of {rate:g} (n = {len(group)})", group)
         for (layer, rate, _), group in reference.groupby(["layer", "rate", "max_steps"], sort=False)
     ]
     tests = [paired_difference(group["best"], group["end"]) for _, group in conditions]
@@ -73,8 +73,9 @@ def conclude(stops: pd.DataFrame) -> tuple[str, str]:
         f", {bounds} of {len(reference)} sizes at best iterates being those of the highest level" if bounds else ""
     )
     return (
-        f"Where the same inversions are stopped, representation size changes (mean over "
-        f"{reference['sample'].nunique()} photographs, Holm-corrected{bounded}): " + "; ".join(parts) + ".",
+        f"Where the same inversions are stopped, representation size changes (means, Holm-corrected{bounded}): "
+        + "; ".join(parts)
+        + ".",
         _other_choices(stops, reference),
     )
 
