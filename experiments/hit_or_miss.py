@@ -137,9 +137,9 @@ def conclude(sizes: pd.DataFrame, tests: pd.DataFrame, share: float) -> tuple[st
         f"{misses} misses at {_listed(larger)} and smaller ones at {_listed(smaller)} (Mann–Whitney, Holm over "
         f"{len(layers)} layers, p < 0.05), and the layer that tells them apart best is {best['layer']}, with an AUC of "
         f"{best['auc']:.2f} ({best['low']:.2f} to {best['high']:.2f}).",
-        f"The gap of mean sizes, hit minus miss, is {gaps}; with depth the sizes of hits fall {steep} steeply than those of "
-        f"misses (p = {slope['p_holm']:.2g}, Holm over both measures), and by the mean d_X over levels, which still "
-        f"tells inputs apart where sizes are 0, hits are recovered better at {_listed(clear)}.",
+        f"The gap of mean sizes, hit minus miss, is {gaps}; with depth the sizes of hits fall {steep} steeply than "
+        f"those of misses (p = {slope['p_holm']:.2g}, Holm over both measures), and by the mean d_X over levels, which "
+        f"still tells inputs apart where sizes are 0, hits are recovered better at {_listed(clear)}.",
     )
 
 
