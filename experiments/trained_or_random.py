@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from experiments.digits import SMOKE, TRAINED, DigitNet, Images, Training, hits_and_misses
 from experiments.drawing import COLORS, dots, name_columns
 from experiments.harness import Experiment, Readout, begin, sample_sizes, style
-from readout.analysis.statistics import bootstrap_interval, group_difference, holm, paired_difference
+from readout.analysis.statistics import group_difference, holm, paired_difference
 from readout.data import ImageFolder, InputData, Photographs, UniformNoise
 from readout.extractors import VGG19
 from readout.inversions import FeatureInversion
@@ -174,6 +174,7 @@ def draw(digits: pd.DataFrame, vgg: pd.DataFrame, splits: pd.DataFrame) -> Figur
     for axes, layer in zip(top.subplots(1, len(layers), sharey=True), layers, strict=True):
         _draw_training(axes, digits[digits["layer"] == layer])
         axes.set_title(layer)
+    top.axes[0].set_ylabel("representation size, digits")
     panels = bottom.subplots(1, 3)
     for axes, split in zip(panels, SPLITS, strict=False):
         for layer, color in zip(layers, COLORS, strict=False):
@@ -187,12 +188,13 @@ def draw(digits: pd.DataFrame, vgg: pd.DataFrame, splits: pd.DataFrame) -> Figur
     vgg_layers = list(dict.fromkeys(vgg["layer"]))
     for place, layer in enumerate(vgg_layers):
         both = vgg[vgg["layer"] == layer].pivot(index="sample", columns="epoch", values="size")
-        panels[2].plot(place + np.array([-0.26, 0.14]), both.to_numpy().T, color="grey", lw=0.6, alpha=0.6)
+        panels[2].plot(place + np.array([-0.2, 0.2]), both.to_numpy().T, color="grey", lw=0.6, alpha=0.6)
         for shift, color, epoch, name in ((-0.2, COLORS[1], 0, "random"), (0.2, COLORS[0], 1, "trained")):
-            dots(panels[2], place + shift, both[epoch], color, label=f"VGG19, {name}" if place == 0 else None)
+            label = f"VGG19, {name}" if place == 0 else None
+            dots(panels[2], place + shift, both[epoch], color, width=0, label=label)
     panels[2].set(ylabel="representation size, photographs")
     name_columns(panels[2], vgg_layers)
-    panels[2].legend(frameon=False, fontsize=8)
+    panels[2].legend(frameon=False, fontsize=8, loc="upper right")
     return figure
 
 
@@ -203,7 +205,7 @@ def _draw_training(axes: Axes, sizes: pd.DataFrame) -> None:
         for place, epoch in enumerate(epochs):
             values = group.loc[group["epoch"] == epoch, "size"]
             dots(axes, place + shift, values, color, label=label if place == 0 else None)
-    axes.set(xlabel="epoch", ylabel="representation size, digits")
+    axes.set(xlabel="epoch")
     name_columns(axes, [str(epoch) for epoch in epochs])
     axes.legend(frameon=False, fontsize=8)
 
@@ -218,15 +220,18 @@ def conclude(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[str, str]:
         parts.append(f"{split}: {counts[0]} before training and {counts[1]} after it")
     gained = []
     for model, group in gains.groupby("model", sort=False):
-        over = bootstrap_interval(group["gain"]).value
+        by_layer = [
+            f"{row['layer']} {row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            for _, row in group.iterrows()
+        ]
         gained.append(
-            f"of {group['pairs'].iloc[0]} {_INPUTS[str(model)]} {_where(group, 'gain', 0)}, by {over:+.3f} on "
-            "average over layers"
+            f"for {group['pairs'].iloc[0]} {_INPUTS[str(model)]} {_where(group, 'gain', 0)} ({', '.join(by_layer)})"
         )
     return (
         f"Sizes on the digit network differ between groups (the first larger or smaller, Mann–Whitney, Holm over "
         f"layers, p < 0.05) as follows; {'; '.join(parts)}.",
-        f"Training changes the sizes {'; '.join(gained)} (paired, sign-flip permutation, Holm over layers, p < 0.05).",
+        f"Sizes of the same natural images after training are, compared with the random network, "
+        f"{'; '.join(gained)} (paired, sign-flip permutation, Holm over layers, p < 0.05).",
     )
 
 
@@ -238,7 +243,7 @@ def _where(table: pd.DataFrame, column: str, null: float) -> str:
     sure = table[table["p_holm"] < 0.05]
     above, below = sure[sure[column] > null]["layer"], sure[sure[column] < null]["layer"]
     found = [f"{word} at {', '.join(names)}" for word, names in (("larger", above), ("smaller", below)) if len(names)]
-    return " and ".join(found) or "no difference at any layer"
+    return " and ".join(found) or "no sure difference at any layer"
 
 
 if __name__ == "__main__":
