@@ -52,15 +52,15 @@ def _readouts(filters: tuple[int, ...], lr: float, steps: int, pixel_steps: int)
 
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
-LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_3", "conv4_1")
-LEVELS = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
+LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv3_1", "conv3_3", "conv4_1")
+LEVELS = (0, 0.2, 0.4, 0.6, 0.8)
 SCALES = {
     "smoke": Scale(
         *(None, 16, PHOTOGRAPHS[:3], ("conv1_1", "conv2_1"), "conv1_1", (4, 64), 1, (0, 0.5)),
         readouts={"pixels": Readout(Pixels(), 0.1, 40, weight_decay=0.0)},
     ),
     "cpu": Scale(
-        *("normalized", 32, PHOTOGRAPHS[:6], LAYERS, "conv1_2", (2, 4, 8, 16, 32, 64), 1, LEVELS),
+        *("normalized", 32, PHOTOGRAPHS[:6], LAYERS, "conv1_2", (2, 4, 8, 16, 64), 1, LEVELS),
         readouts=_readouts((16, 32, 64), 5e-3, 150, 150),
     ),
     "paper": Scale(

@@ -23,7 +23,7 @@ def dots(axes: Axes, place: float, values: ArrayLike, color: str, width: float =
         place: Middle of the column, on the horizontal axis.
         values: One a sample.
         color: Of dots and mean.
-        width: Of the column.
+        width: Of the column; 0 keeps the dots at ``place``, for lines to join them.
         label: In the legend.
     """
     array = np.asarray(values, dtype=float)

@@ -9,22 +9,15 @@ and wrongly. Then VGG19, trained and random, on the same photographs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.digits import SMOKE, TRAINED, DigitNet, Images, Training, hits_and_misses
-from experiments.drawing import COLORS, dots, name_columns
 from experiments.harness import Experiment, Readout, begin, sample_sizes, style
-from readout.analysis.statistics import bootstrap_interval, group_difference, holm, paired_difference
+from experiments.trained_or_random_summary import compare_groups, compare_networks, conclude, draw
 from readout.data import ImageFolder, InputData, Photographs, UniformNoise
 from readout.extractors import VGG19
 from readout.inversions import FeatureInversion
 from readout.priors import DeepImagePrior, Pixels
-
-SPLITS = {"natural or noise": (("hit", "miss"), ("noise",)), "hit or miss": (("hit",), ("miss",))}
-"""Which groups of digits are compared."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,9 @@ class Scale:
 
 
 LEVELS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
+"""Fewer could not differ significantly at several layers, whatever they did."""
+
 DIGIT_LAYERS = ("conv1", "conv2", "conv3", "conv4")
 SCALES = {
     "smoke": Scale(
@@ -62,9 +58,9 @@ SCALES = {
     ),
     "cpu": Scale(
         *(TRAINED, (0, 3, 5, 10, 40), 40, DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 200, 0.0)),
-        *("normalized", 64, ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")),
+        *("normalized", 32, PHOTOGRAPHS),
         *(("conv1_2", "conv2_2", "conv3_1", "conv3_4"), (0, 0.3, 0.5, 0.7)),
-        Readout(DeepImagePrior(filters=(16, 32, 64, 128)), 5e-3, 150),
+        Readout(DeepImagePrior(filters=(16, 32, 64)), 5e-3, 150),
         batch_size=600,
     ),
     "paper": Scale(
@@ -129,113 +125,6 @@ def photographs(experiment: Experiment[Scale]) -> pd.DataFrame:
         )
         tables.append(sample_sizes(results).assign(epoch=epoch))
     return pd.concat(tables, ignore_index=True)
-
-
-def compare_groups(sizes: pd.DataFrame) -> pd.DataFrame:
-    """One row a (split, epoch, layer): the AUC of the first group's sizes over the second's, Holm over layers."""
-    rows = []
-    for split, (first, second) in SPLITS.items():
-        for epoch, stage in sizes.groupby("epoch"):
-            found = {}
-            for layer, group in stage.groupby("layer", sort=False):
-                above, below = (group.loc[group["label"].isin(side), "size"] for side in (first, second))
-                found[str(layer)] = group_difference(above, below)
-            corrected = holm([difference.p for difference in found.values()])
-            for (layer, difference), p in zip(found.items(), corrected, strict=True):
-                auc = {"auc": difference.auc.value, "low": difference.auc.low, "high": difference.auc.high}
-                rows.append({"split": split, "epoch": epoch, "layer": layer, **auc, "p_holm": p})
-    return pd.DataFrame(rows)
-
-
-def compare_networks(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a (model, layer): sizes of the same natural images, trained minus random, Holm over layers."""
-    rows = []
-    for model, sizes in tables.items():
-        natural = sizes[sizes["label"] != "noise"] if sizes["label"].notna().any() else sizes
-        found = {}
-        for layer, group in natural.groupby("layer", sort=False):
-            by_epoch = group.pivot(index="sample", columns="epoch", values="size")
-            found[str(layer)] = paired_difference(by_epoch.iloc[:, -1], by_epoch.iloc[:, 0])
-        corrected = holm([difference.p for difference in found.values()])
-        for (layer, difference), p in zip(found.items(), corrected, strict=True):
-            mean = {"gain": difference.mean.value, "low": difference.mean.low, "high": difference.mean.high}
-            rows.append({"model": model, "layer": layer, **mean, "pairs": difference.mean.count, "p_holm": p})
-    return pd.DataFrame(rows)
-
-
-def draw(digits: pd.DataFrame, vgg: pd.DataFrame, splits: pd.DataFrame) -> Figure:
-    """Sizes along training, what tells groups apart, and VGG19 random and trained."""
-    layers = list(dict.fromkeys(digits["layer"]))
-    figure = Figure(figsize=(16, 7), layout="constrained")
-    top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1)))
-    for axes, layer in zip(top.subplots(1, len(layers), sharey=True), layers, strict=True):
-        _draw_training(axes, digits[digits["layer"] == layer])
-        axes.set_title(layer)
-    panels = bottom.subplots(1, 3)
-    for axes, split in zip(panels, SPLITS, strict=False):
-        for layer, color in zip(layers, COLORS, strict=False):
-            group = splits[(splits["split"] == split) & (splits["layer"] == layer)]
-            error = [group["auc"] - group["low"], group["high"] - group["auc"]]
-            axes.errorbar(range(len(group)), group["auc"], error, fmt="o-", ms=4, color=color, label=layer)
-        axes.axhline(0.5, color="grey", ls=":", lw=1)
-        axes.set(ylabel=f"AUC of sizes, {split}", xlabel="epoch", ylim=(0, 1.03))
-        name_columns(axes, [str(epoch) for epoch in digits["epoch"].unique()])
-        axes.legend(frameon=False, fontsize=8)
-    vgg_layers = list(dict.fromkeys(vgg["layer"]))
-    for place, layer in enumerate(vgg_layers):
-        both = vgg[vgg["layer"] == layer].pivot(index="sample", columns="epoch", values="size")
-        panels[2].plot(place + np.array([-0.26, 0.14]), both.to_numpy().T, color="grey", lw=0.6, alpha=0.6)
-        for shift, color, epoch, name in ((-0.2, COLORS[1], 0, "random"), (0.2, COLORS[0], 1, "trained")):
-            dots(panels[2], place + shift, both[epoch], color, label=f"VGG19, {name}" if place == 0 else None)
-    panels[2].set(ylabel="representation size, photographs")
-    name_columns(panels[2], vgg_layers)
-    panels[2].legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _draw_training(axes: Axes, sizes: pd.DataFrame) -> None:
-    epochs = list(sizes["epoch"].unique())
-    for shift, color, label in ((-0.28, COLORS[0], "hit"), (0, COLORS[1], "miss"), (0.28, COLORS[6], "noise")):
-        group = sizes[sizes["label"] == label]
-        for place, epoch in enumerate(epochs):
-            values = group.loc[group["epoch"] == epoch, "size"]
-            dots(axes, place + shift, values, color, label=label if place == 0 else None)
-    axes.set(xlabel="epoch", ylabel="representation size, digits")
-    name_columns(axes, [str(epoch) for epoch in epochs])
-    axes.legend(frameon=False, fontsize=8)
-
-
-def conclude(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, from the numbers."""
-    parts = []
-    for split in SPLITS:
-        group = splits[splits["split"] == split]
-        ends = [group[group["epoch"] == epoch] for epoch in (group["epoch"].min(), group["epoch"].max())]
-        counts = [f"{_where(end, 'auc', 0.5)}, mean AUC {end['auc'].mean():.2f}" for end in ends]
-        parts.append(f"{split}: {counts[0]} before training and {counts[1]} after it")
-    gained = []
-    for model, group in gains.groupby("model", sort=False):
-        over = bootstrap_interval(group["gain"]).value
-        gained.append(
-            f"of {group['pairs'].iloc[0]} {_INPUTS[str(model)]} {_where(group, 'gain', 0)}, by {over:+.3f} on "
-            "average over layers"
-        )
-    return (
-        f"Sizes on the digit network differ between groups (the first larger or smaller, Mann–Whitney, Holm over "
-        f"layers, p < 0.05) as follows; {'; '.join(parts)}.",
-        f"Training changes the sizes {'; '.join(gained)} (paired, sign-flip permutation, Holm over layers, p < 0.05).",
-    )
-
-
-_INPUTS = {"digits": "digits", "VGG19": "images under VGG19"}
-
-
-def _where(table: pd.DataFrame, column: str, null: float) -> str:
-    """At which layers a column lies above or below its null value."""
-    sure = table[table["p_holm"] < 0.05]
-    above, below = sure[sure[column] > null]["layer"], sure[sure[column] < null]["layer"]
-    found = [f"{word} at {', '.join(names)}" for word, names in (("larger", above), ("smaller", below)) if len(names)]
-    return " and ".join(found) or "no difference at any layer"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.diagnosis import calibrate, compare, conclude, main
+from experiments.diagnosis import main
+from experiments.diagnosis_summary import calibrate, compare, conclude
 from experiments.outliers import letters, noisy, rotated
 from readout.data import Digits
 from tests.experiments.helpers import run, run_again

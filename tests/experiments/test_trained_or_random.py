@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.trained_or_random import compare_groups, compare_networks, conclude, main
+from experiments.trained_or_random import main
+from experiments.trained_or_random_summary import compare_groups, compare_networks, conclude
 from tests.experiments.helpers import run, run_again
 
 
@@ -34,7 +35,7 @@ def test_sentences_follow_the_numbers() -> None:
     splits, gains = compare_groups(digits), compare_networks({"digits": digits})
     assert gains["gain"].tolist() == pytest.approx([0, 0.1])
     first, second = conclude(splits, gains)
-    assert "natural or noise: no difference at any layer, mean AUC 0.50 before training" in first
+    assert "natural or noise: no sure difference at any layer, mean AUC 0.50 before training" in first
     assert "larger at early, late, mean AUC 1.00 after it" in first
-    assert "hit or miss: no difference at any layer, mean AUC 0.50 before training and no difference" in first
-    assert "of 16 digits larger at late, by +0.050 on average" in second
+    assert "hit or miss: no sure difference at any layer, mean AUC 0.50 before training and no sure difference" in first
+    assert "for 16 digits larger at late (early +0.000 (+0.000 to +0.000), late +0.100" in second
