@@ -84,7 +84,8 @@ def _share(sizes: pd.DataFrame) -> str:
     for (name, layer, group, _), p in zip(tests, holm([test.p for *_, test in tests]), strict=True):
         said[name].append(f"{100 * group[name].mean() / group['dip'].mean():.0f} % at {layer} (p = {p:.2g})")
     listed = "; ".join(f"{', '.join(parts)} with {NAMES[name]}" for name, parts in said.items())
-    return f"Of the size with a Deep Image Prior there are {listed} (Holm-corrected)"
+    tuned = ", the weight of total variation having been chosen on astronaut and coffee" if "smooth" in others else ""
+    return f"Of the size with a Deep Image Prior there are {listed} (Holm-corrected{tuned})"
 
 
 def _control(points: pd.DataFrame, threshold: float) -> str:
