@@ -32,7 +32,7 @@ from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels, VGGDecoder
 
 TOTAL_VARIATION = 0.1
-"""Weight of the penalty, beside a relative error; chosen on astronaut and coffee by d_X, as no other setting here was."""
+"""Weight of the penalty beside a relative error: chosen on astronaut and coffee by d_X, as nothing else here was."""
 
 
 @dataclass(frozen=True)
