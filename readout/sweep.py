@@ -22,7 +22,7 @@ from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
-from readout.inversions.run import Row, invert, make_batch
+from readout.inversions.run import Row, invert, make_batch, readout_columns
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
@@ -145,7 +145,7 @@ class Sweep:
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in inputs.items():
                 store.save_input(name, x)
-            shared = _shared_columns(inversion, fingerprint)
+            shared = readout_columns(inversion, fingerprint)
             with SweepProgress(plan, console) as progress:
                 for layer_plan in plan.layers:
                     self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, left)
@@ -304,15 +304,3 @@ def _size(inputs: Iterable[Tensor]) -> str:
         return "×".join(map(str, first.shape))
     lengths = sorted({x.numel() for x in (first, *rest)})
     return f"{lengths[0]} to {lengths[-1]} tokens" if len(lengths) > 1 else f"{lengths[0]} tokens"
-
-
-def _shared_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:
-    """What every row of a sweep says of its readout."""
-    return {
-        "model": inversion.extractor.name,
-        "weights": inversion.extractor.weights_name,
-        "weights_digest": fingerprint[:16],
-        "prior": type(inversion.prior).__name__,
-        "protocol": inversion.protocol.name,
-        "metric": inversion.metric.name,
-    }

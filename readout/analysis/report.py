@@ -170,8 +170,8 @@ def _pictures(
     """Rows of thumbnails: the true image, then each level of the first draw."""
     rows = []
     for (sample, layer), group in pictured.groupby(["sample", "layer"], sort=False):
-        cells = {row["level"]: row | {"image": _thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
-        rows.append({"layer": layer, "sample": sample, "true": _thumbnail(inputs[str(sample)]), "cells": cells})
+        cells = {row["level"]: row | {"image": thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
+        rows.append({"layer": layer, "sample": sample, "true": thumbnail(inputs[str(sample)]), "cells": cells})
     return rows
 
 
@@ -191,7 +191,7 @@ def _texts(results: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _thumbnail(image: Tensor) -> str:
+def thumbnail(image: Tensor) -> str:
     """A PNG as a data address, no larger than a page needs."""
     picture = Image.fromarray(to_pixels(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
