@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from readout import __version__
-from readout.analysis.report import write_report
+from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import LayerResults, SweepCallback, SweepProgress
 from readout.data import InputData, Sample, load_samples
@@ -120,6 +120,54 @@ class Sweep:
             ReadoutError: if anything the user gave can't be used.
         """
         console = console or Console()
+        results = self._invert(inversion, data, runtime, console, console)
+        if results is None:
+            return pd.DataFrame()
+        sizes = self._finish(results, report=True)
+        print_sizes(sizes, results, console)
+        console.print(f"[bold]report[/bold] {self.output / PAGE}")
+        return sizes
+
+    def measure(
+        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, report: bool = True
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The same without a word but progress.
+
+        Args:
+            inversion: The readout, with its extractor.
+            data: The inputs.
+            runtime: Trainers, loggers, configuration and seed.
+            console: Where progress goes.
+            report: Write figures and page.
+
+        Returns:
+            One row a problem, trajectories included, and one row a (model, layer, sample).
+
+        Raises:
+            ReadoutError: if anything the user gave can't be used.
+        """
+        results = self._invert(inversion, data, runtime, Console(quiet=True), console)
+        if results is None:
+            raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
+        return results, self._finish(results, report)
+
+    def _finish(self, results: pd.DataFrame, report: bool) -> pd.DataFrame:
+        """Write sizes, and the page if wanted."""
+        sizes = sizes_table(results, self.estimator)
+        ResultStore(self.output).write_text("sizes.csv", sizes.to_csv(index=False))
+        if report:
+            write_report(self.output, results, sizes)
+        return sizes
+
+    def _invert(
+        self,
+        inversion: FeatureInversion,
+        data: InputData,
+        runtime: Runtime,
+        console: Console,
+        progress_on: Console,
+    ) -> pd.DataFrame | None:
+        """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
         judged = partial(judge, threshold=self._threshold(inversion.metric), tolerance=self.tolerance)
         samples = load_samples(data, inversion.extractor)
         inputs = {name: sample.input for name, sample in samples.items()}
@@ -141,20 +189,15 @@ class Sweep:
                 )
             plan.show(console)
             if self.plan_only:
-                return pd.DataFrame()
+                return None
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
-            with SweepProgress(plan, console) as progress:
+            with SweepProgress(plan, progress_on) as progress:
                 for layer_plan in plan.layers:
                     self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, left)
-        results = judged(_known(store, itertools.chain(*problems.values()), trajectories=True))
-        sizes = sizes_table(results, self.estimator)
-        store.write_text("sizes.csv", sizes.to_csv(index=False))
-        print_sizes(sizes, results, console)
-        console.print(f"[bold]report[/bold] {write_report(self.output, results, sizes)}")
-        return sizes
+        return judged(_known(store, itertools.chain(*problems.values()), trajectories=True))
 
     def _problems(
         self,

@@ -28,6 +28,8 @@ THUMBNAIL = 96
 
 PICTURED_SAMPLES = 4
 
+PAGE = "report.html"
+
 VERDICTS = {
     Verdict.RECOVERED: "the recovered input lies within the threshold: the feature still represents the input",
     Verdict.UNRECOVERED: "the recovered input explains the feature at least as well as the true one does, and is "
@@ -104,7 +106,7 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
         steps=int(results["steps"].max()),
         restarts=int(results["restarts"].sum()),
     )
-    return store.write_text("report.html", page)
+    return store.write_text(PAGE, page)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
