@@ -74,7 +74,8 @@ def measure(
     Args:
         model: A network. Of a plain module a frozen copy in evaluation mode is used, whose layers are the paths of its
             submodules.
-        images: RGB in [0, 1], shape (N, 3, height, width); or a folder; or a list of PIL images and paths.
+        images: RGB in [0, 1], shape (N, 3, height, width); a folder; a list of PIL images and paths; or any
+            :class:`readout.data.InputData`.
         layers: Names, ``"all"`` or ``"depth:…"`` with 0 for the first layer and 1 for the last.
         levels: Target correlation distances in [0, 1). Keep 0 among them.
         draws: Independent noise draws a level.

@@ -13,8 +13,8 @@ from readout.data.folder import ImageFolder
 from readout.data.images import from_array, read_image, resize_and_crop
 from readout.errors import ReadoutError
 
-Images: TypeAlias = Tensor | str | Path | Sequence[Image | str | Path]
-"""A batch (N, 3, height, width) in [0, 1]; a folder; or a list of PIL images and paths."""
+Images: TypeAlias = InputData | Tensor | str | Path | Sequence[Image | str | Path]
+"""Any data; a batch (N, 3, height, width) in [0, 1]; a folder; or a list of PIL images and paths."""
 
 
 class GivenImages(InputData):
@@ -40,12 +40,14 @@ def as_data(images: Images, size: int) -> InputData:
     """Whatever images a user has, as inputs of a sweep.
 
     Args:
-        images: A batch, which stays as it is; a folder, or a list of PIL images and paths, resized and cropped.
+        images: Data or a batch, as they are; a folder, or a list of PIL images and paths, resized and cropped.
         size: Side to which they are, in pixels.
 
     Raises:
         ReadoutError: if they are none of these, or one can't be read.
     """
+    if isinstance(images, InputData):
+        return images
     if isinstance(images, Tensor):
         if images.ndim != 4 or not images.is_floating_point():
             kind = str(images.dtype).removeprefix("torch.")
