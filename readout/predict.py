@@ -131,11 +131,8 @@ class Prediction:
                         judge(pd.DataFrame(rows).assign(label=None, **shared), threshold, self.tolerance), recovered
                     )
                     progress.done()
-        order = {problem.key: place for place, problem in enumerate(problems)}
         results = store.load(trajectories=True)
-        results = results[results["key"].isin(order)].sort_values(
-            "key", key=lambda keys: keys.map(order), ignore_index=True
-        )
+        results = results[results["key"].isin({problem.key for problem in problems})].reset_index(drop=True)
         results = judge(results, threshold, self.tolerance)
         print_predictions(results, console)
         console.print(f"[bold]report[/bold] {write_predictions(self.output, results)}")

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import readout
+from readout.data.images import read_image, to_pixels
 from readout.errors import ReadoutError
 from readout.inversions import ImageInversion
 from readout.priors import Pixels
@@ -71,7 +72,7 @@ def test_images_of_every_kind(tmp_path: Path, kind: str) -> None:
     images: Any = {
         "folder": tmp_path,
         "paths": paths,
-        "pil": [Image.open(path) for path in paths],
+        "pil": [Image.fromarray(to_pixels(read_image(path))) for path in paths],
         "one path": str(paths[0]),
     }[kind]
     measured = readout.measure(TinyNet(), images, layers="early", size=16, progress=False, **QUICK)

@@ -262,4 +262,5 @@ class TestBadInput:
         bert = {"class_path": "BERT", "init_args": {"weights": save_tiny(tmp_path / "bert")}}
         text = {"class_path": "TextInversion", "init_args": {"extractor": bert}}
         settings = write_config(tmp_path / "text.yaml", tiny_config(tmp_path / "fit") | {"model": text})
-        assert "texts can't be given yet" in refused(predict(settings, "--features", path), capsys)
+        assert predict(settings, "--features", path) == 2
+        assert "texts can't be given yet" in capsys.readouterr().err  # transformers may have its say too

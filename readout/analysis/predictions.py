@@ -36,7 +36,8 @@ MOST_LINES = 20
 def layers_of(results: pd.DataFrame) -> list[str]:
     """Layers that were given, shallow ones first."""
     prefix = f"{BY_LAYER[0]}."
-    return [str(column).removeprefix(prefix) for column in results.columns if str(column).startswith(prefix)]
+    given = results.columns[results.notna().any()]  # other settings in the folder may have had others
+    return [str(column).removeprefix(prefix) for column in given if str(column).startswith(prefix)]
 
 
 def predictions_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def report_predictions(folder: str | Path) -> Path:
     store = ResultStore(folder)
     results = store.load(trajectories=True)
     latest = results[results["setting"] == store.latest_setting()]
-    return write_predictions(folder, latest.dropna(axis="columns", how="all").reset_index(drop=True))
+    return write_predictions(folder, latest.reset_index(drop=True))
 
 
 def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
