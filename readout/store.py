@@ -180,7 +180,7 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
         else verdict(distance, loss, floor, scale, threshold, tolerated, dead).value
         for distance, loss, floor, scale, tolerated, dead in table[names].itertuples(index=False)
     ]
-    return table.assign(threshold=threshold, verdict=verdicts)
+    return table.assign(threshold=threshold, verdict=pd.Series(verdicts, index=table.index))
 
 
 def readable_name(row: dict[str, Any], suffix: str) -> str:

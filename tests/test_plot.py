@@ -37,7 +37,7 @@ def test_axes_belong_to_figures_that_notebooks_show(measured: readout.Measuremen
         for table in (measured, measured.problems):
             axes = draw(table)
             assert isinstance(axes, Axes)
-            assert axes.get_figure().number in plt.get_fignums()  # type: ignore[union-attr]
+            assert axes.get_figure() is plt.gcf()
     panels = readout.plot.trajectories(measured)
     assert [panel.get_title() for panel in panels] == ["early", "late"]
     pictures = readout.plot.recovered_images(measured)

@@ -130,8 +130,8 @@ class SumOverLayers(FeatureLoss):
 
     def _parts(self, joined: Tensor) -> dict[str, Tensor]:
         sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
-        parts = zip(self.shapes.items(), joined.split(sizes, dim=1), strict=True)
-        return {layer: part.unflatten(1, shape) for (layer, shape), part in parts}
+        parts = zip(self.shapes.items(), torch.split(joined, sizes, dim=1), strict=True)
+        return {layer: part.reshape(-1, *shape) for (layer, shape), part in parts}
 
 
 def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -22,7 +22,8 @@ def save(path: Path, arrays: dict[str, NDArray[Any]], matlab_7_3: bool = False) 
         case ".npz":
             np.savez(path, **arrays)  # type: ignore[arg-type]
         case ".npy":
-            np.save(path, *arrays.values())
+            (values,) = arrays.values()
+            np.save(path, values)
         case ".safetensors":
             save_file({key: torch.from_numpy(value) for key, value in arrays.items()}, path)
         case _ if matlab_7_3:
