@@ -22,10 +22,13 @@ from readout.runtime import Runtime
 from readout.store import ResultStore
 from readout.sweep import Sweep
 
+NOTEBOOK_WIDTH = 100
+"""Columns of the progress bar in a notebook, which does not say how wide it is."""
+
 
 @dataclass(frozen=True)
 class Measurement:
-    """What :func:`measure` found."""
+    """What :func:`readout.measurement.measure` found."""
 
     problems: pd.DataFrame
     """One row an inversion, trajectories included; columns as :func:`readout.load_results` gives them."""
@@ -96,7 +99,7 @@ def measure(
         sweep: Further arguments of :class:`readout.sweep.Sweep`, such as ``search="bisection"``.
 
     Returns:
-        Tables and images; see :class:`Measurement`.
+        Tables and images; see :class:`readout.measurement.Measurement`.
 
     Raises:
         ReadoutError: if anything that was given can't be used.
@@ -163,5 +166,6 @@ def _adamw(lr: float) -> Any:
 def _console(progress: bool) -> Console:
     """One that redraws its line in notebooks too, where rich would want widgets."""
     console = Console(quiet=not progress)
-    notebook = console.is_jupyter
-    return Console(quiet=not progress, force_jupyter=False, force_terminal=True if notebook else None)
+    if not console.is_jupyter:
+        return console
+    return Console(quiet=not progress, force_jupyter=False, force_terminal=True, width=NOTEBOOK_WIDTH)

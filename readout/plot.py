@@ -1,6 +1,7 @@
 """Figures in notebooks and scripts: ``readout.plot.recovery(measured)``; every function returns matplotlib axes.
 
-Each takes what :func:`readout.measure` or :func:`readout.load_results` gives, and draws what the report shows.
+Each takes what :func:`readout.measurement.measure` or :func:`readout.load_results` gives, and draws what the report
+shows.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def recovered_images(measured: Measurement, samples: Sequence[str] | None = None
     """See :func:`readout.analysis.plots.recovered_images`.
 
     Args:
-        measured: What :func:`readout.measure` gave.
+        measured: What :func:`readout.measurement.measure` gave.
         samples: Names of images; the first four if None.
 
     Returns:

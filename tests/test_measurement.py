@@ -40,6 +40,17 @@ def test_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+def test_a_notebook_has_a_bar_that_redraws_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    readout.measure(TinyNet(), IMAGES[:1], layers="early", **QUICK)
+    printed = capsys.readouterr().out
+    assert "\r" in printed
+    assert "100%" in printed
+    assert "2/2 inversions" in printed
+
+
 def test_a_kept_folder_is_gone_on_from(tmp_path: Path) -> None:
     first = readout.measure(TinyNet(), IMAGES, layers="early", output=tmp_path / "out", **QUICK)
     parts = {part: part.stat().st_mtime_ns for part in (tmp_path / "out" / "results").iterdir()}

@@ -249,6 +249,13 @@ class TestBadInput:
         line = refused(predict(config(tmp_path), "--features", path, "--true", tmp_path / "true"), capsys)
         assert "cat_000.png" in line
 
+    def test_a_constant_true_input(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "true").mkdir()
+        Image.new("RGB", (20, 20)).save(tmp_path / "true" / "cat.png")
+        path = save(tmp_path / "cat.npz", {"early": tiny_features("early")["early"][:1]})
+        line = refused(predict(config(tmp_path), "--features", path, "--true", tmp_path / "true"), capsys)
+        assert "'cat' is constant" in line
+
     def test_the_folder_of_a_sweep(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         settings = config(tmp_path)
         assert cli.main(["fit", "--config", str(settings)]) == 0

@@ -92,7 +92,7 @@ def true_inputs(folder: str, names: Sequence[str], input_shape: Sequence[int]) -
         input_shape: (3, height, width), square; images are resized and cropped to it.
 
     Raises:
-        ReadoutError: if there is no such folder, no image fits a name or two do, or one can't be read.
+        ReadoutError: if there is no such folder, no image fits a name or two do, or one can't be used.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -109,7 +109,11 @@ def true_inputs(folder: str, names: Sequence[str], input_shape: Sequence[int]) -
             f"No image in {folder!r} is called as a feature is; those are called {', '.join(map(repr, names[:3]))}"
             f"{' …' if len(names) > 3 else ''}, so give images such as {names[0]}.png."
         )
-    return {name: resize_and_crop(read_image(path), input_shape[-1]) for name, path in matched.items()}
+    images = {name: resize_and_crop(read_image(path), input_shape[-1]) for name, path in matched.items()}
+    for name, image in images.items():
+        if image.max() == image.min():
+            raise ReadoutError(f"The true image of {name!r} is constant, so nothing correlates with it; take it out.")
+    return images
 
 
 def _size(config: Namespace, extractor: FeatureExtractor) -> int:
