@@ -462,6 +462,17 @@ def test_configurations_that_exchange_the_prior_run_on_real_weights(layer: str, 
     assert results["recovered_feature_distance"].tolist()[0] < 1
 
 
+@pytest.mark.real_weights
+@pytest.mark.parametrize("protocol", ["fast", "discrepancy"])
+def test_quick_protocols_search_for_sizes_under_their_own_name(protocol: str, tmp_path: Path) -> None:
+    arguments = ["--data.names", "[coffee]", "--sweep.layers", "conv1_2"]
+    arguments += ["--trainer.max_steps", "3", "--sweep.output", str(tmp_path / "out")]
+    assert cli.main(["fit", "--config", "vgg_dip.yaml", "--config", f"{protocol}.yaml", *arguments]) == 0
+    results = load_results(tmp_path / "out")
+    assert set(results["protocol"]) == {protocol}
+    assert results["level"].tolist() == [0.0, 0.5]  # in three steps nothing is recovered: a size of 0 from two levels
+
+
 def test_curves_and_sizes_are_logged_as_csv(config: dict[str, Any], tmp_path: Path) -> None:
     config["trainer"]["callbacks"] = [{"class_path": "RecoveryCurve"}, {"class_path": "ProblemTable"}]
     assert fit(config, tmp_path, "--config", "csv.yaml") == 0

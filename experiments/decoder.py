@@ -1,0 +1,186 @@
+"""The same features read out through several priors: how much of a size is the prior's?
+
+    python -m experiments.decoder --scale cpu --sweeps runs/experiments/vision_recovery-cpu
+
+reads the same perturbed features with a Deep Image Prior, with pixels, with pixels under a penalty on total variation
+and with a trained decoder, and by taking the nearest among a set of inputs. As a control, what each prior makes of
+*another* image's feature is compared with the image: that is chance level. ``--sweeps`` takes the first two readouts
+from vision_recovery's. Run again to resume.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from experiments import vision_recovery
+from experiments.crops import random_crops
+from experiments.curves import labelled_sizes
+from experiments.decoder_summary import conclude, draw
+from experiments.harness import Experiment, Readout, begin, style
+from readout.data import InputData, load_samples
+from readout.extractors import VGG19, FeatureExtractor
+from readout.identity import derive_seed
+from readout.inversions import FeatureLoss
+from readout.metrics import correlation_distance
+from readout.perturbations import GaussianPerturbation
+from readout.priors import Pixels, VGGDecoder
+
+TOTAL_VARIATION = 0.1
+"""Weight of the penalty beside a relative error: chosen on astronaut and coffee by d_X, as nothing else here was."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    weights: str | None
+    data: Callable[[Experiment[Any]], InputData]
+    layers: tuple[str, ...]
+    levels: tuple[float, ...]
+    far_levels: tuple[float, ...]
+    """Those that only the nearest input is tried at."""
+    readouts: Mapping[str, Callable[[], Readout]]
+    """``smooth`` is driven by :class:`RelativeSquaredError`."""
+    crops: int
+    """Crops of each image among which the nearest is looked for."""
+    threshold: float = 0.1
+
+
+def _readouts(scale: str, trained: bool) -> dict[str, Callable[[], Readout]]:
+    given = vision_recovery.SCALES[scale].readouts
+    smooth = Readout(Pixels(total_variation=TOTAL_VARIATION), 0.05, given["pixels"].steps, weight_decay=0.0)
+    readouts = {name: partial(given.__getitem__, name) for name in ("dip", "pixels")} | {"smooth": lambda: smooth}
+    return readouts | ({"trained": lambda: Readout(VGGDecoder(), 0.2, given["dip"].steps, 0.0)} if trained else {})
+
+
+SCALES = {
+    "smoke": Scale(
+        weights=None,
+        data=vision_recovery.SCALES["smoke"].data,
+        layers=("conv1_1",),
+        levels=(0, 0.3, 0.7),
+        far_levels=(0.99, 0.99999),
+        readouts=_readouts("smoke", trained=False),
+        crops=4,
+        threshold=0.15,
+    ),
+    "cpu": Scale(
+        weights="normalized",
+        data=vision_recovery.SCALES["cpu"].data,
+        layers=("conv1_2", "conv2_1", "conv3_1"),
+        levels=(0, 0.3, 0.5, 0.7, 0.9),
+        far_levels=(0.99, 0.999, 0.9999),
+        readouts=_readouts("cpu", trained=True),
+        crops=16,
+    ),
+    "paper": Scale(
+        weights="imagenet",
+        data=vision_recovery.SCALES["paper"].data,
+        layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+        levels=vision_recovery.SCALES["paper"].levels,
+        far_levels=(0.999, 0.9999),
+        readouts=_readouts("paper", trained=True),
+        crops=2,
+    ),
+}
+
+
+class RelativeSquaredError(FeatureLoss):
+    """Mean squared error over the variance of the perturbed feature.
+
+    Beside it a penalty of fixed weight weighs more the noisier the feature, as it should, and as much at every layer.
+    """
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`; of images only."""
+        return (feature - target).flatten(1).square().mean(1) / target.flatten(1).var(1, correction=0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read out in every way, and write tables, figure and sentences."""
+    experiment = begin("decoder", __doc__, SCALES, arguments)
+    scale = experiment.scale
+    extractor = VGG19(scale.weights)
+    images = {name: sample.input for name, sample in load_samples(scale.data(experiment), extractor).items()}
+    results = pd.concat([measure(experiment, name, extractor, images) for name in scale.readouts], ignore_index=True)
+    sizes = labelled_sizes(results, ["readout"])
+    nearest = nearest_input(extractor, images, scale)
+    columns = ["readout", "layer", "sample", "level", "draw", "feature_distance", "distance", "chance", "nearest_other"]
+    points = results[[*columns, "verdict"]]
+    experiment.store.write_text("sizes.csv", sizes.to_csv(index=False))
+    experiment.store.write_text("nearest.csv", nearest.to_csv(index=False))
+    with style():
+        figure = draw(points, sizes, nearest, scale.threshold)
+    experiment.finish(points, figure, *conclude(points, sizes, nearest, scale.threshold))
+
+
+def measure(
+    experiment: Experiment[Scale], name: str, extractor: FeatureExtractor, images: Mapping[str, Tensor]
+) -> pd.DataFrame:
+    """Results of one readout with chance levels; one row a problem."""
+    scale, readout = experiment.scale, experiment.scale.readouts[name]()
+    loss = RelativeSquaredError() if name == "smooth" else None
+    results = experiment.sweep(
+        name,
+        readout.inversion(extractor, loss=loss),
+        scale.data(experiment),
+        steps=readout.steps,
+        layers=scale.layers,
+        levels=scale.levels,
+        threshold=scale.threshold,
+    )
+    recovered = experiment.sweep_store(name).load_recovered(results["key"])
+    return with_chance(results, images, recovered).assign(readout=name)
+
+
+def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> pd.DataFrame:
+    """Results with what other images' features give.
+
+    Column ``chance`` is the mean d_X between an image and what was read of the others at the same layer, level and
+    draw; ``nearest_other`` the smallest d_X between what was read and another image.
+    """
+    names, truth = list(images), torch.stack(list(images.values()))
+    tables = []
+    for _, group in results.groupby(["layer", "level", "draw"], sort=False):
+        read = torch.stack([recovered[key] for key in group["key"]])
+        between = torch.stack([correlation_distance(read, image.expand_as(read)) for image in truth], dim=1).numpy()
+        own = np.array([names.index(sample) for sample in group["sample"]])  # row → its true image
+        others = np.where(own[:, None] == np.arange(len(names)), np.nan, between)
+        tables.append(group.assign(chance=np.nanmean(others, axis=0)[own], nearest_other=np.nanmin(others, axis=1)))
+    return pd.concat(tables).sort_index()
+
+
+def nearest_input(extractor: FeatureExtractor, images: Mapping[str, Tensor], scale: Scale) -> pd.DataFrame:
+    """Read out by the nearest feature among all images and crops of them; one row an (image, layer, level)."""
+    crops = [
+        crop for name, image in images.items() for crop in random_crops(image, scale.crops, seed=derive_seed(name))
+    ]
+    candidates = torch.stack([*images.values(), *crops])
+    levels, rows = torch.tensor([*scale.levels, *scale.far_levels], dtype=torch.float64), []
+    for layer in scale.layers:
+        with torch.no_grad():
+            features = torch.cat([extractor.extract(batch, layer) for batch in torch.split(candidates, 16)])
+        for place, (name, image) in enumerate(images.items()):
+            clean = features[place].expand(len(levels), *features[place].shape)
+            seeds = [derive_seed("nearest", name, layer)] * len(levels)
+            moved = GaussianPerturbation()(clean, levels, seeds)
+            flat = features.flatten(1)
+            # ‖f − h'‖² without ‖h'‖², which is the same for all
+            found = (flat.square().sum(1) - 2 * moved.flatten(1) @ flat.T).argmin(1)
+            distances = correlation_distance(candidates[found], image.expand_as(candidates[found])).tolist()
+            moved_by = correlation_distance(moved.double(), clean.double()).tolist()
+            for level, distance, away in zip(levels.tolist(), distances, moved_by, strict=True):
+                rows.append(
+                    {"layer": layer, "sample": name, "level": level, "feature_distance": away, "distance": distance}
+                )
+    return pd.DataFrame(rows).assign(candidates=len(candidates))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What figures share: colours that differ for everyone, and samples behind their mean."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+from numpy.typing import ArrayLike
+
+from readout.analysis.statistics import bootstrap_interval
+
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#B8AE00")
+"""Okabe & Ito's, told apart with any colour vision; the yellow darkened to show on white."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def dots(axes: Axes, place: float, values: ArrayLike, color: str, width: float = 0.3, label: str | None = None) -> None:
+    """Every sample a dot, with their mean and its 95 % bootstrap interval beside them.
+
+    Args:
+        axes: Where to draw.
+        place: Middle of the column, on the horizontal axis.
+        values: One a sample.
+        color: Of dots and mean.
+        width: Of the column; 0 keeps the dots at ``place``, for lines to join them.
+        label: In the legend.
+    """
+    array = np.asarray(values, dtype=float)
+    array = array[~np.isnan(array)]
+    if not len(array):
+        return
+    spread = np.random.default_rng(len(array)).uniform(-0.5, 0.25, len(array)) * width
+    axes.scatter(place + spread, array, s=9, color=color, alpha=0.35, lw=0)
+    mean = bootstrap_interval(array)
+    error = None if np.isnan(mean.low) else [[max(0.0, mean.value - mean.low)], [max(0.0, mean.high - mean.value)]]
+    axes.errorbar(
+        place + 0.4 * width, mean.value, yerr=error, fmt="D", ms=5, color=color, mec="black", mew=0.7, label=label
+    )
+
+
+def name_columns(axes: Axes, names: Sequence[str], rotation: float = 0) -> None:
+    """Name the columns at 0, 1 and so on."""
+    axes.set_xticks(range(len(names)), list(names), rotation=rotation)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="x")
+
+
+def plain_log(axes: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())

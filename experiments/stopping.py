@@ -1,0 +1,208 @@
+"""How much of a representation size is a choice of stopping time?
+
+    python -m experiments.stopping --scale cpu
+    python -m experiments.stopping --scale cpu --runs runs/vgg_dip
+
+reads sizes off the trajectories of Deep Image Priors at every recorded step, for several learning rates and for
+generators from fewer weights than the image has values to many more; marked are the last step (the paper's), each
+level's best iterate, and the discrepancy stop. ``--runs`` adds output folders of finished sweeps of a Deep Image Prior.
+Under linear decay a step of a long run is not the end of a shorter one. Run again to resume.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from experiments.curves import at_discrepancy, crossing, crossings
+from experiments.harness import Experiment, Readout, begin, style
+from experiments.stopping_summary import conclude, draw
+from readout import load_results
+from readout.data import Photographs
+from readout.extractors import VGG19
+from readout.priors import DeepImagePrior
+from readout.priors.unet import UNet
+
+CONDITION = ["rate", "filters", "max_steps"]
+CURVE = [*CONDITION, "layer", "sample"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is; the first rate and the first filters are the reference."""
+
+    weights: str | None
+    size: int
+    images: tuple[str, ...]
+    layers: tuple[str, ...]
+    levels: tuple[float, ...]
+    rates: tuple[float, ...]
+    filters: tuple[tuple[int, ...], ...]
+    steps: int
+    record_every: int
+    threshold: float = 0.1
+
+    @property
+    def conditions(self) -> list[tuple[float, tuple[int, ...]]]:
+        """Every rate with the reference filters, and all other filters with the reference rate."""
+        return [(rate, self.filters[0]) for rate in self.rates] + [(self.rates[0], wide) for wide in self.filters[1:]]
+
+
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "china", "flower", "retina", "hubble_deep_field")
+SCALES = {
+    "smoke": Scale(
+        weights=None,
+        size=16,
+        images=PHOTOGRAPHS[:3],
+        layers=("conv1_1",),
+        levels=(0, 0.3, 0.7),
+        rates=(1e-2, 3e-2),
+        filters=((8, 16), (2, 4)),
+        steps=60,
+        record_every=4,
+        threshold=0.15,
+    ),
+    "cpu": Scale(
+        weights="normalized",
+        size=64,
+        images=PHOTOGRAPHS[:3],
+        layers=("conv2_1",),
+        levels=(0, 0.3, 0.5, 0.6, 0.7, 0.8),
+        rates=(5e-3, 1e-3, 2e-2),
+        filters=((16, 32, 64, 128), (2, 4, 8, 16), (4, 8, 16, 32), (8, 16, 32, 64)),
+        steps=400,
+        record_every=5,
+    ),
+    "paper": Scale(
+        weights="imagenet",
+        size=224,
+        images=PHOTOGRAPHS,
+        layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1"),
+        levels=(0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9),
+        rates=(1e-4, 1e-3, 1e-2),
+        filters=((16, 32, 64, 128, 256), (2, 4, 8, 16, 32), (4, 8, 16, 32, 64), (8, 16, 32, 64, 128)),
+        steps=10_000,
+        record_every=25,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every condition, score each step, and write tables, figure and sentences."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--runs", nargs="*", type=Path, default=[])
+    asked, rest = parser.parse_known_args(arguments)
+    experiment = begin("stopping", __doc__, SCALES, rest)
+    scale = experiment.scale
+    results = pd.concat([*measure(experiment), *map(finished_run, asked.runs)], ignore_index=True)
+    steps = follow(results, scale.threshold)
+    stops = find_stops(results, steps, scale.threshold)
+    experiment.store.write_text("steps.csv", steps.to_csv(index=False))
+    with style():
+        figure = draw(steps, stops, scale.threshold)
+    experiment.finish(stops, figure, *conclude(stops))
+
+
+def measure(experiment: Experiment[Scale]) -> list[pd.DataFrame]:
+    """Results with trajectories, a table a condition."""
+    scale = experiment.scale
+    extractor, data = VGG19(scale.weights), Photographs(scale.images, scale.size)
+    tables = []
+    for rate, filters in scale.conditions:
+        found = experiment.sweep(
+            f"rate={rate:g}_filters={_named(filters)}",
+            Readout(DeepImagePrior(filters=filters), rate, scale.steps).inversion(
+                extractor, record_every=scale.record_every
+            ),
+            data,
+            steps=scale.steps,
+            layers=scale.layers,
+            levels=scale.levels,
+            threshold=scale.threshold,
+        )
+        tables.append(found.assign(rate=rate, filters=_named(filters), max_steps=scale.steps))
+    return tables
+
+
+def finished_run(folder: Path) -> pd.DataFrame:
+    """The same of a finished sweep of a Deep Image Prior, whose settings its configuration tells."""
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    model = config["model"]["init_args"]
+    return load_results(folder, trajectories=True).assign(
+        rate=float(model["optimizer"]["init_args"]["lr"]),
+        filters=_named(model["prior"]["init_args"]["filters"]),
+        max_steps=int(config["trainer"]["max_steps"]),
+    )
+
+
+def follow(results: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """One row a (curve, recorded step): the size if every level stopped there, and d_X at the level next to 0.7.
+
+    ``path`` is the sum of the learning rates so far, under linear decay to zero.
+    """
+    rows = []
+    for names, group in results.groupby(CURVE, sort=False):
+        curve = dict(zip(CURVE, names, strict=True))
+        rate, length = group["rate"].iloc[0], group["max_steps"].iloc[0]
+        courses = pd.concat({index: _course(row) for index, row in group.iterrows()}, axis=1)
+        by_level = courses.T.groupby(group["level"]).mean().T
+        moved = group.groupby("level")["feature_distance"].mean().tolist()
+        near = min(group["level"].unique(), key=lambda level: abs(level - 0.7))
+        for step, distances in zip(by_level.index.to_numpy(), by_level.to_numpy(), strict=True):
+            path = rate * (step - step * (step - 1) / (2 * length))
+            size = crossing(moved, distances.tolist(), threshold)
+            rows.append(
+                {**curve, "step": step, "path": path, "size": size, "near": near, "distance": by_level.loc[step, near]}
+            )
+    return pd.DataFrame(rows)
+
+
+def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """One row a curve: sizes and median steps of the ways to stop, and how large the generator is.
+
+    ``common`` is the single step, the same for all inputs and levels, at which the mean size of the condition and
+    layer is largest; ``best`` and ``discrepancy`` stop each level where it suits that level.
+    """
+    reached = [at_discrepancy(row) for _, row in results.iterrows()]
+    stopped = results.assign(
+        end=results["distance"],
+        best=results["best_distance"],
+        discrepancy=[distance for _, distance in reached],
+        end_step=results["steps"],
+        discrepancy_step=[step for step, _ in reached],
+    )
+    sizes = crossings(stopped, ["end", "best", "discrepancy"], threshold, CURVE)
+    noisy = stopped[stopped["level"] > 0]  # without noise nothing is to be stopped
+    medians = noisy.groupby(CURVE, sort=False)[["end_step", "best_step", "discrepancy_step"]].median().reset_index()
+    sizes = sizes.merge(medians, on=CURVE)
+    common = []
+    for _, group in steps.groupby([*CONDITION, "layer"], sort=False):
+        step = group.groupby("step")["size"].mean().idxmax()
+        there = group[group["step"] == step].rename(columns={"size": "common", "step": "common_step"})
+        common.append(there[[*CURVE, "common", "common_step"]])
+    values = results.drop_duplicates(CURVE).set_index(CURVE)["input_dim"].rename("values").reset_index()
+    sizes = sizes.merge(pd.concat(common), on=CURVE).merge(values, on=CURVE)
+    weights = {name: _weights(name) for name in sizes["filters"].unique()}
+    highest = results.groupby(CURVE, sort=False)["feature_distance"].max().rename("highest").reset_index()
+    sizes = sizes.merge(highest, on=CURVE)
+    return sizes.assign(weights_per_value=sizes["filters"].map(weights) / sizes["values"])
+
+
+def _course(row: "pd.Series[Any]") -> "pd.Series[float]":
+    return pd.Series(row["trajectory_distance"], index=row["trajectory_step"])
+
+
+def _weights(filters: str) -> int:
+    return sum(parameter.numel() for parameter in UNet(3, [int(width) for width in filters.split("-")]).parameters())
+
+
+def _named(filters: Sequence[int]) -> str:
+    return "-".join(map(str, filters))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What of a representation size comes with training, and what has the architecture without it?
+
+    python -m experiments.trained_or_random --scale cpu
+
+follows one network along its training on digits: sizes of digits and of noise, of digits that it will name rightly
+and wrongly. Then VGG19, trained and random, on the same photographs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from experiments.digits import SMOKE, TRAINED, DigitNet, Images, Training, hits_and_misses
+from experiments.harness import Experiment, Readout, begin, sample_sizes, style
+from experiments.trained_or_random_summary import compare_groups, compare_networks, conclude, draw
+from readout.data import ImageFolder, InputData, Photographs, UniformNoise
+from readout.extractors import VGG19
+from readout.inversions import FeatureInversion
+from readout.priors import DeepImagePrior, Pixels
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    training: Training
+    epochs: tuple[int, ...]
+    """Random first, fully trained last."""
+    count: int
+    """Hits, misses and noise images, so many each."""
+    layers: str | tuple[str, ...]
+    levels: tuple[float, ...]
+    readout: Readout
+    weights: str | None
+    """Of the trained VGG19; at ``smoke`` another random one stands in."""
+    size: int
+    photographs: tuple[str, ...]
+    """Empty: the user's images."""
+    vgg_layers: str | tuple[str, ...]
+    vgg_levels: tuple[float, ...]
+    vgg_readout: Readout
+    draws: int = 1
+    batch_size: int | None = None
+
+
+LEVELS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
+"""Fewer could not differ significantly at several layers, whatever they did."""
+
+DIGIT_LAYERS = ("conv1", "conv2", "conv3", "conv4")
+SCALES = {
+    "smoke": Scale(
+        *(SMOKE, (0, 12), 4, ("conv2", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
+        *("random", 16, ("astronaut", "coffee"), ("conv1_1",), (0.3,)),
+        Readout(DeepImagePrior(filters=(4, 8)), 1e-2, 5),
+        batch_size=64,
+    ),
+    "cpu": Scale(
+        *(TRAINED, (0, 3, 5, 10, 40), 40, DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 200, 0.0)),
+        *("normalized", 32, PHOTOGRAPHS),
+        *(("conv1_2", "conv2_2", "conv3_1", "conv3_4"), (0, 0.3, 0.5, 0.7)),
+        Readout(DeepImagePrior(filters=(16, 32, 64)), 5e-3, 150),
+        batch_size=600,
+    ),
+    "paper": Scale(
+        *(TRAINED, (0, 1, 2, 3, 5, 10, 20, 40), 100, DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0)),
+        *("imagenet", 224, (), "all", (*LEVELS, 0.99)),
+        Readout(DeepImagePrior(), 1e-4, 10_000),
+        draws=4,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure sizes along training and of both VGG19s, and compare."""
+    experiment = begin("trained_or_random", __doc__, SCALES, arguments)
+    digits, vgg = along_training(experiment), photographs(experiment)
+    splits, gains = compare_groups(digits), compare_networks({"digits": digits, "VGG19": vgg})
+    experiment.store.write_text("groups.csv", splits.to_csv(index=False))
+    experiment.store.write_text("gains.csv", gains.to_csv(index=False))
+    with style():
+        figure = draw(digits, vgg, splits)
+    sizes = pd.concat([digits.assign(model="digits"), vgg.assign(model="VGG19")], ignore_index=True)
+    experiment.finish(sizes, figure, *conclude(splits, gains))
+
+
+def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
+    """Sizes of the same digits and noise at every epoch; hits and misses are those of the last."""
+    scale = experiment.scale
+    networks = {epoch: DigitNet(scale.training, epoch, experiment.folder) for epoch in scale.epochs}
+    samples = hits_and_misses(networks[scale.epochs[-1]], scale.training.data()[1], scale.count)
+    samples += [noise._replace(label="noise") for noise in UniformNoise(scale.count, (1, 8, 8))]
+    tables = []
+    for epoch, network in networks.items():
+        results = experiment.sweep(
+            f"digits/epoch-{epoch}",
+            scale.readout.inversion(network, FeatureInversion, record_every=max(1, scale.readout.steps // 10)),
+            Images(samples),
+            steps=scale.readout.steps,
+            layers=scale.layers,
+            levels=scale.levels,
+            draws=scale.draws,
+            batch_size=scale.batch_size or "auto",
+        )
+        tables.append(sample_sizes(results).assign(epoch=epoch))
+    return pd.concat(tables, ignore_index=True)
+
+
+def photographs(experiment: Experiment[Scale]) -> pd.DataFrame:
+    """Sizes of photographs under random and trained weights; ``epoch`` is 0 or 1."""
+    scale = experiment.scale
+    data: InputData = (
+        Photographs(scale.photographs, scale.size) if scale.photographs else ImageFolder(experiment.image_folder())
+    )
+    tables = []
+    for epoch, network in enumerate((VGG19(None, seed=1), VGG19(scale.weights))):
+        results = experiment.sweep(
+            f"vgg/{('random', 'trained')[epoch]}",
+            scale.vgg_readout.inversion(network),
+            data,
+            steps=scale.vgg_readout.steps,
+            layers=scale.vgg_layers,
+            levels=scale.vgg_levels,
+        )
+        tables.append(sample_sizes(results).assign(epoch=epoch))
+    return pd.concat(tables, ignore_index=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Handwritten digits that come with scikit-learn: real labelled images on every machine."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from readout.data.base import InputData, Sample
+from readout.errors import ReadoutError
+
+
+class Digits(InputData):
+    """scikit-learn's 1,797 handwritten digits: grey, 8 × 8 pixels, each labelled ``"0"`` to ``"9"``.
+
+    Args:
+        indices: Which ones, by their place in scikit-learn's table; all of them if None.
+
+    Raises:
+        ReadoutError: if there is no digit at a place.
+    """
+
+    def __init__(self, indices: Sequence[int] | None = None) -> None:
+        super().__init__()
+        count = len(_table()[1])
+        self.indices = list(range(count)) if indices is None else [int(index) for index in indices]
+        for index in self.indices:
+            if not 0 <= index < count:
+                raise ReadoutError(f"There is no digit {index}; they are numbered from 0 to {count - 1}.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        place = self.indices[index]
+        images, labels = _table()
+        return Sample(f"digit_{place:04d}", images[place], str(int(labels[place])))
+
+    def images(self) -> Tensor:
+        """All images in one batch, values in [0, 1], shape (digits, 1, 8, 8)."""
+        return _table()[0][self.indices]
+
+    def labels(self) -> Tensor:
+        """Their classes 0 to 9, shape (digits,)."""
+        return _table()[1][self.indices]
+
+    def split(self, count: int, seed: int = 0) -> tuple["Digits", "Digits"]:
+        """Two sets without a digit in common.
+
+        Args:
+            count: Size of the first, at most all of them but one.
+            seed: Seed of who goes where.
+
+        Raises:
+            ReadoutError: if a set would be empty.
+        """
+        if not 0 < count < len(self):
+            raise ReadoutError(f"{len(self)} digits can't be split into {count} and the rest; both need some.")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
+        shuffled = [self.indices[place] for place in order]
+        return Digits(shuffled[:count]), Digits(shuffled[count:])
+
+
+@cache
+def _table() -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits
+
+    table = load_digits()
+    return torch.from_numpy(table.images).float().div(16).unsqueeze(1), torch.from_numpy(table.target).long()

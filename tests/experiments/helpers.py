@@ -1,0 +1,39 @@
+"""Driving an experiment as its user does."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from readout import sweep
+
+
+def run(main: Callable[[Sequence[str]], None], output: Path) -> pd.DataFrame:
+    """Run an experiment at its smallest, see that everything is there, and return its table."""
+    main(["--scale", "smoke", "--output", str(output)])
+    name = main.__module__.rpartition(".")[2]
+    for kind in ("png", "svg"):
+        assert (output / "figures" / f"{name}.{kind}").stat().st_size > 5_000
+    sentences = (output / "result.txt").read_text(encoding="utf-8").strip()
+    assert sentences.endswith(".")
+    assert "nan" not in sentences
+    return pd.read_csv(output / f"{name}.csv")
+
+
+def run_again(
+    main: Callable[[Sequence[str]], None],
+    output: Path,
+    before: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    ignoring: Sequence[str] = (),
+) -> None:
+    """Run it a second time: nothing is inverted, and the table is the same but for the columns to ignore."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("inverted again")
+
+    monkeypatch.setattr(sweep, "invert", refuse)
+    after = run(main, output)
+    pd.testing.assert_frame_equal(after.drop(columns=list(ignoring)), before.drop(columns=list(ignoring)))
