@@ -8,17 +8,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from readout import plot
+    from readout.measurement import Measurement, measure
     from readout.prediction import predict_size
     from readout.store import load_results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_results", "predict_size"]
+__all__ = ["Measurement", "__version__", "load_results", "measure", "plot", "predict_size"]
 
-_HOME = {"load_results": "readout.store", "predict_size": "readout.prediction"}
+_HOME = {
+    "Measurement": "readout.measurement",
+    "load_results": "readout.store",
+    "measure": "readout.measurement",
+    "predict_size": "readout.prediction",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``--help`` is quick."""
+    if name == "plot":
+        return import_module("readout.plot")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from readout.memory import keep_freed_memory
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
+    "predict": "recover inputs from features that are given in files",
     "report": "make figures and report.html of an output folder again",
 }
 

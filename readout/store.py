@@ -2,6 +2,7 @@
 
 import errno
 import io
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -165,25 +167,32 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
         table: One row a problem.
         threshold: t, in units of d_X.
         tolerance: See :func:`readout.representation.verdict`; None keeps each row's own.
+
+    Returns:
+        The table; without a verdict (None) where the true input is not known.
     """
     if tolerance is not None:
         table = table.assign(tolerance=tolerance)
     names = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
     verdicts = [
-        verdict(distance, loss, floor, scale, threshold, tolerated, dead).value
+        None
+        if np.isnan([distance, floor, scale]).all() and not dead
+        else verdict(distance, loss, floor, scale, threshold, tolerated, dead).value
         for distance, loss, floor, scale, tolerated, dead in table[names].itertuples(index=False)
     ]
-    return table.assign(threshold=threshold, verdict=verdicts)
+    return table.assign(threshold=threshold, verdict=pd.Series(verdicts, index=table.index))
 
 
 def readable_name(row: dict[str, Any], suffix: str) -> str:
     """Path inside ``recovered/`` of what was recovered as a picture or text."""
-    return f"{safe_name(row['layer'])}/{safe_name(row['sample'])}/level={row['level']}_draw={row['draw']}.{suffix}"
+    name = f"{safe_name(row['layer'])}/{safe_name(row['sample'])}"
+    given = math.isnan(row["level"])
+    return f"{name}.{suffix}" if given else f"{name}/level={row['level']}_draw={row['draw']}.{suffix}"
 
 
 def safe_name(name: str) -> str:
     """A file name that stands for a sample or layer; different names never give the same file."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")[:100]
+    safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip(".")[:100]
     looks_made = re.search(r"-[0-9a-f]{8}$", name) is not None
     return safe if safe == name and not looks_made else f"{safe}-{digest(name)[:8]}"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from readout import __version__
-from readout.analysis.report import write_report
+from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import LayerResults, SweepCallback, SweepProgress
 from readout.data import InputData, Sample, load_samples
@@ -22,7 +22,7 @@ from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
-from readout.inversions.run import Row, invert, make_batch
+from readout.inversions.run import Row, invert, make_batch, readout_columns
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
@@ -120,6 +120,54 @@ class Sweep:
             ReadoutError: if anything the user gave can't be used.
         """
         console = console or Console()
+        results = self._invert(inversion, data, runtime, console, console)
+        if results is None:
+            return pd.DataFrame()
+        sizes = self._finish(results, report=True)
+        print_sizes(sizes, results, console)
+        console.print(f"[bold]report[/bold] {self.output / PAGE}")
+        return sizes
+
+    def measure(
+        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, report: bool = True
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The same without a word but progress.
+
+        Args:
+            inversion: The readout, with its extractor.
+            data: The inputs.
+            runtime: Trainers, loggers, configuration and seed.
+            console: Where progress goes.
+            report: Write figures and page.
+
+        Returns:
+            One row a problem, trajectories included, and one row a (model, layer, sample).
+
+        Raises:
+            ReadoutError: if anything the user gave can't be used.
+        """
+        results = self._invert(inversion, data, runtime, Console(quiet=True), console)
+        if results is None:
+            raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
+        return results, self._finish(results, report)
+
+    def _finish(self, results: pd.DataFrame, report: bool) -> pd.DataFrame:
+        """Write sizes, and the page if wanted."""
+        sizes = sizes_table(results, self.estimator)
+        ResultStore(self.output).write_text("sizes.csv", sizes.to_csv(index=False))
+        if report:
+            write_report(self.output, results, sizes)
+        return sizes
+
+    def _invert(
+        self,
+        inversion: FeatureInversion,
+        data: InputData,
+        runtime: Runtime,
+        console: Console,
+        progress_on: Console,
+    ) -> pd.DataFrame | None:
+        """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
         judged = partial(judge, threshold=self._threshold(inversion.metric), tolerance=self.tolerance)
         samples = load_samples(data, inversion.extractor)
         inputs = {name: sample.input for name, sample in samples.items()}
@@ -141,20 +189,15 @@ class Sweep:
                 )
             plan.show(console)
             if self.plan_only:
-                return pd.DataFrame()
+                return None
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in inputs.items():
                 store.save_input(name, x)
-            shared = _shared_columns(inversion, fingerprint)
-            with SweepProgress(plan, console) as progress:
+            shared = readout_columns(inversion, fingerprint)
+            with SweepProgress(plan, progress_on) as progress:
                 for layer_plan in plan.layers:
                     self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, left)
-        results = judged(_known(store, itertools.chain(*problems.values()), trajectories=True))
-        sizes = sizes_table(results, self.estimator)
-        store.write_text("sizes.csv", sizes.to_csv(index=False))
-        print_sizes(sizes, results, console)
-        console.print(f"[bold]report[/bold] {write_report(self.output, results, sizes)}")
-        return sizes
+        return judged(_known(store, itertools.chain(*problems.values()), trajectories=True))
 
     def _problems(
         self,
@@ -304,15 +347,3 @@ def _size(inputs: Iterable[Tensor]) -> str:
         return "×".join(map(str, first.shape))
     lengths = sorted({x.numel() for x in (first, *rest)})
     return f"{lengths[0]} to {lengths[-1]} tokens" if len(lengths) > 1 else f"{lengths[0]} tokens"
-
-
-def _shared_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:
-    """What every row of a sweep says of its readout."""
-    return {
-        "model": inversion.extractor.name,
-        "weights": inversion.extractor.weights_name,
-        "weights_digest": fingerprint[:16],
-        "prior": type(inversion.prior).__name__,
-        "protocol": inversion.protocol.name,
-        "metric": inversion.metric.name,
-    }

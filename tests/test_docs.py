@@ -20,10 +20,10 @@ import pytest
 import yaml
 
 from readout import cli, load_results
-from readout.commands import fit, report
+from readout.commands import fit, predict, report
 from readout.store import COLUMNS, TRAJECTORY
 from readout.sweep import Sweep
-from tests.helpers import run_cli
+from tests.helpers import run_cli, write_noise_images
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -51,6 +51,9 @@ FENCES = [
     for match in FENCE.finditer(page.read_text(encoding="utf-8"))
 ]
 SNIPPETS = [fence for fence in FENCES if fence.language == "python" and fence.rest == "exec"]
+MARKED = [
+    pytest.param(snippet, marks=[pytest.mark.real_weights] if "VGG19()" in snippet.body else []) for snippet in SNIPPETS
+]
 COMMANDS = list(
     dict.fromkeys(
         (fence.page, line.strip())
@@ -122,7 +125,7 @@ def test_every_python_block_is_run_or_written_to_a_file() -> None:
     assert OWN_CLASSES
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: f"{snippet.page}-{SNIPPETS.index(snippet)}")
+@pytest.mark.parametrize("snippet", MARKED, ids=lambda snippet: f"{snippet.page}-{SNIPPETS.index(snippet)}")
 def test_snippet_runs(snippet: Fence, readers_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", snippet.body],
@@ -144,6 +147,10 @@ def test_command_is_accepted(page: str, command: str, as_reader: Path, monkeypat
         monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
         monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
         assert fit.build(rest).config["sweep"]["output"]
+    elif name == "predict":
+        monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
+        monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
+        assert predict.build(rest).config["features"] == ["decoded.npz"]
     elif name == "layers":
         assert cli.main([name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]) == 0
     else:
@@ -185,6 +192,27 @@ def test_class_of_ones_own_runs(command: str, as_reader: Path, capsys: pytest.Ca
         tiny.append("--model.extractor.weights=random")
     assert cli.main([*arguments(command), *tiny]) == 0, capsys.readouterr().err
     assert "measured just now" in capsys.readouterr().out
+
+
+def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None:
+    page = "docs/your-features.md"
+    (save,) = [snippet.body for snippet in SNIPPETS if snippet.page == page]
+    subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True, capture_output=True)
+    write_noise_images(tmp_path, 64)
+    (tmp_path / "stimuli").mkdir()
+    (tmp_path / "0.png").rename(tmp_path / "stimuli" / "cat.png")
+    (command,) = [command for where, command in COMMANDS if where == page and "--true" in command]
+    small = ["--trainer.max_steps=2", "--trainer.accelerator=cpu", "--model.extractor.weights=random"]
+    done = run_cli(*arguments(command), *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "runs" / "decoded"
+    described = [name for name in page_table("your-features.md", "## What comes out") if name.endswith(".LAYER")]
+    assert len(described) == 3
+    columns = pd.read_csv(output / "predictions.csv").columns
+    for layer in ("conv2_1", "conv3_1"):
+        assert {name.replace("LAYER", layer) for name in described} <= set(columns)
+    for name in ("report.html", "predictions.csv", "recovered/conv2_1+conv3_1/dog.png"):
+        assert (output / name).is_file(), name
 
 
 def test_columns_of_the_results_are_those_on_the_page() -> None:

@@ -116,17 +116,24 @@ def pictured(results: pd.DataFrame, samples: Sequence[str]) -> pd.DataFrame:
     return chosen
 
 
-def recovered_images(results: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> Figure:
+def recovered_images(
+    results: pd.DataFrame,
+    inputs: Mapping[str, Tensor],
+    recovered: Mapping[str, Tensor],
+    figure: Figure | None = None,
+) -> Figure:
     """Recovered images: a row a (layer, input), a column a level, the true image first.
 
     Args:
         results: One row a problem; see :func:`pictured`.
         inputs: True images by sample name.
         recovered: Recovered images by problem key.
+        figure: Where to draw, which is made as large as that takes; a new one if None.
     """
     groups = list(results.groupby(["layer", "sample"], sort=False))
     levels = sorted(results["level"].unique())
-    figure = Figure(figsize=(1.15 * (len(levels) + 1) + 0.6, 1.3 * len(groups)), layout="constrained")
+    figure = figure or Figure(layout="constrained")
+    figure.set_size_inches(1.15 * (len(levels) + 1) + 0.6, 1.3 * len(groups))
     grid = figure.subplots(len(groups), len(levels) + 1, squeeze=False)
     for axes, ((layer, sample), group) in zip(grid, groups, strict=True):
         axes[0].imshow(to_pixels(inputs[str(sample)]))

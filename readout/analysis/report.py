@@ -28,6 +28,8 @@ THUMBNAIL = 96
 
 PICTURED_SAMPLES = 4
 
+PAGE = "report.html"
+
 VERDICTS = {
     Verdict.RECOVERED: "the recovered input lies within the threshold: the feature still represents the input",
     Verdict.UNRECOVERED: "the recovered input explains the feature at least as well as the true one does, and is "
@@ -104,7 +106,7 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
         steps=int(results["steps"].max()),
         restarts=int(results["restarts"].sum()),
     )
-    return store.write_text("report.html", page)
+    return store.write_text(PAGE, page)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -170,8 +172,8 @@ def _pictures(
     """Rows of thumbnails: the true image, then each level of the first draw."""
     rows = []
     for (sample, layer), group in pictured.groupby(["sample", "layer"], sort=False):
-        cells = {row["level"]: row | {"image": _thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
-        rows.append({"layer": layer, "sample": sample, "true": _thumbnail(inputs[str(sample)]), "cells": cells})
+        cells = {row["level"]: row | {"image": thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
+        rows.append({"layer": layer, "sample": sample, "true": thumbnail(inputs[str(sample)]), "cells": cells})
     return rows
 
 
@@ -191,7 +193,7 @@ def _texts(results: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _thumbnail(image: Tensor) -> str:
+def thumbnail(image: Tensor) -> str:
     """A PNG as a data address, no larger than a page needs."""
     picture = Image.fromarray(to_pixels(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -31,20 +31,25 @@ def run(arguments: Sequence[str]) -> None:
 
 def build(arguments: Sequence[str]) -> "ReadoutCLI":
     """Parse the arguments and make everything they name."""
-    return ReadoutCLI(
-        FeatureInversion,
-        InputData,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        parser_class=Parser,
-        parser_kwargs={"prog": "readout fit", "description": "Measure representation sizes.", "allow_abbrev": False},
-        save_config_callback=None,  # the sweep keeps the configuration with its results
-        trainer_defaults={**QUIET, "logger": False},
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        args=find_configs(arguments),
-        run=False,
-    )
+    return ReadoutCLI(**how_to_build("fit", "Measure representation sizes.", arguments))
+
+
+def how_to_build(command: str, description: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Arguments of :class:`ReadoutCLI` for a command."""
+    return {
+        "model_class": FeatureInversion,
+        "datamodule_class": InputData,
+        "subclass_mode_model": True,
+        "subclass_mode_data": True,
+        "parser_class": Parser,
+        "parser_kwargs": {"prog": f"readout {command}", "description": description, "allow_abbrev": False},
+        "save_config_callback": None,  # the configuration is kept with the results
+        "trainer_defaults": {**QUIET, "logger": False},
+        "seed_everything_default": 0,
+        "auto_configure_optimizers": False,
+        "args": find_configs(arguments),
+        "run": False,
+    }
 
 
 class ReadoutCLI(LightningCLI):

@@ -80,7 +80,7 @@ class FeatureExtractor(nn.Module):
             ReadoutError: if there is no such layer, or it gives no tensor.
         """
         if layer not in self.layers:
-            raise ReadoutError(self._unknown(layer))
+            raise ReadoutError(self.unknown(layer))
         return self.run_to(self.preprocess(x), layer)
 
     def preprocess(self, x: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class FeatureExtractor(nn.Module):
             elif name in self.layers:
                 chosen.add(name)
             else:
-                raise ReadoutError(self._unknown(name))
+                raise ReadoutError(self.unknown(name))
         if not chosen:
             raise ReadoutError("No layers were asked for; name some, or write 'all'.")
         return [name for name in known if name in chosen]
@@ -228,7 +228,8 @@ class FeatureExtractor(nn.Module):
         ours = type(self).__module__.startswith("readout.")
         return type(self).__name__ if ours else qualified_name(type(self))
 
-    def _unknown(self, layer: str) -> str:
+    def unknown(self, layer: str) -> str:
+        """A sentence about a layer that the network does not have, with the near matches."""
         return (
             f"{self.name} has no layer {layer!r}.{near_matches(layer, self.layers)} "
             f"`python -m readout.cli layers --model {self._import_name}` lists all of them."

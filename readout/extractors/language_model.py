@@ -94,7 +94,7 @@ class LanguageModel(FeatureExtractor):
             ReadoutError: if there is no such layer, or ``x`` or ``mask`` does not fit.
         """
         if layer not in self.layers:
-            raise ReadoutError(self._unknown(layer))
+            raise ReadoutError(self.unknown(layer))
         x = self.preprocess(x)
         if mask is not None:
             _check_mask(mask, x)

@@ -244,7 +244,7 @@ class FeatureInversion(LightningModule):
 
     def _make_target(self) -> Target:
         clean = self._extract(self.embed(self._inputs))
-        if not clean.isfinite().all():
+        if not clean[self.problems.known.to(self.device)].isfinite().all():
             raise ReadoutError(
                 f"Layer {self.problems.layer!r} gives values that are not finite for the true inputs; check the "
                 "weights, the inputs and the precision."

@@ -15,7 +15,8 @@ class ProblemBatch:
     """Problems that are inverted side by side: one row each, all at one layer."""
 
     inputs: Tensor
-    """True inputs x, shape (problems, *input_shape); token ids are padded by :func:`readout.padding.pad`."""
+    """True inputs x, shape (problems, *input_shape); token ids are padded by :func:`readout.padding.pad`, and images
+    that are not known are NaN."""
     layer: str
     """A layer name of the extractor."""
     levels: Tensor
@@ -29,6 +30,11 @@ class ProblemBatch:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def known(self) -> Tensor:
+        """Whose true input is known, shape (problems,); that of the others is NaN throughout."""
+        return ~self.inputs.isnan().flatten(1).all(1)
 
     @property
     def mask(self) -> Tensor | None:

@@ -26,6 +26,20 @@ class FeatureLoss(nn.Module, ABC):
             Shape (problems,).
         """
 
+    def scale(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Loss between a feature and its own mean, by which losses are judged; for a squared error its variance.
+
+        Args:
+            feature: Shape (problems, ...).
+            mask: As for :meth:`forward`.
+
+        Returns:
+            Shape (problems,).
+        """
+        mean = masked_mean(feature, mask).view(-1, *[1] * (feature.ndim - 1)).expand_as(feature)
+        scale: Tensor = self(mean, feature) if mask is None else self(mean, feature, mask)
+        return scale
+
 
 class MeanSquaredError(FeatureLoss):
     """Mean squared error over all dimensions of a feature; the paper's loss for images."""

@@ -18,6 +18,9 @@ class Protocol(ABC):
 
     name: ClassVar[str]
 
+    needs_true_input: ClassVar[bool] = False
+    """Whether it looks at the loss of the true input, and so can't run where that is not known."""
+
     @abstractmethod
     def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
         """Which problems have arrived, shape (problems,); None if only the last step ends them.
@@ -62,6 +65,7 @@ class DiscrepancyProtocol(Protocol):
     """
 
     name = "discrepancy"
+    needs_true_input = True
 
     def __init__(self, slack: float = 0.0) -> None:
         if slack < 0:

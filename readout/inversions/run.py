@@ -79,6 +79,23 @@ def make_batch(
     )
 
 
+def readout_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:
+    """What every row says of the readout that it comes from.
+
+    Args:
+        inversion: The readout.
+        fingerprint: Its extractor's.
+    """
+    return {
+        "model": inversion.extractor.name,
+        "weights": inversion.extractor.weights_name,
+        "weights_digest": fingerprint[:16],
+        "prior": type(inversion.prior).__name__,
+        "protocol": inversion.protocol.name,
+        "metric": inversion.metric.name,
+    }
+
+
 def _row(problem: Problem, outcome: Outcome, place: int) -> Row:
     scores = ("distance", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale")
     recorded = ~outcome.trajectory.stacked("loss")[:, place].isnan()

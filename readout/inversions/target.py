@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from readout.inversions.losses import FeatureLoss
 from readout.metrics import correlation_distance
-from readout.padding import expand, masked_mean
+from readout.padding import expand
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Target:
     @classmethod
     def make(cls, clean: Tensor, perturbed: Tensor, mask: Tensor | None, loss: FeatureLoss) -> Self:
         """The target of features of shape (problems, ...)."""
-        mean = masked_mean(clean, mask).view(-1, *[1] * (clean.ndim - 1)).expand_as(clean)
         # on the CPU: not every accelerator has float64
         wide = (perturbed.cpu().double(), clean.cpu().double(), None if mask is None else mask.cpu())
         return cls(
@@ -40,7 +39,7 @@ class Target:
             mask,
             loss,
             floor=_losses(loss, clean, perturbed, mask),
-            scale=_losses(loss, mean, clean, mask),
+            scale=loss.scale(clean, mask),
             feature_distance=correlation_distance(*wide),
         )
 

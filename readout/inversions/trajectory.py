@@ -37,4 +37,5 @@ class Trajectory:
         seen = torch.cat([self.stacked("distance"), distance.unsqueeze(0)]).nan_to_num(nan=torch.inf)
         at = torch.cat([torch.tensor(self.steps).unsqueeze(1).expand(-1, len(steps)), steps.unsqueeze(0)])
         best, row = seen.min(dim=0)
-        return best, at.gather(0, row.unsqueeze(0)).squeeze(0)
+        # nothing was seen where the true input is not known
+        return best.masked_fill(best.isinf(), torch.nan), at.gather(0, row.unsqueeze(0)).squeeze(0)

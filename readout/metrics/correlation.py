@@ -11,7 +11,7 @@ def correlation_distance(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Te
     """1 − Pearson's r of each pair of rows, flattened: the paper's d_H, and its d_X for images.
 
     A constant row says nothing of the other, so its correlation counts as 0 and its distance as 1. Equal rows that
-    are not constant have distance 0 to the bit.
+    are not constant have distance 0 to the bit. Of a row with a NaN the distance is NaN.
 
     Args:
         x: Shape (samples, ...).
@@ -30,7 +30,7 @@ def correlation_distance(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Te
     x, y = _centred(x, counts), _centred(y, counts)
     norms = x.norm(dim=1) * y.norm(dim=1)
     correlation: Tensor = (x * y).sum(1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
-    return torch.clamp(1 - correlation, 0, 2).masked_fill(same, 0).masked_fill(constant, 1)
+    return torch.clamp(1 - correlation, 0, 2).masked_fill(same, 0).masked_fill(constant & ~correlation.isnan(), 1)
 
 
 class CorrelationDistance(SampleMetric):

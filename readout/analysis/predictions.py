@@ -1,0 +1,145 @@
+"""What was recovered from features that were given: a table and a page."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from readout import __version__
+from readout.analysis import plots
+from readout.analysis.report import VERDICTS, read_config, thumbnail
+from readout.store import TRAJECTORY, ResultStore
+
+BY_LAYER = ("given_distance", "loss", "feature_distance")
+"""Columns that every layer has one of, as ``NAME.LAYER``."""
+
+# fmt: off
+COLUMNS = (
+    "sample", "layer", "loss", "distance", "floor", "verdict", "threshold", "steps", "restarts", "dead", "seconds",
+    "model", "weights", "weights_digest", "prior", "protocol", "metric", "seed", "setting", "key",
+)
+# fmt: on
+"""Columns of ``predictions.csv``; those by layer and further metrics follow."""
+
+MOST_CURVES = 12
+
+MOST_LINES = 20
+
+
+def layers_of(results: pd.DataFrame) -> list[str]:
+    """Layers that were given, shallow ones first."""
+    prefix = f"{BY_LAYER[0]}."
+    given = results.columns[results.notna().any()]  # other settings in the folder may have had others
+    return [str(column).removeprefix(prefix) for column in given if str(column).startswith(prefix)]
+
+
+def predictions_table(results: pd.DataFrame) -> pd.DataFrame:
+    """One row a feature: what a reader wants to know, first things first.
+
+    Args:
+        results: As :meth:`readout.predict.Prediction.run` gives them.
+
+    Returns:
+        :data:`COLUMNS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns that hold nothing.
+    """
+    by_layer = [f"{name}.{layer}" for layer in layers_of(results) for name in BY_LAYER]
+    after = list(results.columns).index("key") + 1  # where the store puts further columns
+    more = [name for name in results.columns[after:] if name not in (*by_layer, *TRAJECTORY)]
+    wanted = [*COLUMNS, *by_layer, *more]
+    return results[wanted].dropna(axis="columns", how="all")
+
+
+def print_predictions(results: pd.DataFrame, console: Console) -> None:
+    """Print one line a feature, at most :data:`MOST_LINES`."""
+    layers, known = layers_of(results), results["distance"].notna()
+    table = Table(title="Recovered inputs", title_justify="left")
+    table.add_column("feature")
+    for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
+        table.add_column(name, justify="right")
+    for row in results.head(MOST_LINES).to_dict("records"):
+        scores = [f"{row['loss']:.4g}", *(f"{row[f'given_distance.{layer}']:.3f}" for layer in layers)]
+        if known.any():
+            scores += ["–" if pd.isna(row["distance"]) else f"{row['distance']:.3f}"]
+            scores += ["–" if pd.isna(row["verdict"]) else row["verdict"].replace("_", " ")]
+        table.add_row(str(row["sample"]), *scores)
+    console.print(table)
+    if len(results) > MOST_LINES:
+        console.print(f"and {len(results) - MOST_LINES} more in predictions.csv", highlight=False)
+
+
+def holds_predictions(folder: str | Path) -> bool:
+    """Whether an output folder is one of features that were given, and not of a sweep."""
+    results = ResultStore(folder).load()
+    return not results.empty and bool(results["level"].isna().all())
+
+
+def report_predictions(folder: str | Path) -> Path:
+    """Make table, figure and page of an output folder again, from what is on disk; of several settings, the latest."""
+    store = ResultStore(folder)
+    results = store.load(trajectories=True)
+    latest = results[results["setting"] == store.latest_setting()]
+    return write_predictions(folder, latest.reset_index(drop=True))
+
+
+def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
+    """Write ``predictions.csv``, the figure of losses and ``report.html``.
+
+    Args:
+        folder: The output folder.
+        results: The features to show, trajectories included.
+
+    Returns:
+        Path of the page.
+    """
+    store = ResultStore(folder)
+    store.write_text("predictions.csv", predictions_table(results).to_csv(index=False))
+    with mpl.rc_context(plots.STYLE):
+        figure = losses(results).get_figure()
+        assert isinstance(figure, Figure)
+        curves = store.write_figure("losses", figure)
+    inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
+    rows: list[dict[str, Any]] = [
+        row
+        | {"image": thumbnail(recovered[row["key"]]), "verdict": None if pd.isna(row["verdict"]) else row["verdict"]}
+        | ({"true": thumbnail(inputs[row["sample"]])} if pd.notna(row["distance"]) and row["sample"] in inputs else {})
+        for row in results.to_dict("records")
+    ]
+    template = Environment(loader=PackageLoader("readout.analysis", "templates"), autoescape=True).get_template(
+        "predictions.html.j2"
+    )
+    page = template.render(
+        version=__version__,
+        first=results.iloc[0],
+        rows=rows,
+        layers=layers_of(results),
+        known=int(results["distance"].notna().sum()),
+        losses=curves,
+        verdicts={kind.value: text for kind, text in VERDICTS.items()},
+        steps=int(results["steps"].max()),
+        config=yaml.safe_dump(read_config(folder), sort_keys=False),
+    )
+    return store.write_text("report.html", page)
+
+
+def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
+    """Loss against optimisation step, one line a feature; a dashed line at the loss of its true input.
+
+    Args:
+        results: One row a feature, trajectories included; at most :data:`MOST_CURVES` are drawn.
+        axes: Where to draw; a new figure if None.
+    """
+    axes = axes or Figure(figsize=(6.4, 3.4), layout="constrained").subplots()
+    for row in results.head(MOST_CURVES).to_dict("records"):
+        (line,) = axes.plot(row["trajectory_step"], row["trajectory_loss"], label=str(row["sample"]))
+        if pd.notna(row["floor"]):
+            axes.axhline(row["floor"], color=line.get_color(), lw=0.8, ls="--")
+    axes.set(xlabel="optimisation step", ylabel="loss", yscale="log")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    return axes

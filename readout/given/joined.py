@@ -1,0 +1,185 @@
+"""Several layers as one: one feature out of theirs, one loss out of theirs, and everything else as it is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
+from readout.inversions import FeatureInversion, FeatureLoss
+
+Weights = Mapping[str, float] | str
+"""A weight a layer (1 where none is given), or ``balanced``."""
+
+BALANCED = "balanced"
+
+
+@contextmanager
+def as_one_layer(
+    inversion: FeatureInversion, shapes: Mapping[str, Sequence[int]], weights: Weights | None = None
+) -> Iterator[str]:
+    """Let an inversion see several layers of its network as one, for as long as the context lasts.
+
+    Args:
+        inversion: Any; its loss is taken of each layer.
+        shapes: Shape of each layer's feature, without the batch, by layer name, in the network's order.
+        weights: See :class:`SumOverLayers`.
+
+    Yields:
+        The name of the layer to load problems of.
+    """
+    extractor, loss = inversion.extractor, inversion.loss
+    if len(shapes) > 1 or weights:
+        inversion.extractor = JoinedLayers(extractor, list(shapes))
+        inversion.loss = SumOverLayers(loss, shapes, weights or {})
+    try:
+        yield "+".join(shapes)
+    finally:
+        inversion.extractor, inversion.loss = extractor, loss
+
+
+class JoinedLayers(FeatureExtractor):
+    """A network whose only layer is several of another's: their features, flattened, one after the other.
+
+    Args:
+        extractor: The other.
+        joined: Names of its layers, in the order in which they run.
+    """
+
+    network: FeatureExtractor
+
+    def __init__(self, extractor: FeatureExtractor, joined: Sequence[str]) -> None:
+        super().__init__(extractor, layers={"+".join(joined): ""})
+        self.joined = list(joined)
+
+    def preprocess(self, x: Tensor) -> Tensor:
+        """Nothing: the network does its own."""
+        return x
+
+    def run_to(self, x: Tensor, layer: str, *more: Any) -> Tensor:
+        """See :meth:`FeatureExtractor.run_to`."""
+        return torch.cat([feature.flatten(1) for feature in extract_several(self.network, x, self.joined).values()], 1)
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.network.name
+
+    @property
+    def weights_name(self) -> str:
+        """The network's."""
+        return self.network.weights_name
+
+    def lay_out(self, device: torch.device) -> None:
+        """See :meth:`FeatureExtractor.lay_out`."""
+        self.network.lay_out(device)
+
+    def fingerprint(self) -> str:
+        """The network's; which layers are joined is told by the layer's name."""
+        return self.network.fingerprint()
+
+
+class SumOverLayers(FeatureLoss):
+    """A loss of joined features: the sum over layers of weight × loss.
+
+    Args:
+        loss: Of one layer.
+        shapes: Shape of each layer's feature, without the batch, in the order in which they are joined.
+        weights: A weight a layer, 1 where none is given. ``"balanced"`` divides each layer's loss by that between the
+            target and the target's own mean (for a squared error: the target's variance), so that layers on different
+            scales have an equal say.
+
+    Raises:
+        ReadoutError: if a weight belongs to no layer or is negative, or all are 0.
+    """
+
+    def __init__(self, loss: FeatureLoss, shapes: Mapping[str, Sequence[int]], weights: Weights) -> None:
+        super().__init__()
+        _check(weights, shapes)
+        self.loss = loss
+        self.shapes = {layer: list(shape) for layer, shape in shapes.items()}
+        self.weights = weights if isinstance(weights, str) else {layer: weights.get(layer, 1.0) for layer in shapes}
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`."""
+        losses = self.by_layer(feature, target)
+        if isinstance(self.weights, str):
+            terms = [
+                loss / self.loss.scale(wanted)
+                for loss, wanted in zip(losses.values(), self._parts(target).values(), strict=True)
+            ]
+        else:
+            terms = [self.weights[layer] * loss for layer, loss in losses.items()]
+        return torch.stack(terms).sum(0)
+
+    def by_layer(self, feature: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The loss of each layer, without its weight, shape (problems,)."""
+        wanted = self._parts(target)
+        return {layer: self.loss(part, wanted[layer]) for layer, part in self._parts(feature).items()}
+
+    def scale(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :meth:`FeatureLoss.scale`; every layer has a mean of its own."""
+        scales = {layer: self.loss.scale(part) for layer, part in self._parts(feature).items()}
+        if isinstance(self.weights, str):
+            return torch.stack([scale / scale for scale in scales.values()]).sum(0)
+        return torch.stack([self.weights[layer] * scale for layer, scale in scales.items()]).sum(0)
+
+    def _parts(self, joined: Tensor) -> dict[str, Tensor]:
+        sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
+        parts = zip(self.shapes.items(), torch.split(joined, sizes, dim=1), strict=True)
+        return {layer: part.reshape(-1, *shape) for (layer, shape), part in parts}
+
+
+def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Features of several layers from one run of the network, up to the deepest of them.
+
+    Args:
+        extractor: The network.
+        x: Inputs in the user's space, shape (batch, ...).
+        layers: Layer names, in the order in which they run.
+
+    Raises:
+        ReadoutError: if a layer runs after the last of them.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(_module: nn.Module, _args: Any, output: Any, layer: str) -> None:
+        if layer not in found:
+            # what follows may write into it, as ReLUs often do
+            found[layer] = extractor.feature(output, layer).clone()
+
+    *shallower, deepest = layers
+    modules = {layer: extractor.network.get_submodule(extractor.layers[layer]) for layer in shallower}
+    hooks = [module.register_forward_hook(partial(keep, layer=layer)) for layer, module in modules.items()]
+    try:
+        last = extractor.extract(x, deepest)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer in shallower:
+        if layer not in found:
+            raise ReadoutError(
+                f"Layer {layer!r} of {extractor.name} did not run before {deepest!r}, which is listed after it; put "
+                "right the order of the extractor's layers."
+            )
+    return {**{layer: found[layer] for layer in shallower}, deepest: last}
+
+
+def _check(weights: Weights, shapes: Mapping[str, Sequence[int]]) -> None:
+    if isinstance(weights, str):
+        if weights != BALANCED:
+            raise ReadoutError(f"layer_weights is {weights!r}; give a number a layer, or {BALANCED!r}.")
+        return
+    for layer, weight in weights.items():
+        if layer not in shapes:
+            raise ReadoutError(
+                f"layer_weights names {layer!r}, of which there is no feature; those given are {', '.join(shapes)}."
+            )
+        if not 0 <= weight < float("inf"):
+            raise ReadoutError(f"The weight of {layer!r} is {weight:g}; it must be a number of 0 or more.")
+    if not any(weights.get(layer, 1.0) for layer in shapes):
+        raise ReadoutError("All layer_weights are 0, so there is nothing to invert; give one layer at least a weight.")

@@ -1,0 +1,171 @@
+"""measure: representation sizes in three lines of Python."""
+
+import copy
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from readout.data.given import Images, as_data
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor, LanguageModel
+from readout.extractors.base import near_matches
+from readout.inversions import FeatureInversion, ImageInversion
+from readout.priors import DeepImagePrior, Prior
+from readout.runtime import Runtime
+from readout.store import ResultStore
+from readout.sweep import Sweep
+
+NOTEBOOK_WIDTH = 100
+"""Columns of the progress bar in a notebook, which does not say how wide it is."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What :func:`readout.measurement.measure` found."""
+
+    problems: pd.DataFrame
+    """One row an inversion, trajectories included; columns as :func:`readout.load_results` gives them."""
+    sizes: pd.DataFrame
+    """One row a (layer, image); see :func:`readout.analysis.sizes.sizes_table`."""
+    inputs: Mapping[str, Tensor] = field(repr=False)
+    """True images by ``sample``, as the network saw them."""
+    recovered: Mapping[str, Tensor] = field(repr=False)
+    """Recovered images by the ``key`` of their problem."""
+    output: Path | None = None
+    """Folder of everything that came out; None if it was not to be kept."""
+
+    def _repr_html_(self) -> str:
+        """The sizes, as notebooks show them."""
+        shown = self.sizes.pivot(index="sample", columns="layer", values="representation_size")
+        page: str = shown[list(dict.fromkeys(self.sizes["layer"]))].style.format("{:.2f}").to_html()
+        return page
+
+
+def measure(
+    model: FeatureExtractor | nn.Module,
+    images: Images,
+    layers: str | Sequence[str] = "depth:0,0.25,0.5,0.75,1",
+    levels: Sequence[float] = (0, 0.3, 0.5, 0.7, 0.9),
+    *,
+    draws: int = 1,
+    threshold: float | None = None,
+    size: int = 64,
+    steps: int = 150,
+    lr: float = 5e-3,
+    prior: Prior | None = None,
+    inversion: FeatureInversion | None = None,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    output: str | Path | None = None,
+    seed: int = 0,
+    trainer: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **sweep: Any,
+) -> Measurement:
+    """Measure how far features of a model can move before the image is lost.
+
+    The defaults are those of ``vgg_dip.yaml``, for a first look in minutes: small images, 150 steps of AdamW at 5e-3
+    with linear decay, a small Deep Image Prior. They are not the paper's; don't compare sizes of different settings.
+
+    Args:
+        model: A network. Of a plain module a frozen copy in evaluation mode is used, whose layers are the paths of its
+            submodules.
+        images: RGB in [0, 1], shape (N, 3, height, width); a folder; a list of PIL images and paths; or any
+            :class:`readout.data.InputData`.
+        layers: Names, ``"all"`` or ``"depth:…"`` with 0 for the first layer and 1 for the last.
+        levels: Target correlation distances in [0, 1). Keep 0 among them.
+        draws: Independent noise draws a level.
+        threshold: t; the paper's 0.1 if None.
+        size: Side in pixels to which files and PIL images are resized and cropped; a model that takes one size only has
+            its own.
+        steps: Optimisation steps of each inversion.
+        lr: Learning rate, unless ``inversion`` is given.
+        prior: Default: a Deep Image Prior with filters 16-32-64-128; :class:`readout.priors.Pixels` is the ablation.
+        inversion: A whole readout of your own on the same model, in place of ``lr`` and ``prior``.
+        mean: Of a plain module: per-channel mean that its inputs want subtracted.
+        std: Of a plain module: per-channel standard deviation that they want to be divided by.
+        output: Folder to keep everything in, report included, and to go on from when given again. Default: nothing is
+            kept.
+        seed: Seed that all random numbers derive from.
+        trainer: Further arguments of Lightning's Trainer, such as ``{"accelerator": "cpu"}``.
+        progress: Show a progress bar.
+        sweep: Further arguments of :class:`readout.sweep.Sweep`, such as ``search="bisection"``.
+
+    Returns:
+        Tables and images; see :class:`readout.measurement.Measurement`.
+
+    Raises:
+        ReadoutError: if anything that was given can't be used.
+    """
+    if inversion is None:
+        extractor = model if isinstance(model, FeatureExtractor) else PlainModule(model, mean, std)
+        if isinstance(extractor, LanguageModel):
+            raise ReadoutError("measure takes images; of language models sizes are measured by the command `fit`.")
+        inversion = ImageInversion(extractor, prior or DeepImagePrior(filters=[16, 32, 64, 128]), optimizer=_adamw(lr))
+    extractor = inversion.extractor
+    data = as_data(images, extractor.example(size).shape[-1])
+    runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = None if output is None else Path(output)
+        plan = Sweep(layers, levels, draws, threshold, str(kept or folder), **sweep)
+        problems, sizes = plan.measure(inversion, data, runtime, _console(progress), report=kept is not None)
+        store = ResultStore(plan.output)
+        recovered = store.load_recovered(problems["key"])
+    return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)
+
+
+class PlainModule(FeatureExtractor):
+    """A frozen copy of a module of the user's own, whose layers are the paths of its submodules.
+
+    ``all`` and ``depth:…`` mean those that have no submodules themselves.
+
+    Args:
+        module: Takes images (N, 3, height, width); the copy stays in evaluation mode, the module as it is.
+        mean: See :class:`readout.extractors.FeatureExtractor`.
+        std: The same.
+    """
+
+    def __init__(self, module: nn.Module, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> None:
+        paths = {path: path for path, _ in module.named_modules() if path}
+        super().__init__(copy.deepcopy(module), paths, mean, std)
+
+    @property
+    def name(self) -> str:
+        """The module's class."""
+        return type(self.network).__name__
+
+    @property
+    def depths(self) -> list[str]:
+        """Submodules that have none themselves."""
+        return [path for path in self.layers if not any(self.network.get_submodule(path).children())]
+
+    def resolve(self, names: str | Iterable[str]) -> list[str]:
+        """See :meth:`readout.extractors.FeatureExtractor.resolve`."""
+        asked = [names] if isinstance(names, str) else list(names)
+        return super().resolve([one for name in asked for one in (self.depths if name == "all" else [name])])
+
+    def unknown(self, layer: str) -> str:
+        """See :meth:`readout.extractors.FeatureExtractor.unknown`."""
+        return f"{self.name} has no submodule {layer!r}.{near_matches(layer, self.layers)}"
+
+
+def _adamw(lr: float) -> Any:
+    def optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return AdamW(parameters, lr=lr)
+
+    return optimizer
+
+
+def _console(progress: bool) -> Console:
+    """One that redraws its line in notebooks too, where rich would want widgets."""
+    console = Console(quiet=not progress)
+    if not console.is_jupyter:
+        return console
+    return Console(quiet=not progress, force_jupyter=False, force_terminal=True, width=NOTEBOOK_WIDTH)

@@ -1,0 +1,282 @@
+"""The driver for features that are given: what is not inverted yet, batch by batch, results into the store."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from readout import __version__
+from readout.analysis.predictions import print_predictions, write_predictions
+from readout.callbacks import SweepProgress
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
+from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
+from readout.given.joined import Weights, extract_several
+from readout.given.shapes import Features
+from readout.identity import digest, tensor_digest
+from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, TextInversion
+from readout.inversions.base import optimisation_steps
+from readout.inversions.run import Row, invert, readout_columns
+from readout.metrics import SampleMetric, correlation_distance
+from readout.perturbations import GaussianPerturbation
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, duration, probe, unfinished
+from readout.problems import Problem
+from readout.runtime import Runtime, quiet_lightning
+from readout.store import ResultStore, judge
+
+PROBE_FEATURES = 4
+"""A few side by side cost nearly what each of a full batch costs."""
+
+
+class Prediction:
+    """Recovers inputs from features that are given, those of them that are not done yet.
+
+    Args:
+        layer_weights: A weight a layer, 1 where none is given; the loss is the sum over layers of weight × loss. Or
+            ``balanced``; see :class:`readout.given.SumOverLayers`.
+        output: Folder for everything that comes out.
+        resume: Keep what is finished; false refuses a folder that holds results.
+        threshold: t, for features whose true input is known. Default: the paper's for the metric.
+        tolerance: As for :class:`readout.sweep.Sweep`.
+        batch_size: Features side by side in one ``Trainer.fit``; ``auto`` fits the free memory.
+    """
+
+    def __init__(
+        self,
+        layer_weights: Weights | None = None,
+        output: str | Path = "runs/predict",
+        resume: bool = True,
+        threshold: float | None = None,
+        tolerance: float = 1e-4,
+        batch_size: int | Literal["auto"] = "auto",
+    ) -> None:
+        self.layer_weights = layer_weights
+        self.output = Path(output)
+        self.resume = resume
+        self.threshold = threshold
+        self.tolerance = tolerance
+        self.batch_size = batch_size
+
+    def run(
+        self,
+        inversion: FeatureInversion,
+        features: Features,
+        input_shape: Sequence[int],
+        runtime: Runtime,
+        true: Mapping[str, Tensor] | None = None,
+        console: Console | None = None,
+    ) -> pd.DataFrame:
+        """Invert what is not done yet and write everything the output folder should hold.
+
+        Args:
+            inversion: The readout, with its extractor.
+            features: Name → layer → feature; every name has the same layers, in the network's order.
+            input_shape: Shape of an input, (3, height, width).
+            runtime: Trainers, configuration and seed; its loggers and callbacks are not used.
+            true: True inputs of some or all names, of ``input_shape``.
+            console: Where plan, progress and table go.
+
+        Returns:
+            One row a feature, trajectories included. Scores against a true input that is not known are NaN.
+
+        Raises:
+            ReadoutError: if anything the user gave can't be used.
+        """
+        console, true = console or Console(), true or {}
+        check_inversion(inversion)
+        if inversion.protocol.needs_true_input and len(true) < len(features):
+            raise ReadoutError(
+                f"The {inversion.protocol.name} protocol stops at the loss of the true input, which is known for "
+                f"{len(true)} of {len(features)} features; give true inputs (--true), or take another protocol."
+            )
+        store = ResultStore(self.output)
+        self._check_output(store)
+        extractor, loss = inversion.extractor, inversion.loss
+        shapes = {layer: tuple(feature.shape) for layer, feature in next(iter(features.values())).items()}
+        inputs = {name: true.get(name, unknown(input_shape)) for name in features}
+        threshold = self._threshold(inversion.metric, bool(true))
+        with quiet_lightning(), as_one_layer(inversion, shapes, self.layer_weights) as layer:
+            fingerprint = extractor.fingerprint()
+            problems = _problems(inversion, fingerprint, layer, features, true, runtime)
+            shared = readout_columns(inversion, fingerprint) | {
+                "layer_index": list(extractor.layers).index([*shapes][-1])
+            }
+            with console.status("checking the layers, and what a step costs"):
+                plan = self._plan(inversion, problems, inputs, input_shape, runtime, store.finished())
+            _show(plan, len(true), console)
+            store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
+            for name, x in true.items():
+                store.save_input(name, x)
+            with SweepProgress(plan, console) as progress:
+
+                def fit(inversion: FeatureInversion) -> None:
+                    trainer = runtime.make_bare_trainer(progress)
+                    trainer.fit(inversion, range(trainer.max_steps))
+
+                progress.start_layer(plan.layers[0])
+                for batch in plan.layers[0].batches:
+                    progress.start(batch)
+                    given = GivenFeatures({problem.noise_seed: features[problem.sample] for problem in batch})
+                    rows, recovered = invert(inversion, batch, inputs, given, fit)
+                    for row, x in zip(rows, recovered, strict=True):
+                        row |= by_layer(extractor, loss, x, features[row["sample"]], inputs[row["sample"]])
+                    store.append(
+                        judge(pd.DataFrame(rows).assign(label=None, **shared), threshold, self.tolerance), recovered
+                    )
+                    progress.done()
+        results = store.load(trajectories=True)
+        results = results[results["key"].isin({problem.key for problem in problems})].reset_index(drop=True)
+        results = judge(results, threshold, self.tolerance)
+        print_predictions(results, console)
+        console.print(f"[bold]report[/bold] {write_predictions(self.output, results)}")
+        return results
+
+    def _threshold(self, metric: SampleMetric, judging: bool) -> float:
+        threshold = self.threshold or metric.threshold
+        if threshold is None and judging:
+            raise ReadoutError(f"The paper has no threshold for {metric.name}; set sweep.threshold.")
+        return math.nan if threshold is None else threshold
+
+    def _check_output(self, store: ResultStore) -> None:
+        held = store.load()
+        if not self.resume and len(held):
+            raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+        if held["level"].notna().any():
+            raise ReadoutError(f"{str(self.output)!r} holds the results of a sweep; choose another output.")
+
+    def _plan(
+        self,
+        inversion: FeatureInversion,
+        problems: list[Problem],
+        inputs: Mapping[str, Tensor],
+        input_shape: Sequence[int],
+        runtime: Runtime,
+        finished: set[str],
+    ) -> Plan:
+        left = [problem for problem in problems if problem.key not in finished]
+        cost, size = Cost(), 1
+        if left:
+            cost = probe(inversion, _example(problems[0].layer, min(len(left), PROBE_FEATURES), input_shape), runtime)
+            size = (
+                automatic_batch_size(cost.problem_bytes, cost.device) if self.batch_size == "auto" else self.batch_size
+            )
+        groups = unfinished(problems, size, finished)
+        extractor = inversion.extractor
+        done = len(problems) - len(left)
+        return Plan(
+            title=f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · "
+            f"{type(inversion.prior).__name__} · {inversion.protocol.name} protocol",
+            layers=[LayerPlan(problems[0].layer, problems, groups, cost, done, len(left), size)],
+            levels=[],
+            draws=1,
+            samples=len(problems),
+            inputs="×".join(map(str, input_shape)),
+            steps=inversion.steps(optimisation_steps(runtime.make_bare_trainer()), inputs.values()),
+            output=self.output,
+        )
+
+
+def check_inversion(inversion: FeatureInversion) -> None:
+    """Raise a :class:`ReadoutError` if an inversion can't take features without a true input."""
+    if isinstance(inversion, TextInversion):
+        raise ReadoutError(
+            f"{type(inversion).__name__} reads texts, and features of texts can't be given yet; take a configuration "
+            "for images, such as vgg_dip.yaml."
+        )
+
+
+@torch.no_grad()
+def by_layer(
+    extractor: FeatureExtractor, loss: FeatureLoss, recovered: Tensor, given: Mapping[str, Tensor], true: Tensor
+) -> Row:
+    """Scores of one feature, layer by layer.
+
+    Args:
+        extractor: The network.
+        loss: Of one layer.
+        recovered: Recovered input.
+        given: Feature by layer.
+        true: True input, NaN if not known.
+
+    Returns:
+        For every layer ``given_distance.LAYER``, the d_H of the recovered input's feature to the given one, and
+        ``loss.LAYER`` between them, without its weight; ``feature_distance.LAYER``, the d_H of the given feature to the
+        true input's.
+    """
+    found = extract_several(extractor, torch.stack([recovered, true]).to(extractor.mean), list(given))
+    scores: Row = {}
+    for layer, feature in given.items():
+        both, wanted = found[layer].float(), feature.unsqueeze(0).to(found[layer].device)
+        scores |= {
+            f"given_distance.{layer}": float(correlation_distance(both[:1], wanted)),
+            f"loss.{layer}": float(loss(both[:1], wanted)),
+            f"feature_distance.{layer}": float(correlation_distance(wanted, both[1:])),
+        }
+    return scores
+
+
+def _problems(
+    inversion: FeatureInversion,
+    fingerprint: str,
+    layer: str,
+    features: Features,
+    true: Mapping[str, Tensor],
+    runtime: Runtime,
+) -> list[Problem]:
+    trainer = runtime.make_bare_trainer()
+    if trainer.world_size > 1:
+        raise ReadoutError(f"Features are inverted on one device, not {trainer.world_size}; set `trainer.devices: 1`.")
+    setting = digest([fingerprint, inversion.describe(), "given", trainer.max_steps, str(trainer.precision)])[:16]
+    return [
+        GivenProblem(
+            setting=setting,
+            sample=name,
+            input_digest=tensor_digest(given.items()),
+            layer=layer,
+            level=float("nan"),
+            draw=0,
+            seed=runtime.seed,
+            true_digest=tensor_digest([("true", true[name])]) if name in true else "",
+        )
+        for name, given in features.items()
+    ]
+
+
+def _example(layer: str, count: int, input_shape: Sequence[int]) -> ProblemBatch:
+    """Problems that cost as much as the real ones, whose true inputs are known."""
+    return ProblemBatch(
+        inputs=torch.rand(count, *input_shape, generator=torch.Generator().manual_seed(0)),
+        layer=layer,
+        levels=torch.zeros(count),
+        noise_seeds=range(count),
+        prior_seeds=range(count),
+        perturbation=GaussianPerturbation(),
+    )
+
+
+def _show(plan: Plan, known: int, console: Console) -> None:
+    """Print what is about to be done."""
+    (layer,) = plan.layers
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("layers", layer.layer.replace("+", ", "))
+    finished = f"; {layer.finished:,} already done" if layer.finished else ""
+    table.add_row("features", f"{len(layer.problems):,}, {known:,} with a true input{finished}")
+    table.add_row("inputs", f"to be recovered: {plan.inputs}")
+    if layer.remaining:
+        table.add_row("steps", f"{plan.steps:,} each, {plan.steps * layer.remaining:,} in all")
+        table.add_row("at a time", f"up to {min(layer.batch_size, layer.remaining)}")
+        table.add_row("time", f"about {duration(plan.seconds)} on {layer.cost.device}, measured just now")
+    else:
+        table.add_row("time", "nothing left to do")
+    table.add_row("output", str(plan.output))
+    console.print(f"[bold]{plan.title}[/bold]")
+    console.print(table)

@@ -1,0 +1,129 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import readout
+from readout.data.images import read_image, to_pixels
+from readout.errors import ReadoutError
+from readout.inversions import ImageInversion
+from readout.priors import Pixels
+from readout.representation import linear_distance
+from tests.helpers import CPU, write_noise_images
+from tests.tiny import TinyNet
+
+IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+QUICK: dict[str, Any] = {"levels": [0, 0.5], "steps": 5, "trainer": CPU, "prior": Pixels(), "lr": 0.05}
+
+
+def test_three_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    measured = readout.measure(TinyNet(), IMAGES, layers=["early", "late"], **QUICK)
+    assert len(measured.problems) == 2 * 2 * 2
+    assert measured.sizes[["layer", "sample"]].to_numpy().tolist() == [
+        [layer, sample] for layer in ("early", "late") for sample in ("image_000", "image_001")
+    ]
+    assert measured.output is None
+    assert set(measured.recovered) == set(measured.problems["key"])
+    torch.testing.assert_close(measured.inputs["image_001"], IMAGES[1])
+    assert "image_000" in measured._repr_html_()
+    printed = capsys.readouterr().out
+    assert "8/8 inversions" in printed
+    assert "report" not in printed
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    readout.measure(TinyNet(), IMAGES[:1], layers="early", progress=False, **QUICK)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_notebook_has_a_bar_that_redraws_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    readout.measure(TinyNet(), IMAGES[:1], layers="early", **QUICK)
+    printed = capsys.readouterr().out
+    assert "\r" in printed
+    assert "100%" in printed
+    assert "2/2 inversions" in printed
+
+
+def test_a_kept_folder_is_gone_on_from(tmp_path: Path) -> None:
+    first = readout.measure(TinyNet(), IMAGES, layers="early", output=tmp_path / "out", **QUICK)
+    parts = {part: part.stat().st_mtime_ns for part in (tmp_path / "out" / "results").iterdir()}
+    again = readout.measure(TinyNet(), IMAGES, layers="early", output=tmp_path / "out", **QUICK)
+    assert {part: part.stat().st_mtime_ns for part in (tmp_path / "out" / "results").iterdir()} == parts
+    assert again.problems["key"].tolist() == first.problems["key"].tolist()
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert readout.load_results(tmp_path / "out")["key"].tolist() == first.problems["key"].tolist()
+
+
+def test_a_plain_module_stays_as_it_is_and_is_measured_by_module_path() -> None:
+    module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Dropout(), nn.Conv2d(4, 4, 3))
+    module.train()
+    quick = QUICK | {"levels": [0]}
+    by_leaf = readout.measure(module, IMAGES[:1], layers="all", **quick)
+    assert by_leaf.sizes["layer"].tolist() == ["0.0", "0.1", "1", "2"]
+    assert by_leaf.problems["model"].unique().tolist() == ["Sequential"]
+    by_path = readout.measure(module, IMAGES[:1], layers=["0"], **quick)
+    assert by_path.sizes["layer"].tolist() == ["0"]
+    assert module.training
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    with pytest.raises(ReadoutError, match=r"Sequential has no submodule '0.2'. Did you mean"):
+        readout.measure(module, IMAGES, layers=["0.2"], **quick)
+
+
+@pytest.mark.parametrize("kind", ["folder", "paths", "pil", "one path"])
+def test_images_of_every_kind(tmp_path: Path, kind: str) -> None:
+    write_noise_images(tmp_path, 20)
+    paths = sorted(tmp_path.glob("*.png"))
+    images: Any = {
+        "folder": tmp_path,
+        "paths": paths,
+        "pil": [Image.fromarray(to_pixels(read_image(path))) for path in paths],
+        "one path": str(paths[0]),
+    }[kind]
+    measured = readout.measure(TinyNet(), images, layers="early", size=16, progress=False, **QUICK)
+    names = {"pil": ["image_000", "image_001"], "one path": ["0.png"]}.get(kind, ["0.png", "1.png"])
+    assert list(measured.inputs) == names
+    assert {tuple(x.shape) for x in measured.inputs.values()} == {(3, 16, 16)}
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (IMAGES[0], r"shape \(3, 16, 16\)"),
+        (IMAGES.mul(255).byte(), "uint8 values"),
+        (IMAGES * 255, r"scale images to \[0, 1\]"),
+        ([], "a folder, or a list"),
+        ([3], "One of the images is a int"),
+        ("nowhere", "There is no folder 'nowhere'"),
+    ],
+)
+def test_images_that_are_none(images: Any, words: str) -> None:
+    with pytest.raises(ReadoutError, match=words):
+        readout.measure(TinyNet(), images, layers="early", **QUICK)
+
+
+def test_a_readout_of_ones_own() -> None:
+    inversion = ImageInversion(TinyNet(), Pixels(), metrics=[])
+    measured = readout.measure(inversion.extractor, IMAGES, "early", inversion=inversion, progress=False, **QUICK)
+    assert measured.problems["prior"].unique().tolist() == ["Pixels"]
+    assert "ssim" not in measured.problems
+
+
+def test_the_linear_closed_form() -> None:
+    from readout.extractors import OrthonormalLinear
+
+    def newton(parameters: Any) -> torch.optim.SGD:
+        return torch.optim.SGD(parameters, lr=8 * 3 * 16 * 16 / 2)
+
+    images: Tensor = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    network = OrthonormalLinear((3, 16, 16), expansion=8)
+    inversion = ImageInversion(network, Pixels(clamp=False), optimizer=newton, lr_schedule=None)
+    measured = readout.measure(network, images, levels=[0, 0.5], inversion=inversion, steps=3, trainer=CPU)
+    means = measured.problems.groupby("level")["distance"].mean()
+    assert means[0.5] == pytest.approx(float(linear_distance(0.5, 8)), abs=0.02)
