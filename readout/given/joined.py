@@ -122,7 +122,7 @@ class SumOverLayers(FeatureLoss):
         return {layer: self.loss(part, wanted[layer]) for layer, part in self._parts(feature).items()}
 
     def scale(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
-        """See :meth:`FeatureLoss.scale`; every layer has a mean of its own."""
+        """See :class:`FeatureLoss`; every layer has a mean of its own."""
         scales = {layer: self.loss.scale(part) for layer, part in self._parts(feature).items()}
         if isinstance(self.weights, str):
             return torch.stack([scale / scale for scale in scales.values()]).sum(0)
