@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -65,7 +66,7 @@ def test_agreement_is_exact_for_the_same_answers_and_tells_what_differs() -> Non
         {"layer": "l", "sample": "a", "level": level, "distance": distance, "best_distance": distance / 2}
         for level, distance in ((0.0, 0.01), (0.3, 0.05), (0.5, 0.15), (0.7, 0.4))
     ]
-    shared = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "draw": 0}
+    shared: dict[str, Any] = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "draw": 0}
     shared |= {"loss": 1.0, "floor": 1.0, "scale": 1.0, "tolerance": 0.0, "dead": False}
     shared |= {"feature_dim": 8, "input_dim": 4}
     known = judge(pd.DataFrame(rows).assign(**shared), 0.1)
