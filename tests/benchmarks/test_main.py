@@ -66,8 +66,8 @@ def test_agreement_is_exact_for_the_same_answers_and_tells_what_differs() -> Non
         {"layer": "l", "sample": "a", "level": level, "distance": distance, "best_distance": distance / 2}
         for level, distance in ((0.0, 0.01), (0.3, 0.05), (0.5, 0.15), (0.7, 0.4))
     ]
-    shared: dict[str, Any] = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "draw": 0}
-    shared |= {"loss": 1.0, "floor": 1.0, "scale": 1.0, "tolerance": 0.0, "dead": False}
+    shared: dict[str, Any] = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "draw": 0}
+    shared |= {"setting": "s", "loss": 1.0, "floor": 1.0, "scale": 1.0, "tolerance": 0.0, "dead": False}
     shared |= {"feature_dim": 8, "input_dim": 4}
     known = judge(pd.DataFrame(rows).assign(**shared), 0.1)
     known["feature_distance"] = known["level"]
