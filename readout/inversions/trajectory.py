@@ -4,28 +4,37 @@ import torch
 from torch import Tensor
 
 
+BLOCK = 256
+"""Records whose memory is taken at once: many small tensors that stay would tear up what large ones want to use again."""
+
+
 class Trajectory:
     """Values of every problem at the recorded steps."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
-        self._values: dict[str, list[Tensor]] = {}
+        self._blocks: dict[str, list[Tensor]] = {}
 
     def add(self, step: int, **values: Tensor) -> None:
         """Record tensors of shape (problems,) at a step; they stay on their device."""
         if self.steps and self.steps[-1] == step:
             return
+        row = len(self.steps) % BLOCK
         self.steps.append(step)
         for name, value in values.items():
-            self._values.setdefault(name, []).append(value)
+            blocks = self._blocks.setdefault(name, [])
+            if row == 0:
+                blocks.append(value.new_empty(BLOCK, *value.shape))
+            blocks[-1][row] = value
 
     def latest(self) -> dict[str, Tensor]:
         """The newest values, on the CPU."""
-        return {name: values[-1].cpu() for name, values in self._values.items()}
+        row = (len(self.steps) - 1) % BLOCK
+        return {name: blocks[-1][row].cpu() for name, blocks in self._blocks.items()}
 
     def stacked(self, name: str) -> Tensor:
         """One quantity over all recorded steps, shape (steps, problems), on the CPU; NaN once a problem is done."""
-        return torch.stack(self._values[name]).cpu()
+        return torch.cat(self._blocks[name])[: len(self.steps)].cpu()
 
     def best(self, distance: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Smallest d_X of each problem and its step, the scored iterate included.

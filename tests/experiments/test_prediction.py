@@ -20,4 +20,5 @@ def test_it_ends_in_tables_a_figure_and_two_sentences_and_resumes(
     error = (dip["predicted_distance"] - dip["best_distance"]).abs().mean()
     assert summary.loc[("dip", "predicted", "best iterate"), "curve_error"] == pytest.approx(error)
     assert "rank correlation" in (tmp_path / "result.txt").read_text(encoding="utf-8")
-    run_again(main, tmp_path, points, monkeypatch, ignoring=["predicted_seconds"])  # predictions are made anew
+    # predictions are made anew; their spread over few probes is a difference of close numbers, down to rounding
+    run_again(main, tmp_path, points, monkeypatch, ignoring=["predicted_seconds", "standard_error"])
