@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 256
-"""Records whose memory is taken at once: many small tensors that stay would tear up what large ones want to use again."""
+"""Records whose memory is taken at once: small tensors that stay would tear up what large ones want to use again."""
 
 
 class Trajectory:
