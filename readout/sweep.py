@@ -174,10 +174,6 @@ class Sweep:
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
-
-        def left(problems: Sequence[Problem]) -> list[Problem]:
-            return wanted_now(problems, judged(_known(store, problems)), self.search)
-
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
@@ -185,7 +181,7 @@ class Sweep:
             problems = self._problems(inversion, fingerprint, inputs, trainer, runtime.seed)
             with console.status("checking each layer, and what a step costs there"):
                 plan = self._plan(
-                    inversion, type(data).__name__, problems, inputs, steps, runtime, left, store.finished()
+                    inversion, type(data).__name__, problems, inputs, steps, runtime, store.load(), judged
                 )
             plan.show(console)
             if self.plan_only:
@@ -196,8 +192,9 @@ class Sweep:
             shared = readout_columns(inversion, fingerprint)
             with SweepProgress(plan, progress_on) as progress:
                 for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, left)
-        return judged(_known(store, itertools.chain(*problems.values()), trajectories=True))
+                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged)
+        everything = itertools.chain(*problems.values())
+        return judged(_of(store.load(trajectories=True), everything))
 
     def _problems(
         self,
@@ -228,12 +225,13 @@ class Sweep:
         inputs: Mapping[str, Tensor],
         steps: int,
         runtime: Runtime,
-        left: Callable[[Sequence[Problem]], list[Problem]],
-        finished: set[str],
+        known: pd.DataFrame,
+        judged: Callable[[pd.DataFrame], pd.DataFrame],
     ) -> Plan:
         layers = []
+        finished = set(known["key"])
         for layer, wanted in problems.items():
-            missing = left(wanted)
+            missing = wanted_now(wanted, judged(_of(known, wanted)), self.search)
             done = sum(problem.key in finished for problem in wanted)
             if not missing:
                 layers.append(LayerPlan(layer, wanted, [], Cost(), done, 0, 1))
@@ -272,7 +270,6 @@ class Sweep:
         store: ResultStore,
         progress: SweepProgress,
         judged: Callable[[pd.DataFrame], pd.DataFrame],
-        left: Callable[[Sequence[Problem]], list[Problem]],
     ) -> None:
         if not plan.remaining:
             return
@@ -287,7 +284,7 @@ class Sweep:
 
         progress.start_layer(plan)
         try:
-            for batch in self._batches(plan, left):
+            for batch in self._batches(plan, store, judged):
                 progress.start(batch)
                 rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
                 table = _labelled(rows, inversion.extractor, samples).assign(**shared)
@@ -295,7 +292,7 @@ class Sweep:
                 progress.done()
             progress.layer_done()
             if loggers:
-                results = judged(_known(store, plan.problems, trajectories=True))
+                results = judged(_of(store.load(trajectories=True), plan.problems))
                 layer_results = LayerResults(
                     layer=plan.layer,
                     table=results,
@@ -310,12 +307,14 @@ class Sweep:
         finally:
             finish(loggers)
 
-    def _batches(self, plan: LayerPlan, left: Callable[[Sequence[Problem]], list[Problem]]) -> Iterator[list[Problem]]:
+    def _batches(
+        self, plan: LayerPlan, store: ResultStore, judged: Callable[[pd.DataFrame], pd.DataFrame]
+    ) -> Iterator[list[Problem]]:
         """The batches of a layer; a search learns from each round what the next is."""
         if self.search == "grid":
             yield from plan.batches
             return
-        while wanted := left(plan.problems):
+        while wanted := wanted_now(plan.problems, judged(_of(store.load(), plan.problems)), self.search):
             yield from batches(wanted, plan.batch_size)
 
     def _threshold(self, metric: SampleMetric) -> float:
@@ -333,11 +332,10 @@ def _labelled(rows: list[Row], extractor: FeatureExtractor, samples: Mapping[str
     return table.assign(layer_index=table["layer"].map(depth), label=labels)
 
 
-def _known(store: ResultStore, problems: Iterable[Problem], trajectories: bool = False) -> pd.DataFrame:
-    """The results of these problems so far."""
+def _of(results: pd.DataFrame, problems: Iterable[Problem]) -> pd.DataFrame:
+    """The results of these problems."""
     keys = {problem.key for problem in problems}
-    table = store.load(trajectories)
-    return table[table["key"].isin(keys)].reset_index(drop=True)
+    return results[results["key"].isin(keys)].reset_index(drop=True)
 
 
 def _size(inputs: Iterable[Tensor]) -> str:
