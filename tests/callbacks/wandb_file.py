@@ -19,6 +19,8 @@ class OfflineRun:
 
     name: str = ""
     group: str = ""
+    started: int = 0
+    """Nanoseconds."""
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     step_metrics: dict[str, str] = field(default_factory=dict)
@@ -32,7 +34,8 @@ class OfflineRun:
 
 def read_runs(folder: Path) -> list[OfflineRun]:
     """All offline runs below a folder, oldest first."""
-    return [_read(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
+    # folders carry the time in whole seconds, and two runs can start within one
+    return sorted((_read(path) for path in folder.glob("wandb/offline-run-*/*.wandb")), key=lambda run: run.started)
 
 
 def _read(path: Path) -> OfflineRun:
@@ -44,6 +47,7 @@ def _read(path: Path) -> OfflineRun:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.name, run.group = record.run.display_name, record.run.run_group
+            run.started = record.run.start_time.ToNanoseconds()
             run.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "config":
             run.config |= {item.key: json.loads(item.value_json) for item in record.config.update if item.key}
