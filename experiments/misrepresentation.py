@@ -17,10 +17,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.curves import crossing
-from experiments.drawing import COLORS
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.toward import PATHS, TowardNext
+from experiments.shared.curves import crossing
+from experiments.shared.drawing import COLORS
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.shared.toward import PATHS, TowardNext
 from readout.analysis.statistics import bootstrap_interval, holm, paired_difference
 from readout.data import Photographs, load_samples
 from readout.data.images import to_pixels
@@ -48,7 +48,6 @@ class Scale:
     threshold: float = 0.1
 
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
 SCALES = {
     "smoke": Scale(
         weights=None,

@@ -18,9 +18,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from experiments.curves import at_discrepancy, crossing, crossings
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.stopping_summary import conclude, draw
+from experiments.shared.curves import at_discrepancy, crossing, crossings
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.summaries.stopping import conclude, draw
 from readout import load_results
 from readout.data import Photographs
 from readout.extractors import VGG19
@@ -52,7 +52,6 @@ class Scale:
         return [(rate, self.filters[0]) for rate in self.rates] + [(self.rates[0], wide) for wide in self.filters[1:]]
 
 
-PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "china", "flower", "retina", "hubble_deep_field")
 SCALES = {
     "smoke": Scale(
         weights=None,

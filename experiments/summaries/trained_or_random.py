@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS, dots, name_columns
+from experiments.shared.drawing import COLORS, dots, name_columns
 from readout.analysis.statistics import group_difference, holm, paired_difference
 
 SPLITS = {"natural or noise": (("hit", "miss"), ("noise",)), "hit or miss": (("hit",), ("miss",))}

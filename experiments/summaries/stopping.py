@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS, plain_log
+from experiments.shared.drawing import COLORS, plain_log
 from readout.analysis.statistics import bootstrap_interval, holm, paired_difference, rank_correlation
 
 STOPS = {

@@ -6,15 +6,19 @@ Everything is at the digits' own 8 × 8 pixels and one grey channel: no pixel is
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
+import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from experiments.shared.harness import Experiment, Readout
 from readout.data import Digits, InputData, Sample
 from readout.extractors import FeatureExtractor
 from readout.identity import digest
+from readout.inversions import FeatureInversion
 
 SIDE = 8
 LAYERS = {"conv1": "0", "conv2": "2", "conv3": "5", "conv4": "7", "dense": "11", "logits": "13"}
@@ -69,6 +73,30 @@ class DigitNet(FeatureExtractor):
         return self.extract(images, "logits")
 
 
+class Scale(Protocol):
+    """What the scale of an experiment on digits says of its inversions."""
+
+    @property
+    def layers(self) -> str | tuple[str, ...]:
+        """To be inverted."""
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Perturbation levels."""
+
+    @property
+    def draws(self) -> int:
+        """Noise draws a level."""
+
+    @property
+    def readout(self) -> Readout:
+        """How they are inverted."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """Inversions side by side; None for as many as fit."""
+
+
 class Images(InputData):
     """Given images.
 
@@ -85,6 +113,34 @@ class Images(InputData):
 
     def __getitem__(self, index: int) -> Sample:
         return self.samples[index]
+
+
+def invert(
+    experiment: Experiment[Any], scale: Scale, name: str, network: FeatureExtractor, samples: Sequence[Sample]
+) -> pd.DataFrame:
+    """Invert what is not inverted yet of labelled images.
+
+    Args:
+        experiment: Keeps the sweep.
+        scale: How it is inverted.
+        name: Sub-folder of the sweep.
+        network: The frozen network.
+        samples: The images.
+
+    Returns:
+        What :meth:`Experiment.sweep` gives.
+    """
+    steps = scale.readout.steps
+    return experiment.sweep(
+        name,
+        scale.readout.inversion(network, FeatureInversion, record_every=max(1, steps // 10)),
+        Images(samples),
+        steps=steps,
+        layers=scale.layers,
+        levels=scale.levels,
+        draws=scale.draws,
+        batch_size=scale.batch_size or "auto",
+    )
 
 
 def accuracy(network: DigitNet, digits: Digits) -> float:

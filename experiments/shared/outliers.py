@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from experiments.digits import SIDE
+from experiments.shared.digits import SIDE
 from readout.data import Sample
 from readout.identity import derive_seed
 

@@ -28,6 +28,9 @@ from readout.sweep import Sweep
 
 ScaleT = TypeVar("ScaleT")
 
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
+"""Photographs that are on every machine; the last two are of nothing that people meet."""
+
 
 @dataclass(frozen=True)
 class Readout:

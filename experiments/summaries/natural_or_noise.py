@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS, dots, name_columns
+from experiments.shared.drawing import COLORS, dots, name_columns
 from readout.analysis.statistics import bootstrap_interval, group_difference, holm, paired_difference
 
 NAMES = {

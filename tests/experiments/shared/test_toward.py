@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from experiments.toward import PATHS, TowardNext, along
+from experiments.shared.toward import PATHS, TowardNext, along
 from readout.errors import ReadoutError
 from readout.identity import settings
 from readout.metrics import correlation_distance

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.curves import crossing
+from experiments.shared.curves import crossing
 from readout.analysis.statistics import rank_correlation
 
 PAPER_STEPS = 10_000

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.harness import Experiment, Readout, begin, sample_sizes
+from experiments.shared.harness import Experiment, Readout, begin, sample_sizes
 from readout.data import UniformNoise
 from readout.errors import ReadoutError
 from readout.priors import Pixels

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS, MARKERS
+from experiments.shared.drawing import COLORS, MARKERS
 from readout.analysis.plots import recovery
 from readout.analysis.statistics import (
     bootstrap_interval,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS
+from experiments.shared.drawing import COLORS
 from readout.analysis.statistics import RankCorrelation, bootstrap_interval, rank_correlation
 
 NAMES = {

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS, MARKERS, dots, name_columns
+from experiments.shared.drawing import COLORS, MARKERS, dots, name_columns
 from readout.analysis.statistics import (
     Estimate,
     auc_gain,
