@@ -71,26 +71,28 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     _, taps, channels_in, _ = weight.shape
     gradient, weight, how = gradient.contiguous(), weight.contiguous(), precision(gradient)
     blocks = blocks_of("input", channels_in, channels_out, taps, gradient.dtype, how == "ieee")
-    tiles = divide_up(height * width, blocks.rows)
-    if taps > 1:
-        tiles += divide_up(2 * (height + width), blocks.rows)
     dx = gradient.new_empty(problems, height, width, channels_in)
-    launching(_input_gradient)[(tiles * divide_up(channels_in, blocks.columns), problems)](
-        gradient,
-        weight,
-        dx,
-        height,
-        width,
-        channels_in=channels_in,
-        channels_out=channels_out,
-        taps=taps,
-        rows=blocks.rows,
-        columns=blocks.columns,
-        depth=blocks.depth,
-        precision=how,
-        num_warps=blocks.warps,
-        num_stages=blocks.stages,
-    )
+    # reflections reach few pixels and cost registers, so those pixels have programs of their own
+    for reflections in [False, True] if taps == 9 else [False]:
+        pixels = 2 * (height + width) if reflections else height * width
+        grid = (divide_up(pixels, blocks.rows) * divide_up(channels_in, blocks.columns), problems)
+        launching(_input_gradient)[grid](
+            gradient,
+            weight,
+            dx,
+            height,
+            width,
+            channels_in=channels_in,
+            channels_out=channels_out,
+            taps=taps,
+            rows=blocks.rows,
+            columns=blocks.columns,
+            depth=blocks.depth,
+            precision=how,
+            reflections=reflections,
+            num_warps=blocks.warps,
+            num_stages=1 if reflections else blocks.stages,
+        )
     return dx
 
 
@@ -172,7 +174,7 @@ def _summed(start, channels: tl.constexpr, depth: tl.constexpr):
     """Neighbours and channels of a step along what is summed, by their number."""
     if channels % depth == 0:  # one neighbour for all of them, which saves arithmetic
         tap = start // channels + tl.zeros((1,), tl.int32)
-        channel = start % channels + tl.arange(0, depth)
+        channel = tl.multiple_of(start % channels, depth) + tl.arange(0, depth)
     else:
         k = start + tl.arange(0, depth)
         tap = k // channels
@@ -256,65 +258,26 @@ def _input_gradient(
     columns: tl.constexpr,
     depth: tl.constexpr,
     precision: tl.constexpr,
-):
-    side_by_side: tl.constexpr = (channels_in + columns - 1) // columns
-    tile = tl.program_id(0) // side_by_side
-    problem = tl.program_id(1).to(tl.int64)
-    pixels = height * width
-    gradient += problem * pixels * channels_out
-    dx += problem * pixels * channels_in
-    weight += problem * taps * channels_in * channels_out
-    n = tl.program_id(0) % side_by_side * columns + tl.arange(0, columns)
-    if taps == 9:
-        tiles = (pixels + rows - 1) // rows
-        if tile < tiles:
-            m = tile * rows + tl.arange(0, rows)
-            row, column = m // width, m % width
-            lines = (row == 1) | (row == height - 2) | (column == 1) | (column == width - 2)
-            _spread(
-                gradient, weight, dx, height, width, row, column, (m < pixels) & (lines == 0), n,
-                channels_in, channels_out, taps, rows, columns, depth, precision, False,
-            )  # fmt: skip
-        else:
-            # the lines that reflections are of: rows 1 and height - 2, then columns 1 and width - 2
-            m = (tile - tiles) * rows + tl.arange(0, rows)
-            down = m - 2 * width
-            across = m < 2 * width
-            row = tl.where(across, tl.where(m < width, 1, height - 2), tl.maximum(down, 0) % height)
-            column = tl.where(across, m % width, tl.where(down < height, 1, width - 2))
-            _spread(
-                gradient, weight, dx, height, width, row, column, m < 2 * width + 2 * height, n,
-                channels_in, channels_out, taps, rows, columns, depth, precision, True,
-            )  # fmt: skip
-    else:
-        m = tile * rows + tl.arange(0, rows)
-        _spread(
-            gradient, weight, dx, height, width, m // width, m % width, m < pixels, n,
-            channels_in, channels_out, taps, rows, columns, depth, precision, False,
-        )  # fmt: skip
-
-
-@triton.jit
-def _spread(
-    gradient,
-    weight,
-    dx,
-    height,
-    width,
-    row,
-    column,
-    inside,
-    n,
-    channels_in: tl.constexpr,
-    channels_out: tl.constexpr,
-    taps: tl.constexpr,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
-    depth: tl.constexpr,
-    precision: tl.constexpr,
     reflections: tl.constexpr,
 ):
     """What pixels of the input get from those of the output that looked at them, or at a reflection of them."""
+    side_by_side: tl.constexpr = (channels_in + columns - 1) // columns
+    problem = tl.program_id(1).to(tl.int64)
+    gradient += problem * height * width * channels_out
+    dx += problem * height * width * channels_in
+    weight += problem * taps * channels_in * channels_out
+    m = tl.program_id(0) // side_by_side * rows + tl.arange(0, rows)
+    n = tl.program_id(0) % side_by_side * columns + tl.arange(0, columns)
+    if reflections:  # of rows 1 and height - 2, then of columns 1 and width - 2; where they cross, twice the same
+        along = m - 2 * width
+        across = m < 2 * width
+        row = tl.where(across, tl.where(m < width, 1, height - 2), tl.maximum(along, 0) % height)
+        column = tl.where(across, m % width, tl.where(along < height, 1, width - 2))
+        inside = m < 2 * width + 2 * height
+    else:
+        row, column, inside = m // width, m % width, m < height * width
+        if taps == 9:
+            inside = inside & (row != 1) & (row != height - 2) & (column != 1) & (column != width - 2)
     total = tl.zeros((rows, columns), tl.float32)
     for start in range(0, taps * channels_out, depth):
         k = start + tl.arange(0, depth)

@@ -8,7 +8,7 @@ from torch.library import triton_op
 
 from readout.priors.cuda.launch import divide_up, launching, power_of_two
 
-ELEMENTS = 4096
+ELEMENTS = 2048
 """Elements that one program holds at a time."""
 
 
@@ -74,7 +74,7 @@ def normalise_gradient(
     y, scale, shift = y.contiguous(), scale.contiguous(), shift.contiguous()
     pixels, block = height * width, power_of_two(channels)
     rows = max(1, ELEMENTS // block)
-    share = 4 * rows
+    share = 8 * rows
     parts = y.new_empty(problems, divide_up(pixels, share), 2, channels, dtype=torch.float32)
     launching(_gradient_sums)[(parts.shape[1], problems)](
         gradient,
