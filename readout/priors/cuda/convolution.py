@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-untyped,import-not-found,no-untyped-def,no-untyped-call,untyped-decorator"
 """Convolutions with weights of their own for every problem, as implicit matrix products.
 
 Activations lie (problems, height, width, channels). A row of a product is a pixel, and what is summed over
@@ -8,13 +9,12 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import triton_op
 
 from readout.priors.cuda.blocks import blocks_of, shares_of
-from readout.priors.cuda.launch import divide_up, launching, precision
+from readout.priors.cuda.launch import divide_up, launching, operation, precision
 
 
-@triton_op("readout::convolve", mutates_args=())
+@operation("convolve")
 def convolve(x: Tensor, weight: Tensor, statistics: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Convolution over an input padded by its reflection.
 
@@ -59,7 +59,7 @@ def convolve(x: Tensor, weight: Tensor, statistics: bool) -> tuple[Tensor, Tenso
     return y, means, squares
 
 
-@triton_op("readout::convolve_input_gradient", mutates_args=())
+@operation("convolve_input_gradient")
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     """Gradient of :func:`convolve` with respect to its input.
 
@@ -96,7 +96,7 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     return dx
 
 
-@triton_op("readout::convolve_weight_gradient", mutates_args=())
+@operation("convolve_weight_gradient")
 def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> Tensor:
     """Gradient of :func:`convolve` with respect to its kernels, in float32.
 

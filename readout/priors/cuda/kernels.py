@@ -45,7 +45,7 @@ class _Convolved(torch.autograd.Function):
         x, kernels, y, mean, spread, scale, shift, *z = ctx.saved_tensors
         if z and pooled is not None:
             gradient = resampling.pool_gradient(z[0], gradient, pooled)
-        dy, dscale, dshift = normalisation.normalise_gradient(gradient, y, mean, spread, scale, shift)
+        dy, (dshift, dscale) = normalisation.normalise_gradient(gradient, y, mean, spread, scale, shift)
         needs = ctx.needs_input_grad
         return (
             convolution.input_gradient(dy, kernels) if needs[0] else None,

@@ -1,18 +1,18 @@
+# mypy: disable-error-code="import-untyped,import-not-found,no-untyped-def,no-untyped-call,untyped-decorator"
 """Instance norm and ReLU in one pass, the 2×2 maximum beside them, and the way back."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import triton_op
 
-from readout.priors.cuda.launch import divide_up, launching, power_of_two
+from readout.priors.cuda.launch import divide_up, launching, operation, power_of_two
 
 ELEMENTS = 2048
 """Elements that one program holds at a time."""
 
 
-@triton_op("readout::normalise", mutates_args=())
+@operation("normalise")
 def normalise(
     y: Tensor, means: Tensor, squares: Tensor, tile: int, scale: Tensor, shift: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,11 +55,11 @@ def normalise(
     return z, mean, spread
 
 
-@triton_op("readout::normalise_gradient", mutates_args=())
+@operation("normalise_gradient")
 def normalise_gradient(
     gradient: Tensor, y: Tensor, mean: Tensor, spread: Tensor, scale: Tensor, shift: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`normalise` with respect to ``y``, ``scale`` and ``shift``.
+) -> tuple[Tensor, Tensor]:
+    """Gradients of :func:`normalise` with respect to ``y``, and to ``shift`` and ``scale``, stacked.
 
     Args:
         gradient: Of the output, shape (problems, height, width, channels); of a part of more channels, if need be.
@@ -75,8 +75,8 @@ def normalise_gradient(
     pixels, block = height * width, power_of_two(channels)
     rows = max(1, ELEMENTS // block)
     share = 8 * rows
-    parts = y.new_empty(problems, divide_up(pixels, share), 2, channels, dtype=torch.float32)
-    launching(_gradient_sums)[(parts.shape[1], problems)](
+    parts = y.new_empty(2, problems, divide_up(pixels, share), channels, dtype=torch.float32)
+    launching(_gradient_sums)[(parts.shape[2], problems)](
         gradient,
         y,
         mean,
@@ -91,7 +91,7 @@ def normalise_gradient(
         steps=share // rows,
         block=block,
     )
-    sums = parts.sum(1)
+    sums = parts.sum(2)
     dy = torch.empty_like(y)
     launching(_normalise_gradient)[(divide_up(pixels, rows), problems)](
         gradient,
@@ -108,7 +108,7 @@ def normalise_gradient(
         rows=rows,
         block=block,
     )
-    return dy, sums[:, 1].clone(), sums[:, 0].clone()
+    return dy, sums
 
 
 def by_pixels(tensor: Tensor) -> tuple[Tensor, int]:
@@ -240,9 +240,10 @@ def _gradient_sums(
         g, value, _ = _gated(gradient, y, problem, m, n, pixels, stride, mean, spread, scale, shift, channels)
         plain += g
         weighted += g * value
-    parts += (problem * tl.num_programs(0) + tl.program_id(0)) * 2 * channels
-    tl.store(parts + n, tl.sum(plain, 0), mask=n < channels)
-    tl.store(parts + channels + n, tl.sum(weighted, 0), mask=n < channels)
+    at = (problem * tl.num_programs(0) + tl.program_id(0)) * channels + n
+    tl.store(parts + at, tl.sum(plain, 0), mask=n < channels)
+    at += tl.num_programs(1).to(tl.int64) * tl.num_programs(0) * channels
+    tl.store(parts + at, tl.sum(weighted, 0), mask=n < channels)
 
 
 @triton.jit
@@ -267,9 +268,8 @@ def _normalise_gradient(
     mean, spread = _of_channels(mean, problem, n, channels), _of_channels(spread, problem, n, channels)
     scale, shift = _of_channels(scale, problem, n, channels), _of_channels(shift, problem, n, channels)
     g, value, known = _gated(gradient, y, problem, m, n, pixels, stride, mean, spread, scale, shift, channels)
-    sums += problem * 2 * channels
-    plain = tl.load(sums + n, mask=n < channels, other=0.0)[None, :] / pixels
-    weighted = tl.load(sums + channels + n, mask=n < channels, other=0.0)[None, :] / pixels
+    plain = _of_channels(sums, problem, n, channels) / pixels
+    weighted = _of_channels(sums, problem + tl.num_programs(1), n, channels) / pixels
     result = scale * spread * (g - plain - value * weighted)
     at = problem * pixels * channels + (m[:, None] * channels + n[None, :])
     tl.store(dy + at, result.to(dy.dtype.element_ty), mask=known)

@@ -48,7 +48,7 @@ def projected(x: Tensor, weight: Tensor) -> Tensor:
         x: Shape (problems, height, width, channels in).
         weight: Shape (problems, channels out, channels in, 1, 1).
     """
-    return (x.flatten(1, 2) @ weight.flatten(2).mT).unflatten(1, x.shape[1:3])
+    return (x.flatten(1, 2) @ weight.flatten(2).mT).view(*x.shape[:3], -1)
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,18 +1,18 @@
+# mypy: disable-error-code="import-untyped,import-not-found,no-untyped-def,no-untyped-call,untyped-decorator"
 """Between scales: the maximum of 2×2 pixels on the way down; on the way up, bilinear growth joined to a skip."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import triton_op
 
-from readout.priors.cuda.launch import divide_up, launching, power_of_two
+from readout.priors.cuda.launch import divide_up, launching, operation, power_of_two
 from readout.priors.cuda.normalisation import by_pixels
 
 ELEMENTS = 2048
 """Elements that one program holds at a time."""
 
 
-@triton_op("readout::pool", mutates_args=())
+@operation("pool")
 def pool(z: Tensor) -> Tensor:
     """Maximum of 2×2 pixels; a last odd row or column is left out.
 
@@ -29,7 +29,7 @@ def pool(z: Tensor) -> Tensor:
     return pooled
 
 
-@triton_op("readout::pool_gradient", mutates_args=())
+@operation("pool_gradient")
 def pool_gradient(z: Tensor, kept: Tensor, pooled: Tensor) -> Tensor:
     """Gradient with respect to what is pooled and also goes on as it is.
 
@@ -50,7 +50,7 @@ def pool_gradient(z: Tensor, kept: Tensor, pooled: Tensor) -> Tensor:
     return dz
 
 
-@triton_op("readout::join", mutates_args=())
+@operation("join")
 def join(coarse: Tensor, skip: Tensor) -> Tensor:
     """Coarse pixels, grown bilinearly to the size of the skip (corners not aligned), with the skip's channels behind.
 
@@ -81,7 +81,7 @@ def join(coarse: Tensor, skip: Tensor) -> Tensor:
     return joined
 
 
-@triton_op("readout::join_gradient", mutates_args=())
+@operation("join_gradient")
 def join_gradient(gradient: Tensor, coarse_height: int, coarse_width: int, coarse_channels: int) -> Tensor:
     """Gradient of :func:`join` with respect to the coarse pixels; every one gathers its own, so nothing races.
 

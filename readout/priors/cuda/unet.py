@@ -12,11 +12,14 @@ class Layers(Protocol):
 
     def convolved(
         self, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, pooled: bool
-    ) -> tuple[Tensor, Tensor | None]: ...  # noqa: D102
+    ) -> tuple[Tensor, Tensor | None]:
+        """ReLU of the instance norm of a convolution, and its maxima of 2×2 pixels if wanted."""
 
-    def joined(self, coarse: Tensor, skip: Tensor) -> Tensor: ...  # noqa: D102
+    def joined(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """Coarse pixels grown to the size of the skip, with the skip's channels behind."""
 
-    def projected(self, x: Tensor, weight: Tensor) -> Tensor: ...  # noqa: D102
+    def projected(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Convolution of single pixels."""
 
 
 def generate(weights: Sequence[Tensor], latents: Tensor, scales: int, layers: Layers) -> Tensor:
