@@ -42,6 +42,9 @@ class FeatureExtractor(nn.Module):
     """Whether convolutions may keep channels last in memory, which is faster on CPUs and GPUs; the values are the same.
     A network that calls ``view`` on what a convolution gives can't have it."""
 
+    capturable: ClassVar[bool] = False
+    """Whether a GPU can take it into a graph: nothing in it waits for the device, or differs from step to step."""
+
     def __init__(
         self,
         network: nn.Module,

@@ -20,6 +20,7 @@ from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.optimizers import fused, keep_rows, rows_can_go
 from readout.inversions.protocols import PaperProtocol, Protocol
 from readout.inversions.running import Running
+from readout.inversions.step import Step, StepGraph
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
@@ -180,15 +181,14 @@ class FeatureInversion(LightningModule):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target()
         self._running, self._present = Running(self._inputs), self._target
+        self._graph: StepGraph | None = None
         self._staying: Tensor | None = None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
-        inputs = self.prior().to(self._score_type)
-        feature = self._extract(inputs)
-        losses = self._present.losses(feature)
-        self._observe(self.trainer.global_step, inputs.detach(), feature.detach(), losses.detach())
-        return (losses + self.prior.penalty(inputs)).sum()
+        step = self._next_step()
+        self._observe(self.trainer.global_step, step.inputs.detach(), step.feature.detach(), step.losses.detach())
+        return step.total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let problems go that are done, whenever their number has just been looked at."""
@@ -197,6 +197,7 @@ class FeatureInversion(LightningModule):
 
     def on_train_end(self) -> None:
         """Score the iterate that the protocol says counts."""
+        self._graph = None
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
@@ -234,6 +235,20 @@ class FeatureInversion(LightningModule):
     def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
         optimizer = fused(self.optimizer(parameters))
         return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
+
+    def _next_step(self) -> Step:
+        parts: tuple[Prior | FeatureExtractor | FeatureLoss, ...] = (self.prior, self.extractor, self.loss)
+        if self.device.type != "cuda" or not all(part.capturable for part in parts):
+            return self._step()
+        if self._graph is None:
+            self._graph = StepGraph(self._step, [each for each in self.prior.parameters() if each.requires_grad])
+        return self._graph()
+
+    def _step(self) -> Step:
+        inputs = self.prior().to(self._score_type)
+        feature = self._extract(inputs)
+        losses = self._present.losses(feature)
+        return Step(inputs, feature, losses, total=(losses + self.prior.penalty(inputs)).sum())
 
     def _extract(self, inputs: Tensor) -> Tensor:
         # autocast or half precision may lower a feature; distances and losses are taken in float32 at least
@@ -301,6 +316,7 @@ class FeatureInversion(LightningModule):
                 return
             self.prior.lay_out(self.device)
         running.rows, self._present = running.rows[staying], self._present.of(staying)
+        self._graph = None  # parameters have moved
 
     def _score(self, last: Tensor) -> Outcome:
         recovered = self._running.iterates(last)

@@ -27,6 +27,8 @@ class DeepImagePrior(Prior):
         ReadoutError: if an option is unknown.
     """
 
+    capturable = True
+
     compiled: ClassVar[bool] = False
     """Whether ``torch.compile`` goes over what kernels of our own leave to PyTorch, on a GPU.
 
