@@ -18,7 +18,7 @@ from readout.problems import Problem, batches
 from readout.runtime import Runtime
 from readout.search import Search
 
-AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 64}
+AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
 """Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
 
 MEMORY_SHARE = 0.5

@@ -70,9 +70,11 @@ class FeatureInversion(LightningModule):
         protocol: When an inversion ends and which iterate counts.
         record_every: Record the trajectory every so many steps.
         max_restarts: How often a dead run starts again from a fresh seed.
+        cuda_graph: On a GPU, launch each step as one graph. Values are the same; only a network, a prior and a loss
+            that are :attr:`~readout.priors.Prior.capturable` can be taken into one.
 
     Raises:
-        ReadoutError: if ``metric`` is not a distance or a number is out of range.
+        ReadoutError: if ``metric`` is not a distance, a number is out of range, or something can't be captured.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class FeatureInversion(LightningModule):
         protocol: Protocol | None = None,
         record_every: int = 10,
         max_restarts: int = 3,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.extractor = extractor
@@ -99,10 +102,14 @@ class FeatureInversion(LightningModule):
         self.protocol = protocol or PaperProtocol()
         self.record_every = record_every
         self.max_restarts = max_restarts
+        self.cuda_graph = cuda_graph
         if self.metric.higher_is_better is not False:
             raise ReadoutError(f"{self.metric.name} grows with likeness, so it can't be d_X; choose a distance.")
         if record_every < 1 or max_restarts < 0:
             raise ReadoutError("record_every must be at least 1 and max_restarts at least 0.")
+        for part in (self.extractor, self.prior, self.loss):
+            if cuda_graph and not part.capturable:
+                raise ReadoutError(f"{type(part).__name__} can't be taken into a CUDA graph; leave out cuda_graph.")
         self.outcome: Outcome | None = None
         self.prior.prepare_for(extractor)
         for scored in (self.metric, *metrics):
@@ -147,7 +154,7 @@ class FeatureInversion(LightningModule):
 
     def describe(self) -> dict[str, Any]:
         """Everything about the readout that decides an answer, as JSON-like data."""
-        described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule"))
+        described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
         described["prior_fingerprint"] = self.prior.fingerprint()
         optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1))], steps=1)
         described["optimizer"] = {"class": qualified_name(type(optimizer)), **settings(optimizer.defaults)}
@@ -237,8 +244,7 @@ class FeatureInversion(LightningModule):
         return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
 
     def _next_step(self) -> Step:
-        parts: tuple[Prior | FeatureExtractor | FeatureLoss, ...] = (self.prior, self.extractor, self.loss)
-        if self.device.type != "cuda" or not all(part.capturable for part in parts):
+        if not self.cuda_graph or self.device.type != "cuda":
             return self._step()
         if self._graph is None:
             self._graph = StepGraph(self._step, [each for each in self.prior.parameters() if each.requires_grad])

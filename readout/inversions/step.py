@@ -26,6 +26,9 @@ class StepGraph:
     replayed is what was launched, so the values are the same. The tensors of a replayed step lie where those of
     the last one lay; copy what is to be kept.
 
+    Generators have been captured and replayed on a GPU (docs/benchmarks.md), whole steps not yet: so it has to be
+    asked for.
+
     Args:
         step: Computes a step, and never waits for the device.
         parameters: What it depends on. They must stay where they are in memory.

@@ -4,6 +4,7 @@ from functools import partial
 import pytest
 import torch
 
+from readout.errors import ReadoutError
 from readout.extractors import VGG19
 from readout.inversions import FeatureInversion, ImageInversion, ProblemBatch
 from readout.inversions.protocols import DiscrepancyProtocol
@@ -11,6 +12,7 @@ from readout.inversions.step import Step, StepGraph
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
 from readout.runtime import Runtime
+from tests.tiny import TinyNet
 
 STEPS = 30
 PRIORS: dict[str, Callable[[], Prior]] = {
@@ -45,27 +47,33 @@ class ByGraph(ImageInversion):
         return self._graph()
 
 
-class ByHand(ImageInversion):
-    """Never takes its steps through a graph."""
-
-    def _next_step(self) -> Step:
-        return self._step()
-
-
 @pytest.mark.parametrize("prior", PRIORS)
 def test_a_graph_of_a_step_optimises_as_the_step_does(prior: str) -> None:
-    expected, found = (_solve(kind, PRIORS[prior]()) for kind in (ByHand, ByGraph))
+    expected, found = (_solve(kind, PRIORS[prior]()) for kind in (ImageInversion, ByGraph))
     assert torch.equal(found, expected)
+
+
+def test_a_part_that_cannot_be_captured_is_refused() -> None:
+    with pytest.raises(ReadoutError, match="TinyNet can't be taken into a CUDA graph"):
+        ImageInversion(TinyNet(), Pixels(), cuda_graph=True)
+
+
+def test_a_graph_is_no_other_readout() -> None:
+    by_graph, plain = (ImageInversion(VGG19(None), Pixels(), cuda_graph=graph) for graph in (True, False))
+    assert by_graph.describe() == plain.describe()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("prior", PRIORS)
 def test_on_a_gpu_the_graph_optimises_as_the_step_does_though_problems_leave(prior: str) -> None:
-    expected, found = (_solve(kind, PRIORS[prior](), "gpu") for kind in (ByHand, ImageInversion))
+    expected = _solve(ImageInversion, PRIORS[prior](), "gpu")
+    found = _solve(ImageInversion, PRIORS[prior](), "gpu", cuda_graph=True)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def _solve(kind: type[FeatureInversion], prior: Prior, accelerator: str = "cpu") -> torch.Tensor:
+def _solve(
+    kind: type[FeatureInversion], prior: Prior, accelerator: str = "cpu", cuda_graph: bool = False
+) -> torch.Tensor:
     inputs = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     batch = ProblemBatch(
         inputs=inputs,
@@ -76,7 +84,8 @@ def _solve(kind: type[FeatureInversion], prior: Prior, accelerator: str = "cpu")
         perturbation=GaussianPerturbation(),
     )
     optimizer = partial(torch.optim.AdamW, lr=1e-2)
-    inversion = kind(VGG19(None), prior, optimizer=optimizer, protocol=DiscrepancyProtocol())
+    protocol = DiscrepancyProtocol()
+    inversion = kind(VGG19(None), prior, optimizer=optimizer, protocol=protocol, cuda_graph=cuda_graph)
     runtime = Runtime(trainer={"accelerator": accelerator, "devices": 1, "max_steps": STEPS})
     inversion.load(batch)
     runtime.make_bare_trainer().fit(inversion, range(STEPS))
