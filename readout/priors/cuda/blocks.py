@@ -15,9 +15,6 @@ class Blocks(NamedTuple):
     stages: int = 3
 
 
-MEASURED: dict[tuple[str, int, int, bool], Blocks] = {}
-"""Blocks that measured better than the rules below, by kernel, channels in and out, and whether types have 16 bits."""
-
 PIXELS_A_SHARE = 1568
 """Pixels whose part of a weight's gradient is summed by one program, about; whatever the number of problems."""
 
@@ -34,8 +31,6 @@ def blocks_of(kernel: str, channels_in: int, channels_out: int, taps: int, dtype
         exact: Whether float32 is multiplied as it is, without tensor cores.
     """
     half = dtype.itemsize == 2
-    if not exact and (known := MEASURED.get((kernel, channels_in, channels_out, half))):
-        return known
     summed, columns = {
         "forward": (taps * channels_in, channels_out),
         "input": (taps * channels_out, channels_in),
