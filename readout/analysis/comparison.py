@@ -107,12 +107,13 @@ def cautions(outputs: Sequence[Output]) -> list[str]:
         said.append("Distances of the recovered inputs are of different kinds, so their curves can't be compared.")
     if "levels" in differing:
         said.append("The levels differ, and a size can only be as large as a level that was tested.")
-    common = set.intersection(*(set(output.samples) for output in outputs))
-    most = max(len(output.samples) for output in outputs)
-    if not common:
-        said.append("They have no input of the same name, so nothing is compared input by input.")
-    elif len(common) < most:
-        said.append(f"They share {len(common)} of up to {most} inputs, by name; differences are over those.")
+    first = outputs[0]
+    for other in outputs[1:]:
+        common, most = len({*first.samples} & {*other.samples}), max(len(first.samples), len(other.samples))
+        if not common:
+            said.append(f"{first.name} and {other.name} have no input of the same name, so no differences are given.")
+        elif common < most:
+            said.append(f"{first.name} and {other.name} share {common} of {most} inputs; differences are over those.")
     return said
 
 

@@ -50,9 +50,9 @@ def page_data(
 
     Returns:
         ``folders``, ``layers``, ``samples``: names, into which rows point by number. ``columns`` and ``problems``: one
-        row a problem. ``marks``: a character a verdict. ``series``: one a (folder, layer), with ``curve`` (level, d_H,
-        d_X, low, high, samples), ``sizes`` (sample, size, whether it is a lower bound, flags), their ``median`` and
-        ``mean`` (value, low, high), and ``trajectories`` by level.
+        row a problem. ``marks``: a character a verdict. ``series``: one a (folder, layer), with the number of
+        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``sizes`` (sample, size, whether it is a lower
+        bound, flags), their ``median`` and ``mean`` (value, low, high), and ``trajectories`` by level.
     """
     layers = all_layers(outputs)
     samples = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
@@ -70,6 +70,7 @@ def page_data(
                 {
                     "folder": place,
                     "layer": layers.index(layer),
+                    "problems": int((output.results["layer"] == layer).sum()),
                     "curve": _plain(curves[curves["layer"] == layer].drop(columns="layer").to_numpy().tolist()),
                     **_sizes(output.sizes[output.sizes["layer"] == layer], samples),
                     "trajectories": _trajectories(output.results[output.results["layer"] == layer]),

@@ -91,9 +91,13 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
             kinds[str(layer)] = "pictures" if sample in inputs else "texts"
             found[str(layer)].append(Row(output.name, str(sample), true, cells))
     order = list(samples)
-    levels = sorted({level for output in outputs for level in output.levels})
     return [
-        Section(layer, levels, kinds[layer], sorted(rows, key=lambda row: order.index(row.sample)))
+        Section(
+            layer,
+            sorted({level for row in rows for level in row.cells}),
+            kinds[layer],
+            sorted(rows, key=lambda row: order.index(row.sample)),
+        )
         for layer, rows in found.items()
         if rows
     ]

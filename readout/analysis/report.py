@@ -27,7 +27,10 @@ from readout.errors import ReadoutError
 from readout.store import ResultStore, svg
 
 FIGURE_SAMPLES = 4
-"""Inputs in the figure ``recovered``."""
+"""Inputs in the figure ``recovered``, and fewer where there are many layers."""
+
+FIGURE_ROWS = 24
+"""Rows of that figure."""
 
 PAGE = "report.html"
 
@@ -89,7 +92,8 @@ def write_figures(output: Output) -> dict[str, str]:
         written = {name: output.store.write_figure(name, figure) for name, figure in _figures(output).items()}
         inputs = output.store.load_inputs(output.samples)
         if inputs:
-            pictured = plots.pictured(output.results, list(inputs)[:FIGURE_SAMPLES])
+            most = max(1, min(FIGURE_SAMPLES, FIGURE_ROWS // len(output.layers)))
+            pictured = plots.pictured(output.results, list(inputs)[:most])
             recovered = output.store.load_recovered(pictured["key"])
             output.store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
     return written
@@ -109,7 +113,7 @@ def write_page(
     files = [addresses(output, page.parent) for output in outputs]
     true = [input_addresses(output, page.parent) for output in outputs]
     samples = samples_on_page(outputs, inputs)
-    layers = comparison.all_layers(outputs)
+    layers, joined = comparison.all_layers(outputs), comparison.joined_sizes(outputs)
     rendered = render(
         "report.html.j2",
         scripts=SCRIPTS,
@@ -123,7 +127,8 @@ def write_page(
         summaries=[summary(output.results, output.sizes) for output in outputs],
         cautions=comparison.cautions(outputs),
         settings=comparison.settings_table(outputs),
-        joined=comparison.joined_sizes(outputs),
+        joined=joined,
+        compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
         layers=[layer_rows(output) for output in outputs],
         sections=sections(outputs, samples, files),
         shown=len(samples),
@@ -133,7 +138,7 @@ def write_page(
         totals=pd.concat([output.results["verdict"] for output in outputs]).value_counts().to_dict(),
         flags={kind.value: text for kind, text in EXPLAINED.items()},
         restarts=sum(int(output.results["restarts"].sum()) for output in outputs),
-        configs=[yaml.safe_dump(output.config, sort_keys=False) for output in outputs],
+        configs={output.name: yaml.safe_dump(output.config, sort_keys=False) for output in outputs if output.config},
     )
     return ResultStore(page.parent).write_text(page.name, rendered)
 

@@ -50,7 +50,7 @@ function tellTarget(target, x, y) {
 }
 
 function visible(target) {
-  return !state.hidden.has(target.series) && (present(target.point) || $("show-problems").checked);
+  return present(target.point) ? !state.hidden.has(target.series) : state.dotted.has(target.series);
 }
 
 /** Where a place of the chart is in the window. */

@@ -8,7 +8,8 @@ const metrics = data.columns.slice(data.columns.indexOf("file") + 1);
 const present = (value) => value !== null && value !== undefined;
 const number = (value, digits = 4) => (present(value) ? Number(value.toPrecision(digits)).toString() : "–");
 const words = (verdict) => verdict.replace("_", " ");
-const state = { layer: data.layers[0], hidden: new Set() };
+/** The chosen layer; the series that are switched off, and those that show single inversions and intervals. */
+const state = { layer: data.layers[0], hidden: new Set(), dotted: new Set(), banded: new Set() };
 
 /** A new HTML element; children are nodes or text. */
 function make(tag, attributes = {}, ...children) {

@@ -6,8 +6,16 @@ function choose(layer) {
   keep();
 }
 
-/** Intervals of more curves than these are shown for the chosen layer only. */
+/** Beyond these, intervals and single inversions are shown for the chosen layer only. */
 const MOST_BANDS = 6;
+const MOST_DOTS = 1500;
+
+/** Series that are switched on, and of these the chosen layer's if they have more than `most` things to show. */
+function detailed(count, most) {
+  const on = data.series.map((_, place) => place).filter((place) => !state.hidden.has(place));
+  const total = on.reduce((sum, place) => sum + count(data.series[place]), 0);
+  return new Set(on.filter((place) => total <= most || data.layers[data.series[place].layer] === state.layer));
+}
 
 /** Put the state into the address, and onto the page. */
 function keep() {
@@ -35,11 +43,12 @@ function show() {
     group.classList.toggle("chosen", data.series[place].layer === layer);
   });
   document.querySelectorAll("input[data-series]").forEach((box) => { box.checked = !state.hidden.has(Number(box.dataset.series)); });
-  document.querySelectorAll("#recovery-chart .dot").forEach((dot) => { dot.style.display = $("show-problems").checked ? "" : "none"; });
-  const few = data.series.length - state.hidden.size <= MOST_BANDS;
-  document.querySelectorAll("#recovery-chart .band").forEach((band) => {
-    const wanted = $("show-intervals").checked && (few || band.parentNode.classList.contains("chosen"));
-    band.style.display = wanted ? "" : "none";
+  state.dotted = $("show-problems").checked ? detailed((series) => series.problems, MOST_DOTS) : new Set();
+  state.banded = $("show-intervals").checked ? detailed(() => 1, MOST_BANDS) : new Set();
+  document.querySelectorAll("#recovery-chart .series").forEach((group) => {
+    const place = Number(group.dataset.series);
+    group.classList.toggle("dotless", !state.dotted.has(place));
+    group.classList.toggle("bandless", !state.banded.has(place));
   });
   drawTrajectories();
   if ($("more")) {
