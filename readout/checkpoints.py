@@ -76,7 +76,8 @@ class LayerCheckpoint(Callback):
         if not self.path.exists():
             return []
         try:
-            batch = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)["batch"]
+            saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+            batch, step = saved["batch"], saved["global_step"]
         except Exception:  # whatever a damaged file leads to
             return self._ignored("can't be read")
         keys = batch["keys"]
@@ -91,6 +92,7 @@ class LayerCheckpoint(Callback):
         if self.limit is not None and len(keys) > self.limit:
             return self._ignored(f"is of {len(keys)} problems side by side, more than batch_size says")
         self._found = batch
+        self.console.print(f"going on at step {step:,} with {len(keys)} inversions that were stopped", highlight=False)
         return [self._problems[key] for key in keys]
 
     def attempt(self, batch: Sequence[Problem]) -> Attempt:

@@ -64,7 +64,9 @@ def _lock(file: TextIO, path: Path) -> bool:
     return path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
 
 
-def in_turn(layers: Iterable[LayerPlan], claims: Path, stop: Stop, console: Console) -> Generator[LayerPlan, None, None]:
+def in_turn(
+    layers: Iterable[LayerPlan], claims: Path, stop: Stop, console: Console
+) -> Generator[LayerPlan, None, None]:
     """Each layer once this process has it to itself; first those that no other process works on.
 
     Close the iterator (:func:`contextlib.closing`) to give back what is claimed.

@@ -1,151 +1,197 @@
 """A sweep that is interrupted anywhere and run again ends in the same bits as one that never was."""
 
-import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
-from torch import Tensor
-from torch.optim import SGD, AdamW
 
 from readout import load_results
-from readout.data import InputData, SampleText, UniformNoise
-from readout.extractors import BERT, LanguageModel
+from readout.data import InputData, TextFiles, UniformNoise
+from readout.extractors import BERT, GPT2, LanguageModel
 from readout.inversions import (
-    DiscrepancyProtocol,
-    FastProtocol,
     FeatureInversion,
-    ImageInversion,
     TextInversion,
     TokenSearch,
 )
-from readout.priors import DeepImagePrior, Pixels, Prior, TokenLogits
-from readout.store import ResultStore
-from readout.sweep import Sweep
-from tests.helpers import CPU
-from tests.tiny import TinyNet
-from tests.tiny_text import save_tiny
-from readout.runtime import Runtime
+from readout.priors import TokenLogits
+from tests.interrupted import (
+    InterruptAt,
+    assert_same_bits,
+    checkpoint,
+    dip,
+    dip_of_latents,
+    dip_that_leaves,
+    hearing_ctrl_c,
+    interrupt,
+    noise,
+    pixels_by_momentum,
+    pixels_that_die,
+    pixels_that_leave,
+    run,
+)
+from tests.tiny_text import TEXT, save_tiny
 
-STEPS = 60
-LEVELS = [0.0, 0.3, 0.5, 0.7]
-
-
-class InterruptAt(Callback):
-    """Presses Ctrl-C at the given steps, counted over all fits that have this as a callback."""
-
-    def __init__(self, *at: int, number: int = signal.SIGINT) -> None:
-        self.at, self.number, self.seen = at, number, 0
-        self.resumed_at: list[int] = []
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.resumed_at.append(trainer.global_step)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.seen += 1
-        if self.seen in self.at:
-            os.kill(os.getpid(), self.number)
+Models = Callable[[str], LanguageModel]
+Texts = Callable[[], InputData]
 
 
 @pytest.fixture(autouse=True)
 def _ctrl_c_is_heard() -> Iterator[None]:
-    """A test run in the background of a shell inherits an ignored Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    with hearing_ctrl_c():
+        yield
 
 
-def dip() -> FeatureInversion:
-    return _image(DeepImagePrior(filters=[4, 8]), 0.01)
+IMAGES = [dip, dip_that_leaves, dip_of_latents, pixels_that_leave, pixels_by_momentum, pixels_that_die]
 
 
-def dip_that_leaves() -> FeatureInversion:
-    return _image(DeepImagePrior(filters=[4, 8]), 0.02, protocol=DiscrepancyProtocol(slack=0.3))
+@pytest.fixture(scope="module", params=IMAGES, ids=lambda inversion: inversion.__name__)
+def uninterrupted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder, request.param(), noise())
+    return request.param, folder
 
 
-def dip_whose_latent_leaves_quickly() -> FeatureInversion:
-    return _image(DeepImagePrior(filters=[4, 8], optimize="latent"), 0.05, protocol=FastProtocol(), lr_schedule=None)
-
-
-def pixels_that_leave() -> FeatureInversion:
-    return _image(Pixels(total_variation=0.01), 0.05, protocol=DiscrepancyProtocol())
-
-
-def pixels_by_momentum() -> FeatureInversion:
-    return _image(Pixels(), 0.5, optimizer=lambda parameters: SGD(parameters, lr=0.5, momentum=0.9))
-
-
-def pixels_that_die() -> FeatureInversion:
-    return _image(Mortal(), 0.05, max_restarts=2)
-
-
-class Mortal(Pixels):
-    """Dies in its first run if it starts out dark, and draws from every global generator."""
-
-    def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
-        super().initialise(seeds, input_shape)
-        self.dying = torch.tensor([seed % 3 == 0 for seed in seeds])
-        self.age = 0
-
-    def keep(self, rows: Tensor) -> bool:
-        self.dying = self.dying[rows]
-        return super().keep(rows)
-
-    def forward(self) -> Tensor:
-        return super().forward() + 1e-3 * torch.randn(3, 16, 16)
-
-    def is_dead(self, recovered: Tensor) -> Tensor:
-        return self.dying & (recovered.flatten(1).std(1) > 0.15)
-
-
-def _image(prior: Prior, lr: float, **more: Any) -> FeatureInversion:
-    settings = {"optimizer": lambda parameters: AdamW(parameters, lr=lr), "metrics": [], "record_every": 5, **more}
-    return ImageInversion(TinyNet(), prior, **settings)
-
-
-def noise() -> InputData:
-    return UniformNoise(count=2, shape=(3, 16, 16))
-
-
-def run(
-    folder: Path, inversion: FeatureInversion, data: InputData, *callbacks: Callback, steps: int = STEPS, **sweep: Any
-) -> pd.DataFrame:
-    settings = {"layers": ["middle"], "levels": LEVELS, "batch_size": 4, "output": str(folder), **sweep}
-    runtime = Runtime(trainer={**CPU, "max_steps": steps, "callbacks": list(callbacks)}, seed=3)
-    Sweep(**settings).run(inversion, data, runtime, Console(quiet=True))
-    return load_results(folder, trajectories=True)
-
-
-def assert_same_bits(folder: Path, whole: Path) -> None:
-    found, expected = (load_results(one, trajectories=True).drop(columns="seconds") for one in (folder, whole))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
-    recovered = [ResultStore(one).load_recovered(expected["key"]) for one in (folder, whole)]
-    assert all(torch.equal(recovered[0][key], recovered[1][key]) for key in expected["key"])
-
-
-def interrupted(
-    folder: Path, inversion: Callable[[], FeatureInversion], data: Callable[[], InputData], at: int, **sweep: Any
-) -> tuple[str, list[int]]:
-    """Run, interrupt, run again; what was said, and where fits began in the second run."""
-    with pytest.raises(KeyboardInterrupt) as stopped:
-        run(folder, inversion(), data(), InterruptAt(at), **sweep)
+@pytest.mark.parametrize("at", [7, 55])
+def test_images_go_on_to_the_bit(uninterrupted: tuple[Any, Path], tmp_path: Path, at: int) -> None:
+    inversion, whole = uninterrupted
+    assert "which is saved" in interrupt(tmp_path, inversion(), noise(), at)
     again = InterruptAt()
-    run(folder, inversion(), data(), again, **sweep)
-    return str(stopped.value), again.resumed_at
+    run(tmp_path, inversion(), noise(), again)
+    assert again.begun[0] > 0
+    assert_same_bits(tmp_path, whole)
+    assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("at", [7, 35, 60, 95])
-@pytest.mark.parametrize(
-    "inversion", [dip, dip_that_leaves, dip_whose_latent_leaves_quickly, pixels_that_leave, pixels_by_momentum]
-)
-def test_images_go_on_to_the_bit(tmp_path: Path, inversion: Callable[[], FeatureInversion], at: int) -> None:
-    run(tmp_path / "whole", inversion(), noise())
-    interrupted(tmp_path / "out", inversion, noise, at)
+@pytest.mark.parametrize("inversion", [dip_that_leaves, pixels_that_leave])
+def test_problems_that_have_left_stay_away(tmp_path: Path, inversion: Callable[[], FeatureInversion]) -> None:
+    interrupt(tmp_path, inversion(), noise(), 34)
+    running = checkpoint(tmp_path)["inversion"]["running"]
+    assert 0 < len(running["rows"]) < 4
+    assert (running["ended"] >= 0).any()
+
+
+def test_dead_runs_are_gone_on_with_in_their_second_life(tmp_path: Path) -> None:
+    whole = InterruptAt()
+    _, table = run(tmp_path / "whole", pixels_that_die(), noise(), whole, batch_size=8)
+    assert set(table["restarts"]) == {0, 2}
+    lives = []
+    for at in (7, whole.seen - 7):
+        out = tmp_path / str(at)
+        interrupt(out, pixels_that_die(), noise(), at, batch_size=8)
+        attempt = checkpoint(out)["batch"]["attempt"]
+        lives.append((attempt["restart"], len(attempt["todo"])))
+        run(out, pixels_that_die(), noise(), batch_size=8)
+        assert_same_bits(out, tmp_path / "whole")
+    assert lives == [(0, 8), (1, 4)]
+
+
+# Texts
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LanguageModel]:
+    folder = tmp_path_factory.mktemp("models")
+    kinds = {"bert": BERT, "gpt2": GPT2}
+    return lambda kind: kinds[kind](save_tiny(folder / kind, kind))
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], InputData]:
+    path = tmp_path_factory.mktemp("texts") / "texts.txt"
+    path.write_text(f"{TEXT}\nthe old king saw a small bird by the river\n")
+    return lambda: TextFiles(str(path), per_line=True, max_tokens=8, min_tokens=4, limit=2)
+
+
+@pytest.mark.parametrize("relaxation", ["softmax", "gumbel"])
+def test_texts_go_on_to_the_bit(tmp_path: Path, model: Models, texts: Texts, relaxation: Any) -> None:
+    def inversion() -> FeatureInversion:
+        return TextInversion(model("bert"), TokenLogits(relaxation=relaxation), metrics=[], record_every=5)
+
+    settings: dict[str, Any] = {"layers": ["layer.0"], "levels": [0.0, 0.5]}
+    run(tmp_path / "whole", inversion(), texts(), **settings)
+    assert "which is saved" in interrupt(tmp_path / "out", inversion(), texts(), 17, **settings)
+    run(tmp_path / "out", inversion(), texts(), **settings)
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
-    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_a_search_for_tokens_goes_on_at_its_position(tmp_path: Path, model: Models, texts: Texts) -> None:
+    def inversion() -> FeatureInversion:
+        return TokenSearch(model("gpt2"), beam=2, metrics=[])
+
+    settings: dict[str, Any] = {"layers": ["layer.1"], "levels": [0.0, 0.5]}
+    run(tmp_path / "whole", inversion(), texts(), **settings)
+    interrupt(tmp_path / "out", inversion(), texts(), 5, **settings)
+    again = InterruptAt()
+    run(tmp_path / "out", inversion(), texts(), again, **settings)
+    assert again.begun[0] == 5
+    assert_same_bits(tmp_path / "out", tmp_path / "whole")
+
+
+# Searches, and interruptions of all kinds
+
+
+def test_a_bisection_goes_on_in_the_groups_that_it_had_formed(tmp_path: Path) -> None:
+    def data() -> InputData:
+        return UniformNoise(count=4, shape=(3, 16, 16))
+
+    settings: dict[str, Any] = {
+        "levels": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        "search": "bisection",
+        "threshold": 0.5,
+        "batch_size": 3,
+    }
+    whole = InterruptAt()
+    run(tmp_path / "whole", pixels_that_leave(), data(), whole, **settings)
+    fits = len(whole.begun)
+    for at in (whole.seen // 2,):
+        out = tmp_path / str(at)
+        interrupt(out, pixels_that_leave(), data(), at, **settings)
+        before = len(list((out / "results").glob("*.parquet")))
+        again = InterruptAt()
+        run(out, pixels_that_leave(), data(), again, **settings)
+        assert before + len(again.begun) == fits
+        assert_same_bits(out, tmp_path / "whole")
+        parts = [sorted(path.name for path in (one / "results").iterdir()) for one in (out, tmp_path / "whole")]
+        assert parts[0] == parts[1]
+
+
+def test_a_sweep_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
+    run(tmp_path / "whole", dip_that_leaves(), noise())
+    begun = []
+    for _ in range(20):
+        stop = InterruptAt(11)
+        try:
+            run(tmp_path / "out", dip_that_leaves(), noise(), stop)
+            break
+        except KeyboardInterrupt:
+            begun.append(stop.begun[0])
+    assert len(begun) > 4
+    assert begun[:3] == [0, 11, 22]
+    assert_same_bits(tmp_path / "out", tmp_path / "whole")
+
+
+def test_sigterm_ends_in_an_exit_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path, dip(), noise(), InterruptAt(9, number=signal.SIGTERM))
+    assert stopped.value.code == 143
+    assert "after step 9 of 40, which is saved" in stopped.value.sentence  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_interruption_at_the_last_step_waits_for_the_results(tmp_path: Path) -> None:
+    assert interrupt(tmp_path, dip(), noise(), 40).startswith("Stopped between two batches;")
+    assert len(load_results(tmp_path)) == 4
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_the_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    class Twice(InterruptAt):
+        def on_train_batch_end(self, *arguments: Any) -> None:
+            super().on_train_batch_end(*arguments)
+            super().on_train_batch_end(*arguments)
+
+    with pytest.raises(KeyboardInterrupt, match="Stopped at once"):
+        run(tmp_path, dip(), noise(), Twice(9, 10))
+    assert not list((tmp_path / "checkpoints").glob("*.ckpt"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -19,7 +19,7 @@ from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.optimizers import fused, keep_rows, rows_can_go
 from readout.inversions.protocols import PaperProtocol, Protocol
-from readout.inversions.resuming import State, begin_with, identity, random_states, set_random_states
+from readout.inversions.resuming import Resumable
 from readout.inversions.running import Running
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
@@ -49,7 +49,7 @@ def optimisation_steps(trainer: Trainer) -> int:
     return trainer.max_steps
 
 
-class FeatureInversion(LightningModule):
+class FeatureInversion(Resumable):
     """Recover inputs from perturbed features of a frozen network, by optimising a prior's parameters.
 
     Call :meth:`load` with a batch of problems, hand the module to ``Trainer.fit`` with
@@ -104,7 +104,6 @@ class FeatureInversion(LightningModule):
         if record_every < 1 or max_restarts < 0:
             raise ReadoutError("record_every must be at least 1 and max_restarts at least 0.")
         self.outcome: Outcome | None = None
-        self.strict_loading = False  # a checkpoint leaves out what is frozen
         self.prior.prepare_for(extractor)
         for scored in (self.metric, *metrics):
             scored.prepare_for(extractor)
@@ -144,7 +143,7 @@ class FeatureInversion(LightningModule):
         self.problems = problems
         self.outcome = None
         self.trajectory = Trajectory()
-        self._resumed: State | None = None
+        self.resumed = None
         self._initialise(problems)
 
     def describe(self) -> dict[str, Any]:
@@ -166,36 +165,6 @@ class FeatureInversion(LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put in how far the batch has come, in place of weights that are frozen."""
-        checkpoint["state_dict"] = {}
-        checkpoint["inversion"] = self.progress()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there; :meth:`load` comes first.
-
-        Raises:
-            ReadoutError: if the checkpoint is that of other problems.
-        """
-        self._resumed = checkpoint["inversion"]
-        begin_with(self.prior, self._resumed, self.problems)
-
-    def progress(self) -> State:
-        """What a checkpoint needs to know of a batch beside what Lightning does.
-
-        Only tensors and plain data; subclasses add what their steps change, and take it up again in
-        :meth:`on_train_start`, from ``_resumed`` where that is not None.
-        """
-        return {
-            "problems": identity(self.problems),
-            "prior": self.prior.progress(),
-            "running": self._running.state(),
-            "trajectory": self.trajectory.state(),
-            "staying": self._staying,
-            "random": random_states(),
-            "seconds": time.perf_counter() - self._started,
-        }
-
     def on_train_start(self) -> None:
         """Compute the targets: h, h', and the loss at the true input.
 
@@ -214,8 +183,7 @@ class FeatureInversion(LightningModule):
             self._target = self._make_target()
         self._running, self._present = Running(self._inputs), self._target
         self._staying: Tensor | None = None
-        if self._resumed is not None:
-            self._resume(self._resumed)
+        self.resume()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
@@ -276,17 +244,6 @@ class FeatureInversion(LightningModule):
 
     def _feature(self, inputs: Tensor) -> Tensor:
         return self.extractor.extract(inputs, self.problems.layer)
-
-    def _resume(self, state: State) -> None:
-        self._started -= state["seconds"]
-        self._running.resume(state["running"])
-        self._present = (
-            self._target if len(self._running.rows) == len(self.problems) else self._target.of(self._running.rows)
-        )
-        self.trajectory = Trajectory.resumed(state["trajectory"], self.device)
-        if state["staying"] is not None:  # saved before they were let go
-            self._let_go(state["staying"].to(self.device))
-        set_random_states(state["random"])
 
     def _make_target(self) -> Target:
         clean = self._extract(self.embed(self._inputs))

@@ -6,15 +6,21 @@ computed anew, because they follow from the problems.
 """
 
 import random
+import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from readout.errors import ReadoutError
 from readout.inversions.batch import ProblemBatch
+from readout.inversions.running import Running
+from readout.inversions.target import Target
+from readout.inversions.trajectory import Trajectory
 from readout.priors import Prior
 
 State = dict[str, Any]
@@ -70,6 +76,69 @@ def begin_with(prior: Prior, state: State, problems: ProblemBatch) -> None:
     if len(rows) < len(problems):
         prior.keep(rows)
     prior.resume(state["prior"])
+
+
+class Resumable(LightningModule, ABC):
+    """The part of an inversion that goes into a checkpoint and comes back out of it."""
+
+    prior: Prior
+    problems: ProblemBatch
+    trajectory: Trajectory
+    resumed: State | None = None
+    """What the checkpoint said that this batch goes on from, if it does."""
+    _running: Running
+    _target: Target
+    _present: Target
+    _staying: Tensor | None
+    _started: float
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put in how far the batch has come, in place of weights that are frozen."""
+        checkpoint["state_dict"] = {}
+        checkpoint["inversion"] = self.progress()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from there with problems that were loaded before.
+
+        Raises:
+            ReadoutError: if the checkpoint is that of others.
+        """
+        self.strict_loading = False
+        self.resumed = checkpoint["inversion"]
+        begin_with(self.prior, self.resumed, self.problems)
+
+    def progress(self) -> State:
+        """What a checkpoint needs to know of a batch beside what Lightning does.
+
+        Subclasses add what their steps change, and take it from :attr:`resumed` in ``on_train_start``.
+        """
+        return {
+            "problems": identity(self.problems),
+            "prior": self.prior.progress(),
+            "running": self._running.state(),
+            "trajectory": self.trajectory.state(),
+            "staying": self._staying,
+            "random": random_states(),
+            "seconds": time.perf_counter() - self._started,
+        }
+
+    def resume(self) -> None:
+        """Bring everything that was just made for the first step to where it was, if this batch goes on."""
+        state = self.resumed
+        if state is None:
+            return
+        self._started -= state["seconds"]
+        self._running.resume(state["running"])
+        if len(self._running.rows) < len(self.problems):
+            self._present = self._target.of(self._running.rows)
+        self.trajectory = Trajectory.resumed(state["trajectory"], self.device)
+        if state["staying"] is not None:  # it was saved before they were let go
+            self._let_go(state["staying"].to(self.device))
+        set_random_states(state["random"])
+
+    @abstractmethod
+    def _let_go(self, staying: Tensor) -> None:
+        """Go on with these places of the batch only."""
 
 
 def random_states() -> State:

@@ -117,8 +117,8 @@ class TokenSearch(TextInversion):
         """See :class:`FeatureInversion`; every text starts out empty."""
         super().on_train_start()
         self._beginnings = [[_Beginning()] for _ in range(len(self.problems))]
-        if self._resumed is not None:
-            self._beginnings = [[self._read_again(*one) for one in kept] for kept in self._resumed["beginnings"]]
+        if self.resumed is not None:
+            self._beginnings = [[self._read_again(*one) for one in kept] for kept in self.resumed["beginnings"]]
         layer = self.problems.layer
         if self.candidates is not None and layer not in self._shortlists:
             with torch.no_grad():
