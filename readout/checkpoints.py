@@ -92,7 +92,9 @@ class LayerCheckpoint(Callback):
         if self.limit is not None and len(keys) > self.limit:
             return self._ignored(f"is of {len(keys)} problems side by side, more than batch_size says")
         self._found = batch
-        self.console.print(f"going on at step {step:,} with {len(keys)} inversions that were stopped", highlight=False)
+        self.console.print(
+            f"going on at step {step:,} with {len(keys)} inversions that were stopped", highlight=False, soft_wrap=True
+        )
         return [self._problems[key] for key in keys]
 
     def attempt(self, batch: Sequence[Problem]) -> Attempt:
@@ -167,7 +169,7 @@ class LayerCheckpoint(Callback):
             problem = self._save(trainer)
             if problem is not None and not self._told:
                 self._told = True
-                self.console.print(f"no checkpoint: {problem}", highlight=False)
+                self.console.print(f"no checkpoint: {problem}", highlight=False, soft_wrap=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Name the batch, and put in what finished runs of it gave."""
@@ -188,7 +190,7 @@ class LayerCheckpoint(Callback):
         self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
 
     def _ignored(self, why: str) -> list[Problem]:
-        self.console.print(f"{self.path} {why}, so its batch starts over", highlight=False)
+        self.console.print(f"{self.path} {why}, so its batch starts over", highlight=False, soft_wrap=True)
         return []
 
 

@@ -91,7 +91,9 @@ def in_turn(
                     others.append(plan)
         if others and not told and len(others) == len(left):
             told = True
-            console.print(f"waiting for another process, which works on {_names(others)}", highlight=False)
+            console.print(
+                f"waiting for another process, which works on {_names(others)}", highlight=False, soft_wrap=True
+            )
         if len(others) == len(left):
             stop.wait(WAIT_SECONDS)
         left = others

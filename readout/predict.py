@@ -106,7 +106,7 @@ class Prediction:
             )
         store = ResultStore(self.output)
         for sentence in store.set_aside_broken():
-            console.print(sentence, highlight=False)
+            console.print(sentence, highlight=False, soft_wrap=True)
         self._check_output(store)
         extractor, loss = inversion.extractor, inversion.loss
         shapes = {layer: tuple(feature.shape) for layer, feature in next(iter(features.values())).items()}

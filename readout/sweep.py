@@ -183,7 +183,7 @@ class Sweep:
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
         for sentence in store.set_aside_broken():
-            progress_on.print(sentence, highlight=False)
+            progress_on.print(sentence, highlight=False, soft_wrap=True)
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
@@ -222,8 +222,8 @@ class Sweep:
         """All problems by layer."""
         if trainer.world_size > 1:
             raise ReadoutError(
-                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start one process "
-                "a device, each with layers of its own, on the same output."
+                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start the same "
+                "command for each device, on the same output: they share the layers."
             )
         extractor = inversion.extractor
         layers = extractor.resolve(self.layers)
