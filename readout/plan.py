@@ -17,6 +17,7 @@ from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
 from readout.runtime import Runtime
 from readout.search import Search
+from readout.store import safe_name
 
 AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
 """Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
@@ -49,6 +50,11 @@ class LayerPlan:
     """Problems left; for a search, at most."""
     batch_size: int
     """Most problems side by side."""
+
+    @property
+    def name(self) -> str:
+        """A file name that stands for this layer under this setting, and for no other."""
+        return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,8 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+            # the data of a fit are its step numbers, of which none matters
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             yield
     finally:
         for name, level in before.items():

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import LayerResults, SweepCallback, SweepProgress
+from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.claims import in_turn
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
@@ -30,6 +33,7 @@ from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
 from readout.runtime import Runtime, finish, quiet_lightning
 from readout.search import Search, most_levels, wanted_now
+from readout.stopping import Stop, stoppable
 from readout.store import ResultStore, judge
 
 PROBE_PROBLEMS = 4
@@ -56,6 +60,7 @@ class Sweep:
         tolerance: An inversion has converged if its loss lies at most so far above the loss at the true
             input, as a share of the loss of the feature's mean (its variance, for a squared error).
         plan_only: Print the plan and stop.
+        checkpoint_minutes: Time between checkpoints of the batch that is running; None for one only when asked to stop.
 
     Raises:
         ReadoutError: if a setting is out of range.
@@ -75,6 +80,7 @@ class Sweep:
         estimator: Literal["max", "contiguous", "crossing"] = "max",
         tolerance: float = 1e-4,
         plan_only: bool = False,
+        checkpoint_minutes: float | None = 5,
     ) -> None:
         check_levels(levels)
         if not levels:
@@ -87,6 +93,7 @@ class Sweep:
             raise ReadoutError(f"tolerance is {tolerance:g}; it can't be negative.")
         if isinstance(batch_size, int) and batch_size < 1:
             raise ReadoutError(f"batch_size is {batch_size}; give at least 1, or 'auto'.")
+        check_minutes(checkpoint_minutes)
         self.layers = [layers] if isinstance(layers, str) else list(layers)
         if search not in ("grid", "bisection"):
             raise ReadoutError(f"search is {search!r}; choose 'grid' or 'bisection'.")
@@ -101,6 +108,7 @@ class Sweep:
         self.estimator = Estimator(estimator)
         self.tolerance = tolerance
         self.plan_only = plan_only
+        self.checkpoint_minutes = checkpoint_minutes
 
     def run(
         self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console | None = None
@@ -174,6 +182,8 @@ class Sweep:
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+        for sentence in store.set_aside_broken():
+            progress_on.print(sentence, highlight=False, soft_wrap=True)
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
@@ -190,9 +200,14 @@ class Sweep:
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
-            with SweepProgress(plan, progress_on) as progress:
-                for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged)
+            with (
+                stoppable() as stop,
+                SweepProgress(plan, progress_on) as progress,
+                closing(in_turn(plan.layers, self.output / FOLDER, stop, progress_on)) as turns,
+            ):
+                for layer_plan in turns:
+                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, stop)
+            tidy(self.output)
         everything = itertools.chain(*problems.values())
         return judged(_of(store.load(trajectories=True), everything))
 
@@ -207,8 +222,8 @@ class Sweep:
         """All problems by layer."""
         if trainer.world_size > 1:
             raise ReadoutError(
-                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start one process "
-                "a device, each with layers of its own, on the same output."
+                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start the same "
+                "command for each device, on the same output: they share the layers."
             )
         extractor = inversion.extractor
         layers = extractor.resolve(self.layers)
@@ -270,8 +285,15 @@ class Sweep:
         store: ResultStore,
         progress: SweepProgress,
         judged: Callable[[pd.DataFrame], pd.DataFrame],
+        stop: Stop,
     ) -> None:
-        if not plan.remaining:
+        limit = None if self.batch_size == "auto" else self.batch_size
+        checkpoint = LayerCheckpoint(self.output, plan, self.checkpoint_minutes, stop, progress.console, limit)
+        batches = self._batches(plan, store, judged, checkpoint)
+        progress.start_layer(plan)
+        first = next(batches, None)
+        if first is None:  # another process has done all of it
+            progress.layer_done()
             return
         inputs = {name: sample.input for name, sample in samples.items()}
         group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
@@ -279,17 +301,20 @@ class Sweep:
         trainers: list[Trainer] = []
 
         def fit(inversion: FeatureInversion) -> None:
-            trainers.append(runtime.make_trainer(loggers, progress))
-            trainers[-1].fit(inversion, range(trainers[-1].max_steps))
+            trainers.append(runtime.make_trainer(loggers, progress, checkpoint))
+            checkpoint.fit(trainers[-1], inversion)
 
-        progress.start_layer(plan)
         try:
-            for batch in self._batches(plan, store, judged):
+            for batch in itertools.chain([first], batches):
+                stop.check()
                 progress.start(batch)
-                rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
+                attempt = checkpoint.attempt(batch)
+                rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit, attempt)
                 table = _labelled(rows, inversion.extractor, samples).assign(**shared)
                 store.append(judged(table), recovered)
+                checkpoint.stored()
                 progress.done()
+            checkpoint.layer_done()
             progress.layer_done()
             if loggers:
                 results = judged(_of(store.load(trajectories=True), plan.problems))
@@ -308,14 +333,24 @@ class Sweep:
             finish(loggers)
 
     def _batches(
-        self, plan: LayerPlan, store: ResultStore, judged: Callable[[pd.DataFrame], pd.DataFrame]
+        self,
+        plan: LayerPlan,
+        store: ResultStore,
+        judged: Callable[[pd.DataFrame], pd.DataFrame],
+        checkpoint: LayerCheckpoint,
     ) -> Iterator[list[Problem]]:
-        """The batches of a layer; a search learns from each round what the next is."""
+        """The batches of a layer, first the one that was interrupted; a search learns from each round what the next is.
+
+        The store is asked before each, because another process may have been at work.
+        """
         if self.search == "grid":
-            yield from plan.batches
+            yield from batches_left(plan.batches, store, checkpoint)
             return
+        yield from batches_left(checkpoint.round(store.finished()), store, checkpoint)
         while wanted := wanted_now(plan.problems, judged(_of(store.load(), plan.problems)), self.search):
-            yield from batches(wanted, plan.batch_size)
+            groups = list(batches(wanted, plan.batch_size))
+            checkpoint.begin_round(groups)
+            yield from batches_left(groups, store, checkpoint)
 
     def _threshold(self, metric: SampleMetric) -> float:
         threshold = self.threshold or metric.threshold

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -19,6 +19,7 @@ from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.optimizers import fused, keep_rows, rows_can_go
 from readout.inversions.protocols import PaperProtocol, Protocol
+from readout.inversions.resuming import Resumable
 from readout.inversions.running import Running
 from readout.inversions.step import Step, StepGraph
 from readout.inversions.target import Target
@@ -49,7 +50,7 @@ def optimisation_steps(trainer: Trainer) -> int:
     return trainer.max_steps
 
 
-class FeatureInversion(LightningModule):
+class FeatureInversion(Resumable):
     """Recover inputs from perturbed features of a frozen network, by optimising a prior's parameters.
 
     Call :meth:`load` with a batch of problems, hand the module to ``Trainer.fit`` with
@@ -150,6 +151,7 @@ class FeatureInversion(LightningModule):
         self.problems = problems
         self.outcome = None
         self.trajectory = Trajectory()
+        self.resumed = None
         self._initialise(problems)
 
     def describe(self) -> dict[str, Any]:
@@ -190,6 +192,7 @@ class FeatureInversion(LightningModule):
         self._running, self._present = Running(self._inputs), self._target
         self._graph: StepGraph | None = None
         self._staying: Tensor | None = None
+        self.resume()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
