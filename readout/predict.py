@@ -131,6 +131,7 @@ class Prediction:
                         judge(pd.DataFrame(rows).assign(label=None, **shared), threshold, self.tolerance), recovered
                     )
                     progress.done()
+                progress.layer_done()
         results = store.load(trajectories=True)
         results = results[results["key"].isin({problem.key for problem in problems})].reset_index(drop=True)
         results = judge(results, threshold, self.tolerance)
