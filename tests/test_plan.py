@@ -119,7 +119,9 @@ def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
         progress.layer_done()
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    assert re.search(r"0/6 inversions · layer 0 at levels 0–0.9 · step 1 of 100 · d_X \d.*left, a first guess$", lines[0])
+    assert re.search(
+        r"0/6 inversions · layer 0 at levels 0–0.9 · step 1 of 100 · d_X \d.*left, a first guess$", lines[0]
+    )
     assert re.search(r"d_X \d\.\d{3} \(\d\.\d\d–\d\.\d\d\) · [\d.]+ steps/s · [\w ]+ left$", lines[-3])
     assert lines[-1].startswith("100%  6/6 inversions · done in")
 
