@@ -24,8 +24,8 @@ class ProblemTable(SweepCallback):
     """Logs the table of problems, the table of sizes, and a summary of both.
 
     Problems carry the representation size of their input, and come largest first. W&B gets tables; TensorBoard texts,
-    and the summary beside the hyperparameters. A ``metrics.csv`` gets ``problems.csv`` and ``sizes.csv`` beside it, with
-    the path of each recovered picture or text in the output folder.
+    and the summary beside the hyperparameters. A ``metrics.csv`` gets ``problems.csv`` and ``sizes.csv`` beside it,
+    with the path of each recovered picture or text in the output folder.
 
     Args:
         thumbnails: Put the true and the recovered image, or the recovered text with wrong tokens marked, into each row.
