@@ -83,10 +83,9 @@ def panels(layers: list[OfflineRun], whole: OfflineRun) -> str:
         axes.legend(fontsize=6, frameon=False)
         pictures.append(figure)
     figure, axes = new(4.0, 2.9)
-    for name in ("median", "lower_quartile", "upper_quartile"):
-        axes.plot(
-            whole.column("layer_index"), whole.column(f"size_by_layer/{name}"), "o-", label=f"size_by_layer/{name}"
-        )
+    for name, line in {"lower_quartile": ":", "upper_quartile": ":", "median": "o-"}.items():
+        values = whole.column(f"size_by_layer/{name}")
+        axes.plot(whole.column("layer_index"), values, line, lw=2, label=f"size_by_layer/{name}")
     axes.set(title=whole.name.partition(" · ")[0], xlabel="layer_index", ylim=(-0.02, 1))
     axes.legend(fontsize=6, frameon=False)
     pictures.append(figure)

@@ -69,6 +69,7 @@ def test_a_search_is_planned_at_most_and_counted_by_what_it_took() -> None:
     assert "of which bisection wants at most 12" in printed
     assert "100 each, at most 1,200 in all" in printed
     assert "4/10 inversions" in printed
+    assert "at most 0 s left" in printed
     assert "100%  8/8 inversions · done" in printed
 
 

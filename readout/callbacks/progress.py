@@ -123,8 +123,9 @@ class SweepProgress(Callback):
         left, elapsed = self.time_left.seconds(now, share_of_fit), now - self._started
         share = elapsed / (elapsed + left) if elapsed else 0.0
         guess = "" if self.time_left.measured else ", a first guess"
+        most = "" if self.plan.search == "grid" else "at most "
         done = f"{self._problems_done:,}/{self._problems:,} inversions"
-        time_left = f"{duration(left)} left{guess}"
+        time_left = f"{most}{duration(left)} left{guess}"
         if not self.console.is_terminal:
             line = f"{share:4.0%}  {done} · {' · '.join(what)} · {time_left}"
             self.console.print(line, highlight=False, soft_wrap=True)
