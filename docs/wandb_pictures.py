@@ -54,7 +54,7 @@ def main() -> None:
     layers = [run for run in runs if run.kind == "layer"]
     (whole,) = [run for run in runs if run.kind == "sweep"]
     shoot(given.assets / "wandb_runs.png", run_list(runs), width=1400, height=64 + 34 * (len(runs) + 2))
-    shoot(given.assets / "wandb_panels.png", panels(layers, whole), width=1240, height=610)
+    shoot(given.assets / "wandb_panels.png", panels(layers, whole), width=1240, height=630)
     shoot(given.assets / "wandb_problems.png", problems(layers[1]), width=1000, height=560)
 
 
