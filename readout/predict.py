@@ -128,9 +128,7 @@ class Prediction:
             with (
                 stoppable() as stop,
                 SweepProgress(plan, console) as progress,
-                closing(
-                    in_turn([layer for layer in plan.layers if layer.remaining], self.output / FOLDER, stop, console)
-                ) as turns,
+                closing(in_turn(wanted, self.output / FOLDER, stop, console)) as turns,
             ):
                 for layer_plan in turns:
                     limit = None if self.batch_size == "auto" else self.batch_size
