@@ -30,7 +30,7 @@ NOT_RUN = {
     r": pip install ": "would install into the environment of the tests; .ci/run installs from scratch",
     r": python -m pytest": "would run the tests from the tests",
     r"wandb\.yaml|: wandb ": "starts a service of W&B's, or needs an account; tests/callbacks/test_wandb.py runs it",
-    r": sbatch ": "needs Slurm; the script is run with a stand-in for Python below",
+    r": (sbatch|export) ": "needs Slurm; the script is run with a stand-in for Python below",
     r"google-bert/|facebook/": "weights from a model hub",
 }
 """Patterns of ``PAGE: COMMAND`` that no test here runs, and why."""
