@@ -41,7 +41,7 @@ NEEDS_WEIGHTS = r"VGG19\(\)|minilm|bert_tokens\.yaml|causal_\w+\.yaml"
 SMALL = {
     "images": {
         "data": {"init_args": {"size": 32}},
-        "sweep": {"layers": ["conv1_1"], "levels": [0, 0.5]},
+        "sweep": {"layers": ["conv1_2"], "levels": [0, 0.5]},
         "trainer": {"accelerator": "cpu"},
     },
     "texts": {
@@ -223,6 +223,8 @@ def small(given: list[str]) -> list[str]:
     end = [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
     if not text and "my_models.MyNet" not in rest:
         end.append("--model.extractor.weights=random")
+    if "IMAGES" in rest:
+        end.append("--data.limit=2")
     if "UniformNoise" in rest:
         end += ["--data.count=1", "--data.shape=[3, 32, 32]"]
     if name == "predict":
