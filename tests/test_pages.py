@@ -28,7 +28,6 @@ NOT_RUN = {
     r"^docs/results/": "measured results, which took minutes to hours; their commands are parsed only",
     r"^docs/performance\.md: ": "benchmarks take minutes to hours; tests/benchmarks runs them at their smallest",
     r": pip install ": "would install into the environment of the tests; .ci/run installs from scratch",
-    r": python -m pytest": "would run the tests from the tests",
     r"wandb\.yaml|: wandb ": "starts a service of W&B's, or needs an account; tests/callbacks/test_wandb.py runs it",
     r": (sbatch|export) ": "needs Slurm; the script is run with a stand-in for Python below",
     r"google-bert/|facebook/": "weights from a model hub",
