@@ -155,7 +155,7 @@ class Sweep:
         Raises:
             ReadoutError: if anything the user gave can't be used.
         """
-        results = self._invert(inversion, data, runtime, Console(quiet=True), console)
+        results = self._invert(inversion, data, runtime, Console(quiet=True, force_jupyter=False), console)
         if results is None:
             raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
         return results, self._finish(results, report)
