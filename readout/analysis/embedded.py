@@ -124,7 +124,7 @@ def _trajectories(problems: pd.DataFrame) -> list[dict[str, Any]]:
         every = math.ceil(len(mean) / MOST_POINTS)
         places = sorted({*range(0, len(mean), every), len(mean) - 1})
         kept = mean.iloc[places]
-        found.append({"level": float(level), "steps": [int(step) for step in kept.index], "distance": _plain([*kept])})
+        found.append({"level": _plain(level), "steps": [int(step) for step in kept.index], "distance": _plain([*kept])})
     return found
 
 

@@ -1,9 +1,10 @@
 """What was recovered, as a page shows it: pictures and texts in it, within bounds, and links to the files of all."""
 
 import base64
+import html
 import io
 import os
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,9 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
         samples: Names of the inputs; see :func:`samples_on_page`.
         files: Of each folder, addresses by key; see :func:`addresses`.
     """
-    found: dict[str, list[Row]] = {layer: [] for layer in all_layers(outputs)}
-    kinds: dict[str, str] = {}
+    found: dict[tuple[str, str], list[Row]] = {
+        (layer, kind): [] for layer in all_layers(outputs) for kind in ("pictures", "texts")
+    }
     for place, output in enumerate(outputs):
         first = sum(len(before.results) for before in outputs[:place])
         shown = output.results[output.results["sample"].isin(samples)]
@@ -79,26 +81,25 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
         inputs = output.store.load_inputs(shown["sample"].unique())
         recovered = output.store.load_recovered(shown[shown["sample"].isin(list(inputs))]["key"])
         for (layer, sample), group in shown.groupby(["layer", "sample"], sort=False):
-            cells = {
-                row["level"]: row
-                | {"index": first + number, "file": files[place].get(row["key"])}
+            cells: dict[float, dict[str, Any]] = {
+                row["level"]: {**row, "index": first + number, "file": files[place].get(row["key"])}
                 | _shown(row, recovered)
                 for number, row in _numbered(group)
             }
             true = thumbnail(inputs[str(sample)]) if sample in inputs else group.iloc[0].get("true_text")
             if true is None:
                 continue
-            kinds[str(layer)] = "pictures" if sample in inputs else "texts"
-            found[str(layer)].append(Row(output.name, str(sample), true, cells))
+            kind = "pictures" if sample in inputs else "texts"
+            found[str(layer), kind].append(Row(output.name, str(sample), true, cells))
     order = list(samples)
     return [
         Section(
             layer,
             sorted({level for row in rows for level in row.cells}),
-            kinds[layer],
+            kind,
             sorted(rows, key=lambda row: order.index(row.sample)),
         )
-        for layer, rows in found.items()
+        for (layer, kind), rows in found.items()
         if rows
     ]
 
@@ -139,23 +140,23 @@ def thumbnail(image: Tensor) -> str:
     """A picture as a data address, no larger than a page needs."""
     picture = Image.fromarray(to_pixels(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    written = {}
-    for kind, settings in {"png": {"optimize": True}, "webp": {"quality": 90}}.items():
-        buffer = io.BytesIO()
-        picture.save(buffer, format=kind, **settings)
-        written[kind] = buffer.getvalue()
-    kind = min(written, key=lambda name: len(written[name]))  # a small or flat picture is smaller without loss
-    return f"data:image/{kind};base64,{base64.b64encode(written[kind]).decode()}"
+    png, webp = io.BytesIO(), io.BytesIO()
+    picture.save(png, format="png", optimize=True)
+    picture.save(webp, format="webp", quality=90)
+    # a small or flat picture is smaller without loss
+    kind, buffer = min((("png", png), ("webp", webp)), key=lambda written: len(written[1].getvalue()))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _numbered(group: pd.DataFrame) -> list[tuple[int, dict[Hashable, Any]]]:
+def _numbered(group: pd.DataFrame) -> list[tuple[int, dict[str, Any]]]:
     """Rows with their place in the results."""
-    return list(zip(map(int, group.index), group.to_dict("records"), strict=True))
+    rows = [{str(name): value for name, value in row.items()} for row in group.to_dict("records")]
+    return list(zip(map(int, group.index), rows, strict=True))
 
 
-def _shown(row: Mapping[Hashable, Any], recovered: Mapping[str, Tensor]) -> dict[str, Any]:
+def _shown(row: Mapping[str, Any], recovered: Mapping[str, Tensor]) -> dict[str, Any]:
     if row["key"] in recovered:
         return {"picture": thumbnail(recovered[row["key"]])}
     if set(TOKENS) <= row.keys():
         return {"marked": marked(*(row[name] for name in TOKENS))}
-    return {"marked": row.get("recovered_text", "")}
+    return {"marked": html.escape(row["recovered_text"])} if "recovered_text" in row else {}

@@ -74,3 +74,15 @@ def test_a_thumbnail_is_no_larger_than_a_page_needs(side: int) -> None:
     assert picture.size == (min(side, THUMBNAIL),) * 2
     assert picture.format == kind.upper()
     assert len(data) < 20_000
+
+
+def test_texts_are_marked_and_never_taken_for_html(tmp_path: Path) -> None:
+    results = make_results({("early", "x"): (0.0, 0.5)})
+    results = results.assign(true_text="a <b>", recovered_text="a <i>")
+    (whole,) = sections([make_output(tmp_path, results)], ["x"], [{}])
+    assert (whole.kind, whole.rows[0].true) == ("texts", "a <b>")
+    assert whole.rows[0].cells[0.5]["marked"] == "a &lt;i&gt;"
+    results["true_tokens"], results["recovered_tokens"] = [["a", " <b>"]] * 2, [["a", " <i>"]] * 2
+    results["wrong_tokens"] = [[], [1]]
+    (tokens,) = sections([make_output(tmp_path, results)], ["x"], [{}])
+    assert tokens.rows[0].cells[0.5]["marked"] == 'a <mark title="true: &lt;b&gt;">&lt;i&gt;</mark>'
