@@ -13,6 +13,9 @@ from readout import __version__
 from readout.errors import user_error
 from readout.memory import keep_freed_memory
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 for anything the user can put right, or 130 when interrupted.
+        Exit code: 0; 2 for anything the user can put right; 130 after Ctrl-C, 143 after SIGTERM.
     """
     parser = argparse.ArgumentParser(
         "readout", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -57,11 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         import_module(f"readout.commands.{arguments.command}").run(rest)
     except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning turns Ctrl-C into an exit
-        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+        sentence, code = _interrupted(stop)
+        if sentence is None:
             raise
-        print("Interrupted. Finished inversions are kept; the same command goes on from there.", file=sys.stderr)
-        return 130
+        print(sentence, file=sys.stderr)
+        return code
     except Exception as error:
         reported = user_error(error)
         if reported is None:
@@ -69,6 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {reported}", file=sys.stderr)
         return 2
     return 0
+
+
+def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]:
+    """What to say of an interruption, and the exit code; nothing of any other exit."""
+    if isinstance(stop, SystemExit):
+        sentence = getattr(stop, "sentence", None)  # readout.stopping.Terminated
+        if sentence is not None:
+            return sentence, int(str(stop.code))
+        if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
+            return None, 0
+    said = str(stop) if isinstance(stop, KeyboardInterrupt) else ""
+    return said or "Stopped; what is finished is kept, and the same command goes on from there.", INTERRUPTED
 
 
 def entry_point() -> None:

@@ -115,7 +115,12 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         kept = None if output is None else Path(output)
         plan = Sweep(layers, levels, draws, threshold, str(kept or folder), **sweep)
-        problems, sizes = plan.measure(inversion, data, runtime, _console(progress), report=kept is not None)
+        try:
+            problems, sizes = plan.measure(inversion, data, runtime, _console(progress), report=kept is not None)
+        except KeyboardInterrupt:
+            if kept is None:
+                raise KeyboardInterrupt("Stopped; nothing is kept, because no output folder was given.") from None
+            raise
         store = ResultStore(plan.output)
         recovered = store.load_recovered(problems["key"])
     return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)

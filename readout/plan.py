@@ -17,8 +17,9 @@ from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
 from readout.runtime import Runtime
 from readout.search import Search
+from readout.store import safe_name
 
-AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 64}
+AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
 """Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
 
 MEMORY_SHARE = 0.5
@@ -49,6 +50,11 @@ class LayerPlan:
     """Problems left; for a search, at most."""
     batch_size: int
     """Most problems side by side."""
+
+    @property
+    def name(self) -> str:
+        """A file name that stands for this layer under this setting, and for no other."""
+        return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime)
     trainer.fit(inversion, range(timer.most_steps))
     assert inversion.outcome is not None
     count = len(problems)
-    return Cost(timer.median() / count, timer.bytes // count, str(timer.device))
+    return Cost(timer.quiet() / count, timer.bytes // count, str(timer.device))
 
 
 def automatic_batch_size(problem_bytes: int, device: str) -> int:
@@ -176,9 +182,12 @@ class _Validation(Callback):
 
 
 class _StepTimer(Callback):
-    """Times steps after the first and stops when that is enough; counts what backward keeps."""
+    """Times steps after the first and stops when that is enough; counts what backward keeps.
 
-    most_steps = 6
+    Another process that wakes up for a moment must not pass for a layer's cost, so quick steps are timed for a while.
+    """
+
+    most_steps = 50
     enough_seconds = 1.0
 
     def __init__(self) -> None:
@@ -214,10 +223,10 @@ class _StepTimer(Callback):
             # the network is shared by all problems
             self.bytes = torch.cuda.max_memory_allocated(pl_module.device) - _bytes(pl_module.extractor.parameters())
 
-    def median(self) -> float:
-        """Seconds of a step, warm-up left out."""
+    def quiet(self) -> float:
+        """Seconds of a step while nothing else was going on: the lower quartile, warm-up left out."""
         warm = sorted(self.times[1:] or self.times)
-        return warm[len(warm) // 2]
+        return warm[len(warm) // 4]
 
     def _count_kept(self) -> Any:
         """Counts the bytes that a step keeps for its backward pass."""

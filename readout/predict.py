@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from readout import __version__
 from readout.analysis.predictions import print_predictions, write_predictions
 from readout.callbacks import SweepProgress
+from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.claims import in_turn
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
@@ -29,6 +32,7 @@ from readout.perturbations import GaussianPerturbation
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, duration, probe, unfinished
 from readout.problems import Problem
 from readout.runtime import Runtime, quiet_lightning
+from readout.stopping import stoppable
 from readout.store import ResultStore, judge
 
 PROBE_FEATURES = 4
@@ -46,6 +50,7 @@ class Prediction:
         threshold: t, for features whose true input is known. Default: the paper's for the metric.
         tolerance: As for :class:`readout.sweep.Sweep`.
         batch_size: Features side by side in one ``Trainer.fit``; ``auto`` fits the free memory.
+        checkpoint_minutes: As for :class:`readout.sweep.Sweep`.
     """
 
     def __init__(
@@ -56,13 +61,16 @@ class Prediction:
         threshold: float | None = None,
         tolerance: float = 1e-4,
         batch_size: int | Literal["auto"] = "auto",
+        checkpoint_minutes: float | None = 5,
     ) -> None:
+        check_minutes(checkpoint_minutes)
         self.layer_weights = layer_weights
         self.output = Path(output)
         self.resume = resume
         self.threshold = threshold
         self.tolerance = tolerance
         self.batch_size = batch_size
+        self.checkpoint_minutes = checkpoint_minutes
 
     def run(
         self,
@@ -97,6 +105,8 @@ class Prediction:
                 f"{len(true)} of {len(features)} features; give true inputs (--true), or take another protocol."
             )
         store = ResultStore(self.output)
+        for sentence in store.set_aside_broken():
+            console.print(sentence, highlight=False, soft_wrap=True)
         self._check_output(store)
         extractor, loss = inversion.extractor, inversion.loss
         shapes = {layer: tuple(feature.shape) for layer, feature in next(iter(features.values())).items()}
@@ -114,23 +124,36 @@ class Prediction:
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in true.items():
                 store.save_input(name, x)
-            with SweepProgress(plan, console) as progress:
+            wanted = [layer for layer in plan.layers if layer.remaining]
+            with (
+                stoppable() as stop,
+                SweepProgress(plan, console) as progress,
+                closing(
+                    in_turn([layer for layer in plan.layers if layer.remaining], self.output / FOLDER, stop, console)
+                ) as turns,
+            ):
+                for layer_plan in turns:
+                    limit = None if self.batch_size == "auto" else self.batch_size
+                    checkpoint = LayerCheckpoint(self.output, layer_plan, self.checkpoint_minutes, stop, console, limit)
 
-                def fit(inversion: FeatureInversion) -> None:
-                    trainer = runtime.make_bare_trainer(progress)
-                    trainer.fit(inversion, range(trainer.max_steps))
+                    def fit(inversion: FeatureInversion, checkpoint: LayerCheckpoint = checkpoint) -> None:
+                        checkpoint.fit(runtime.make_bare_trainer(progress, checkpoint), inversion)
 
-                progress.start_layer(plan.layers[0])
-                for batch in plan.layers[0].batches:
-                    progress.start(batch)
-                    given = GivenFeatures({problem.noise_seed: features[problem.sample] for problem in batch})
-                    rows, recovered = invert(inversion, batch, inputs, given, fit)
-                    for row, x in zip(rows, recovered, strict=True):
-                        row |= by_layer(extractor, loss, x, features[row["sample"]], inputs[row["sample"]])
-                    store.append(
-                        judge(pd.DataFrame(rows).assign(label=None, **shared), threshold, self.tolerance), recovered
-                    )
-                    progress.done()
+                    progress.start_layer(layer_plan)
+                    for batch in batches_left(layer_plan.batches, store, checkpoint):
+                        stop.check()
+                        progress.start(batch)
+                        given = GivenFeatures({problem.noise_seed: features[problem.sample] for problem in batch})
+                        rows, recovered = invert(inversion, batch, inputs, given, fit, checkpoint.attempt(batch))
+                        for row, x in zip(rows, recovered, strict=True):
+                            row |= by_layer(extractor, loss, x, features[row["sample"]], inputs[row["sample"]])
+                        table = pd.DataFrame(rows).assign(label=None, **shared)
+                        store.append(judge(table, threshold, self.tolerance), recovered)
+                        checkpoint.stored()
+                        progress.done()
+                    checkpoint.layer_done()
+                    progress.layer_done()
+            tidy(self.output)
         results = store.load(trajectories=True)
         results = results[results["key"].isin({problem.key for problem in problems})].reset_index(drop=True)
         results = judge(results, threshold, self.tolerance)

@@ -1,12 +1,9 @@
 """Results on disk: Parquet parts, each written whole or not at all, found again by problem key."""
 
-import errno
 import io
 import math
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from torch import Tensor
 
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
+from readout.files import write_whole
 from readout.identity import digest
 from readout.representation import verdict
 
@@ -43,6 +41,9 @@ TOKENS = ("true_tokens", "recovered_tokens", "wrong_tokens")
 ``recovered_text`` are whole."""
 
 
+XML = '<?xml version="1.0" encoding="utf-8"?>\n'
+
+
 class ResultStore:
     """The output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
 
@@ -55,10 +56,35 @@ class ResultStore:
         self.results = self.folder / "results"
         self.recovered = self.folder / "recovered"
         self.inputs = self.folder / "inputs"
+        self._keys: dict[tuple[Path, int], list[str]] = {}
 
     def finished(self) -> set[str]:
-        """Keys of the problems that have an answer."""
-        return {key for path in self._parts() for key in _read_part(path, lambda name: name == "key")["key"]}
+        """Keys of the problems that have an answer, by whatever process; only new parts are read."""
+        for path in self._parts():
+            part = path, path.stat().st_mtime_ns
+            if part not in self._keys:
+                self._keys[part] = _read_part(path, lambda name: name == "key")["key"].tolist()
+        return {key for keys in self._keys.values() for key in keys}
+
+    def set_aside_broken(self) -> list[str]:
+        """Rename parts that can't be read, together with what was recovered, so that they count as not there.
+
+        Returns:
+            A sentence for each file that can't be read.
+        """
+        sentences = []
+        for path in self._parts():
+            tensors = self.recovered / f"{path.stem}.safetensors"
+            damaged = [part for part in (path, tensors) if part.exists() and not _is_readable(part)]
+            if damaged:
+                for part in (tensors, path):
+                    if part.exists():
+                        part.replace(part.with_name(f"{part.name}.broken"))
+            sentences += [
+                f"{part} can't be read; it is now {part.name}.broken, and its problems are computed again"
+                for part in damaged
+            ]
+        return sentences
 
     def append(self, table: pd.DataFrame, recovered: Iterable[Tensor]) -> None:
         """Save a batch: the recovered inputs first, its table last, so that a key is finished or absent.
@@ -72,21 +98,21 @@ class ResultStore:
         """
         name = digest(table["key"].tolist())[:16]
         tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True)}
-        _write(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
+        write_whole(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
         for row in _records(table):
             if is_image(tensors[row["key"]]):
-                _write(self.recovered / readable_name(row, "png"), partial(write_png, tensors[row["key"]]))
+                write_whole(self.recovered / readable_name(row, "png"), partial(write_png, tensors[row["key"]]))
             elif "recovered_text" in row:
                 lines = f"true:      {row['true_text']}\nrecovered: {row['recovered_text']}\n"
-                _write(self.recovered / readable_name(row, "txt"), partial(_write_lines, lines))
+                write_whole(self.recovered / readable_name(row, "txt"), partial(_write_lines, lines))
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
         parquet = pa.Table.from_pandas(table[columns], preserve_index=False)
-        _write(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
+        write_whole(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
 
     def save_input(self, sample: str, x: Tensor) -> None:
         """Keep a true input beside what was recovered of it."""
         if is_image(x):
-            _write(self._input_path(sample), lambda path: write_png(x, path))
+            write_whole(self._input_path(sample), lambda path: write_png(x, path))
 
     def load(self, trajectories: bool = False) -> pd.DataFrame:
         """One table of everything, one row a problem; see :func:`load_results`."""
@@ -111,8 +137,12 @@ class ResultStore:
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
         """True inputs that were kept as pictures, by sample name."""
+        return {sample: read_image(path) for sample, path in self.input_files(samples).items()}
+
+    def input_files(self, samples: Iterable[str]) -> dict[str, Path]:
+        """Their files."""
         paths = {sample: self._input_path(sample) for sample in samples}
-        return {sample: read_image(path) for sample, path in paths.items() if path.exists()}
+        return {sample: path for sample, path in paths.items() if path.exists()}
 
     def latest_setting(self) -> str:
         """The setting of the part written last."""
@@ -126,21 +156,27 @@ class ResultStore:
             The SVG element, to be put into a page.
         """
         path = self.folder / "figures" / name
-        _write(path.with_suffix(".png"), lambda file: figure.savefig(file, format="png", dpi=150))
-        vector = io.StringIO()
-        figure.savefig(vector, format="svg", metadata={"Date": None})
-        _write(path.with_suffix(".svg"), lambda file: file.write_text(vector.getvalue(), encoding="utf-8"))
-        return vector.getvalue()[vector.getvalue().index("<svg") :]
+        write_whole(path.with_suffix(".png"), lambda file: figure.savefig(file, format="png", dpi=150))
+        vector = svg(figure)
+        write_whole(path.with_suffix(".svg"), lambda file: file.write_text(XML + vector, encoding="utf-8"))
+        return vector
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file into the folder, whole or not at all."""
-        return _write(self.folder / name, partial(_write_lines, text))
+        return write_whole(self.folder / name, partial(_write_lines, text))
 
     def _input_path(self, sample: str) -> Path:
         return self.inputs / f"{safe_name(sample)}.png"
 
     def _parts(self) -> list[Path]:
         return sorted(self.results.glob("*.parquet"))
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element, to be put into a page."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()[written.getvalue().index("<svg") :]
 
 
 def load_results(folder: str | Path, threshold: float | None = None, trajectories: bool = False) -> pd.DataFrame:
@@ -210,6 +246,17 @@ def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:
         raise _broken(path) from error
 
 
+def _is_readable(path: Path) -> bool:
+    """Whether a part or a file of recovered inputs is whole, as far as its beginning and end tell."""
+    try:
+        if path.suffix == ".parquet":
+            return "key" in pq.read_schema(path).names
+        with safe_open(path, framework="pt"):
+            return True
+    except (pa.ArrowException, SafetensorError, OSError):
+        return False
+
+
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
@@ -223,35 +270,3 @@ def _broken(path: Path) -> ReadoutError:
 
 def _write_lines(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write a file under a temporary name beside ``path``, then rename it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(unfinished)
-            with unfinished.open("rb+") as file:
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    return path
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Say in one sentence why a path can't be written."""
-    try:
-        yield
-    except Exception as error:
-        # safetensors wraps the system's error in one of its own
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not full and not isinstance(error, OSError):
-            raise
-        problem = "the disk is full" if full else f"it can't be written ({error})"
-        raise ReadoutError(
-            f"{str(path)!r}: {problem}; make room or choose another `sweep.output`, then run the same command "
-            "again: what is finished is kept."
-        ) from error

@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -15,7 +16,10 @@ from torch import Tensor
 from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
-from readout.callbacks import LayerResults, SweepCallback, SweepProgress
+from readout.callbacks import SweepProgress
+from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.claims import in_turn
+from readout.dashboard import Dashboard, describe_sweep
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
@@ -28,8 +32,9 @@ from readout.perturbations import GaussianPerturbation, Perturbation, check_leve
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
 from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
-from readout.runtime import Runtime, finish, quiet_lightning
+from readout.runtime import Runtime, quiet_lightning
 from readout.search import Search, most_levels, wanted_now
+from readout.stopping import Stop, stoppable
 from readout.store import ResultStore, judge
 
 PROBE_PROBLEMS = 4
@@ -56,6 +61,7 @@ class Sweep:
         tolerance: An inversion has converged if its loss lies at most so far above the loss at the true
             input, as a share of the loss of the feature's mean (its variance, for a squared error).
         plan_only: Print the plan and stop.
+        checkpoint_minutes: Time between checkpoints of the batch that is running; None for one only when asked to stop.
 
     Raises:
         ReadoutError: if a setting is out of range.
@@ -75,6 +81,7 @@ class Sweep:
         estimator: Literal["max", "contiguous", "crossing"] = "max",
         tolerance: float = 1e-4,
         plan_only: bool = False,
+        checkpoint_minutes: float | None = 5,
     ) -> None:
         check_levels(levels)
         if not levels:
@@ -87,6 +94,7 @@ class Sweep:
             raise ReadoutError(f"tolerance is {tolerance:g}; it can't be negative.")
         if isinstance(batch_size, int) and batch_size < 1:
             raise ReadoutError(f"batch_size is {batch_size}; give at least 1, or 'auto'.")
+        check_minutes(checkpoint_minutes)
         self.layers = [layers] if isinstance(layers, str) else list(layers)
         if search not in ("grid", "bisection"):
             raise ReadoutError(f"search is {search!r}; choose 'grid' or 'bisection'.")
@@ -101,6 +109,7 @@ class Sweep:
         self.estimator = Estimator(estimator)
         self.tolerance = tolerance
         self.plan_only = plan_only
+        self.checkpoint_minutes = checkpoint_minutes
 
     def run(
         self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console | None = None
@@ -174,6 +183,8 @@ class Sweep:
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+        for sentence in store.set_aside_broken():
+            progress_on.print(sentence, highlight=False, soft_wrap=True)
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
@@ -190,11 +201,55 @@ class Sweep:
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
-            with SweepProgress(plan, progress_on) as progress:
-                for layer_plan in plan.layers:
-                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged)
-        everything = itertools.chain(*problems.values())
-        return judged(_of(store.load(trajectories=True), everything))
+            dashboard = self._dashboard(inversion, shared, plan, inputs, runtime, store)
+            finished = store.finished() if runtime.loggers else set()
+            wanted = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
+            with (
+                stoppable() as stop,
+                SweepProgress(plan, progress_on) as progress,
+                closing(in_turn(wanted, self.output / FOLDER, stop, progress_on)) as turns,
+            ):
+                for layer_plan in turns:
+                    self._run_layer(layer_plan, inversion, shared, samples, dashboard, store, progress, judged, stop)
+            tidy(self.output)
+            everything = itertools.chain(*problems.values())
+            results = judged(_of(store.load(trajectories=True), everything))
+            dashboard.sweep(results, sizes_table(results, self.estimator))
+        return results
+
+    def _dashboard(
+        self,
+        inversion: FeatureInversion,
+        shared: Mapping[str, str],
+        plan: Plan,
+        inputs: Mapping[str, Tensor],
+        runtime: Runtime,
+        store: ResultStore,
+    ) -> Dashboard:
+        judgement: dict[str, Any] = {
+            "threshold": self._threshold(inversion.metric),
+            "tolerance": self.tolerance,
+            "estimator": self.estimator.value,
+        }
+        if not runtime.loggers:
+            return Dashboard(runtime, store, {}, judgement)
+        problem = plan.layers[0].problems[0]
+        facts = describe_sweep(
+            inversion,
+            shared,
+            problem,
+            inputs,
+            **judgement,
+            steps=plan.steps,
+            levels=self.levels,
+            draws=self.draws,
+            search=self.search,
+            perturbation=type(self.perturbation).__name__,
+            precision=str(runtime.make_bare_trainer().precision),
+            output=str(self.output),
+            sweep=f"{self.output.name}-{problem.setting[:6]}",
+        )
+        return Dashboard(runtime, store, facts, judgement)
 
     def _problems(
         self,
@@ -207,8 +262,8 @@ class Sweep:
         """All problems by layer."""
         if trainer.world_size > 1:
             raise ReadoutError(
-                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start one process "
-                "a device, each with layers of its own, on the same output."
+                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start the same "
+                "command for each device, on the same output: they share the layers."
             )
         extractor = inversion.extractor
         layers = extractor.resolve(self.layers)
@@ -266,56 +321,62 @@ class Sweep:
         inversion: FeatureInversion,
         shared: Mapping[str, str],
         samples: Mapping[str, Sample],
-        runtime: Runtime,
+        dashboard: Dashboard,
         store: ResultStore,
         progress: SweepProgress,
         judged: Callable[[pd.DataFrame], pd.DataFrame],
+        stop: Stop,
     ) -> None:
-        if not plan.remaining:
+        limit = None if self.batch_size == "auto" else self.batch_size
+        checkpoint = LayerCheckpoint(self.output, plan, self.checkpoint_minutes, stop, progress.console, limit)
+        batches = self._batches(plan, store, judged, checkpoint)
+        progress.start_layer(plan)
+        first = list(itertools.islice(batches, 1))
+        if not first and not dashboard.missing(plan, store.finished()):  # another process has done all of it
+            progress.layer_done()
             return
         inputs = {name: sample.input for name, sample in samples.items()}
-        group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
-        loggers = runtime.make_loggers(shared["model"], plan.layer, group, self.output)
-        trainers: list[Trainer] = []
+        with dashboard.layer(plan, list(inversion.extractor.layers).index(plan.layer)) as runs:
 
-        def fit(inversion: FeatureInversion) -> None:
-            trainers.append(runtime.make_trainer(loggers, progress))
-            trainers[-1].fit(inversion, range(trainers[-1].max_steps))
+            def fit(inversion: FeatureInversion) -> None:
+                checkpoint.fit(dashboard.runtime.make_trainer(runs.loggers, progress, checkpoint), inversion)
 
-        progress.start_layer(plan)
-        try:
-            for batch in self._batches(plan, store, judged):
+            for batch in itertools.chain(first, batches):
+                stop.check()
                 progress.start(batch)
-                rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit)
+                attempt = checkpoint.attempt(batch)
+                rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit, attempt)
                 table = _labelled(rows, inversion.extractor, samples).assign(**shared)
                 store.append(judged(table), recovered)
+                checkpoint.stored()
+                runs.batch_stored()
                 progress.done()
-            progress.layer_done()
-            if loggers:
+            checkpoint.layer_done()
+            if runs.loggers:
                 results = judged(_of(store.load(trajectories=True), plan.problems))
-                layer_results = LayerResults(
-                    layer=plan.layer,
-                    table=results,
-                    sizes=sizes_table(results, self.estimator),
-                    inputs=inputs,
-                    recovered=store.load_recovered(results["key"]),
-                    loggers=loggers,
-                )
-                for callback in trainers[-1].callbacks:  # type: ignore[attr-defined]
-                    if isinstance(callback, SweepCallback):
-                        callback.on_layer_end(layer_results)
-        finally:
-            finish(loggers)
+                recovered_inputs = store.load_recovered(results["key"])
+                runs.finish(results, sizes_table(results, self.estimator), inputs, recovered_inputs)
+        progress.layer_done()
 
     def _batches(
-        self, plan: LayerPlan, store: ResultStore, judged: Callable[[pd.DataFrame], pd.DataFrame]
+        self,
+        plan: LayerPlan,
+        store: ResultStore,
+        judged: Callable[[pd.DataFrame], pd.DataFrame],
+        checkpoint: LayerCheckpoint,
     ) -> Iterator[list[Problem]]:
-        """The batches of a layer; a search learns from each round what the next is."""
+        """The batches of a layer, first the one that was interrupted; a search learns from each round what the next is.
+
+        The store is asked before each, because another process may have been at work.
+        """
         if self.search == "grid":
-            yield from plan.batches
+            yield from batches_left(plan.batches, store, checkpoint)
             return
+        yield from batches_left(checkpoint.round(store.finished()), store, checkpoint)
         while wanted := wanted_now(plan.problems, judged(_of(store.load(), plan.problems)), self.search):
-            yield from batches(wanted, plan.batch_size)
+            groups = list(batches(wanted, plan.batch_size))
+            checkpoint.begin_round(groups)
+            yield from batches_left(groups, store, checkpoint)
 
     def _threshold(self, metric: SampleMetric) -> float:
         threshold = self.threshold or metric.threshold

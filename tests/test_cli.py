@@ -1,8 +1,5 @@
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -149,62 +146,6 @@ def test_bisection_finds_the_sizes_of_the_grid_from_fewer_levels(
     assert fit(config, tmp_path, *levels, "--sweep.output", str(searched)) == 0
     assert f"{found['levels_tested'].sum()} already done" in capsys.readouterr().out
     assert len(load_results(searched)) == 40
-
-
-def test_killing_the_process_loses_nothing_finished(tmp_path: Path) -> None:
-    slow = {"max_steps": 400, "accelerator": "cpu", "devices": 1}
-    whole = write_config(tmp_path / "whole.yaml", tiny_config(tmp_path / "whole", trainer=slow))
-    assert run_cli("fit", "--config", str(whole), cwd=ROOT).returncode == 0
-
-    killed = write_config(tmp_path / "killed.yaml", tiny_config(tmp_path / "killed", trainer=slow))
-    parts = tmp_path / "killed" / "results"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "readout.cli", "fit", "--config", str(killed)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while len(list(parts.glob("*.parquet"))) < 1 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    finished = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
-    assert 1 <= len(finished) < 4
-
-    done = run_cli("fit", "--config", str(killed), cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert f"{2 * len(finished)} already done" in done.stdout
-    assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
-    resumed, uninterrupted = (
-        load_results(tmp_path / name, trajectories=True).sort_values("key", ignore_index=True)
-        for name in ("killed", "whole")
-    )
-    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), uninterrupted.drop(columns="seconds"))
-    assert (tmp_path / "killed" / "sizes.csv").read_text() == (tmp_path / "whole" / "sizes.csv").read_text()
-
-
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    slow = {"max_steps": 1_000_000, "accelerator": "cpu", "devices": 1}
-    config = write_config(tmp_path / "config.yaml", tiny_config(tmp_path / "out", trainer=slow))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "readout.cli", "fit", "--config", str(config)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a test run in the background of a shell inherits an ignored Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        assert process.stdout is not None
-        assert any("step 1 " in line for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert error.strip() == "Interrupted. Finished inversions are kept; the same command goes on from there."
 
 
 def test_a_fit_that_ends_early_is_not_taken_for_a_result(

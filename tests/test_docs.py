@@ -98,10 +98,11 @@ def test_command_is_accepted(page: str, command: str, as_reader: Path, monkeypat
         assert cli.main([name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]) == 0
     else:
         asked: list[str] = []
-        monkeypatch.setattr(report, "report", asked.append)
+        monkeypatch.setattr(report, "report", lambda folders, output, inputs: asked.extend(folders))
         assert name == "report"
         assert cli.main([name, *rest]) == 0
-        assert asked == rest
+        assert asked
+        assert asked == rest[: len(asked)]
 
 
 def test_a_first_run_with_a_class_of_ones_own_leaves_what_the_pages_say(readers_folder: Path) -> None:

@@ -1,7 +1,9 @@
 """`predict`, driven as a user drives it, with answers that are known."""
 
 import math
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
 from readout import cli, load_results
+from readout.checkpoints import LayerCheckpoint
 from readout.data.images import read_image, write_png
 from readout.store import ResultStore
 from tests.given.test_files import save
 from tests.helpers import tiny_config, write_config
+from tests.interrupted import assert_same_bits, hearing_ctrl_c
 from tests.test_cli import refused
 from tests.tiny import TinyNet
 from tests.tiny_text import save_tiny
@@ -271,3 +276,25 @@ class TestBadInput:
         settings = write_config(tmp_path / "text.yaml", tiny_config(tmp_path / "fit") | {"model": text})
         assert predict(settings, "--features", path) == 2
         assert "texts can't be given yet" in capsys.readouterr().err  # transformers may have its say too
+
+
+def test_an_interrupted_prediction_goes_on_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = ["--features", save(tmp_path / "decoded.npz", tiny_features("early", "middle"))]
+    settings = config(tmp_path)
+    assert predict(settings, *features, "--output", tmp_path / "whole") == 0
+    ask = LayerCheckpoint.on_train_batch_end
+
+    def press(self: LayerCheckpoint, trainer: Trainer, *arguments: Any) -> None:
+        if trainer.global_step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        ask(self, trainer, *arguments)
+
+    with monkeypatch.context() as patch, hearing_ctrl_c():
+        patch.setattr(LayerCheckpoint, "on_train_batch_end", press)
+        assert predict(settings, *features) == 130
+    assert "Stopped after step 4 of 10, which is saved" in capsys.readouterr().err
+    assert predict(settings, *features) == 0
+    assert "going on at step 4 with 2 inversions" in capsys.readouterr().out
+    assert_same_bits(tmp_path / "out", tmp_path / "whole")

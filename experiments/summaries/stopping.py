@@ -116,7 +116,7 @@ def draw(steps: pd.DataFrame, stops: pd.DataFrame, threshold: float) -> Figure:
     _by_weights(by_weights, stops)
     for axes in (by_step, by_path, distances, by_weights):
         plain_log(axes)
-    by_step.legend(fontsize=7, frameon=False)
+    by_step.legend(fontsize=6.5, frameon=True, framealpha=0.9, loc="lower left", bbox_to_anchor=(0, 0.02))
     by_weights.legend(fontsize=8, frameon=False)
     return figure
 

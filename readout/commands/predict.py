@@ -44,6 +44,7 @@ def run(arguments: Sequence[str]) -> None:
         threshold=sweep.threshold,
         tolerance=sweep.tolerance,
         batch_size=sweep.batch_size,
+        checkpoint_minutes=sweep.checkpoint_minutes,
     )
     true = true_inputs(config.true, list(features), input_shape) if config.true else {}
     prediction.run(inversion, features, input_shape, cli.runtime(), true, make_console())

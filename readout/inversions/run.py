@@ -9,6 +9,7 @@ from torch import Tensor
 from readout.errors import ReadoutError
 from readout.inversions.base import FeatureInversion
 from readout.inversions.batch import Outcome, ProblemBatch
+from readout.inversions.resuming import Attempt
 from readout.padding import pad, unpad
 from readout.perturbations import Perturbation
 from readout.problems import Problem
@@ -22,6 +23,7 @@ def invert(
     inputs: Mapping[str, Tensor],
     perturbation: Perturbation,
     fit: Callable[[FeatureInversion], None],
+    attempt: Attempt | None = None,
 ) -> tuple[list[Row], list[Tensor]]:
     """Invert problems side by side; dead ones start again, at most ``inversion.max_restarts`` times.
 
@@ -33,6 +35,7 @@ def invert(
         inputs: True inputs by sample name.
         perturbation: How features are moved.
         fit: Runs ``Trainer.fit`` on the inversion.
+        attempt: How far this batch has come before, kept up to date; default: not at all.
 
     Returns:
         One row a problem (without verdict), and each one's recovered input.
@@ -40,10 +43,10 @@ def invert(
     Raises:
         ReadoutError: if something other than the protocol ended the fit.
     """
-    rows: list[Row] = [{} for _ in problems]
-    recovered: list[Tensor] = [torch.empty(0) for _ in problems]
-    todo = list(range(len(problems)))
-    for restart in range(inversion.max_restarts + 1):
+    attempt = attempt or Attempt.fresh(len(problems))
+    rows, recovered = attempt.rows, attempt.recovered
+    while attempt.todo and attempt.restart <= inversion.max_restarts:
+        todo, restart = attempt.todo, attempt.restart
         again = [problems[index] for index in todo]
         inversion.load(make_batch(again, inputs, perturbation, restart))
         fit(inversion)
@@ -59,9 +62,8 @@ def invert(
             rows[index] = _row(problems[index], outcome, place) | {"restarts": restart, "seconds": seconds}
             rows[index] |= {"input_dim": recovered[index].numel()}
             rows[index] |= inversion.describe_recovered(inputs[problems[index].sample], recovered[index])
-        todo = [index for place, index in enumerate(todo) if outcome.dead[place]]
-        if not todo:
-            break
+        attempt.todo = [index for place, index in enumerate(todo) if outcome.dead[place]]
+        attempt.restart += 1
     return rows, recovered
 
 

@@ -1,5 +1,7 @@
 """Which problems of a batch are still optimised, and what counts of those that are not."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,16 @@ class Running:
         self.dead = torch.zeros(count, dtype=torch.bool, device=inputs.device)
         """Whose prior collapsed, or whose loss was not finite."""
         self._kept = torch.zeros_like(inputs)
+
+    def state(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        return {"rows": self.rows, "ended": self.ended, "dead": self.dead, "kept": self._kept}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        device = self.rows.device
+        self.rows, self.ended = state["rows"].to(device), state["ended"].to(device)
+        self.dead, self._kept = state["dead"].to(device), state["kept"].to(device)
 
     def spread(self, values: Tensor, filler: float) -> Tensor:
         """Values of those in the batch at their places among all problems, and ``filler`` for the others."""

@@ -14,6 +14,7 @@ from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
 from readout.inversions.losses import MeanSquaredError
 from readout.inversions.protocols import TokenByToken
+from readout.inversions.resuming import State
 from readout.inversions.shortlist import Shortlist
 from readout.inversions.text import TextInversion
 from readout.metrics import SampleMetric, correlation_distance
@@ -116,10 +117,17 @@ class TokenSearch(TextInversion):
         """See :class:`FeatureInversion`; every text starts out empty."""
         super().on_train_start()
         self._beginnings = [[_Beginning()] for _ in range(len(self.problems))]
+        if self.resumed is not None:
+            self._beginnings = [[self._read_again(*one) for one in kept] for kept in self.resumed["beginnings"]]
         layer = self.problems.layer
         if self.candidates is not None and layer not in self._shortlists:
             with torch.no_grad():
                 self._shortlists[layer] = Shortlist(self.extractor, layer, self.candidates)
+
+    def progress(self) -> State:
+        """See :class:`FeatureInversion`; what the network remembers of a beginning follows from its tokens."""
+        kept = [[(list(one.tokens), one.error) for one in beginnings] for beginnings in self._beginnings]
+        return {**super().progress(), "beginnings": kept}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Read one more position of every text."""
@@ -172,6 +180,13 @@ class TokenSearch(TextInversion):
         ids = torch.arange(count) if given == FREE else torch.tensor([given])
         ids = ids.to(self.device)
         return ids, states_after(self.extractor, prefix, ids, self.problems.layer)
+
+    @torch.no_grad()
+    def _read_again(self, tokens: Sequence[int], error: float) -> _Beginning:
+        beginning = _Beginning(error=error)
+        for token in tokens:
+            beginning = self._advanced(replace(beginning, tokens=(*beginning.tokens, token)))
+        return beginning
 
     def _advanced(self, beginning: _Beginning) -> _Beginning:
         prefix = advance(self.extractor, beginning.prefix, beginning.tokens[-1], self.problems.layer)

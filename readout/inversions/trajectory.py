@@ -1,7 +1,10 @@
 """What was seen along the way of a batch, kept on the device until it is asked for."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 BLOCK = 256
 """Records whose memory is taken at once: small tensors that stay would tear up what large ones want to use again."""
@@ -25,6 +28,19 @@ class Trajectory:
             if row == 0:
                 blocks.append(value.new_empty(BLOCK, *value.shape))
             blocks[-1][row] = value
+
+    def state(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        return {"steps": list(self.steps), "values": {name: self.stacked(name) for name in self._blocks}}
+
+    @classmethod
+    def resumed(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """That of :meth:`state`, to go on with on a device."""
+        trajectory = cls()
+        values = {name: rows.to(device) for name, rows in state["values"].items()}
+        for row, step in enumerate(state["steps"]):
+            trajectory.add(step, **{name: rows[row] for name, rows in values.items()})
+        return trajectory
 
     def latest(self) -> dict[str, Tensor]:
         """The newest values, on the CPU."""

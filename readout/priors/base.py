@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ class Prior(nn.Module, ABC):
 
     A subclass keeps each argument of ``__init__`` under its own name: results are told apart by them.
     """
+
+    capturable: ClassVar[bool] = False
+    """Whether a GPU can take the map into a graph: nothing in it waits for the device, or differs from step to step."""
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
         """Learn from the network what inputs are made of, such as its vocabulary; nothing by default."""
@@ -54,6 +58,20 @@ class Prior(nn.Module, ABC):
     def read_out(self, inputs: Tensor) -> Tensor:
         """What is scored and kept of :meth:`forward`'s inputs, shape (problems, *input_shape); the same by default."""
         return inputs
+
+    def progress(self) -> dict[str, Any]:
+        """What optimisation has come to, for a checkpoint; by default all that needs a gradient, and every buffer.
+
+        Whatever else :meth:`initialise` makes and a step changes, such as a random number generator, belongs here too.
+        """
+        learned = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
+        return {name: tensor.detach() for name, tensor in (*learned, *self.named_buffers())}
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Go on from :meth:`progress`; called after :meth:`initialise` and :meth:`keep`."""
+        for name, tensor in progress.items():
+            owner, _, last = name.rpartition(".")
+            getattr(self.get_submodule(owner), last).data = tensor
 
     def penalty(self, recovered: Tensor) -> Tensor:
         """What each problem pays on top of its feature loss, shape (problems,); nothing by default."""

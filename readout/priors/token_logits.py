@@ -1,7 +1,7 @@
 """Texts as logits over a vocabulary, the paper's parameters for language models."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,16 @@ class TokenLogits(TokenPrior):
     def read_out(self, inputs: Tensor) -> Tensor:
         """The likeliest token at each position, shape (problems, positions)."""
         return self.given.masked_scatter(self.free, self.logits.argmax(1))
+
+    def progress(self) -> dict[str, Any]:
+        """See :meth:`Prior.progress`."""
+        return {**super().progress(), "drawn": [generator.get_state() for generator in self._generators]}
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """See :meth:`Prior.resume`."""
+        super().resume({name: tensor for name, tensor in progress.items() if name != "drawn"})
+        for generator, state in zip(self._generators, progress["drawn"], strict=True):
+            generator.set_state(state)
 
     def _gumbel(self) -> Tensor:
         """Gumbel noise, each problem's from its own generator."""

@@ -1,0 +1,50 @@
+"""Files that are written whole or not at all."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from readout.errors import ReadoutError
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Write a file under a temporary name beside ``path``, then rename it.
+
+    Args:
+        path: Where it is to be; missing folders are made.
+        write: Writes a file at the path it is given.
+
+    Raises:
+        ReadoutError: if the disk is full or the path can't be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(unfinished)
+            with unfinished.open("rb+") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say in one sentence why a path can't be written."""
+    try:
+        yield
+    except Exception as error:
+        # safetensors wraps the system's error in one of its own
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not full and not isinstance(error, OSError) and "os error" not in str(error):
+            raise
+        problem = "the disk is full" if full else f"it can't be written ({error})"
+        raise ReadoutError(
+            f"{str(path)!r}: {problem}; make room or choose another `sweep.output`, then run the same command "
+            "again: what is finished is kept."
+        ) from error

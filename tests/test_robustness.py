@@ -1,0 +1,185 @@
+"""Killed, interrupted, out of space, or two at once: nothing finished is lost and nothing counts twice."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from readout import load_results
+from readout.store import ResultStore
+from tests.helpers import CPU, run_cli, tiny_config, write_config
+
+ROOT = Path(__file__).parent.parent
+STEPS = 400
+OFTEN = ["--sweep.checkpoint_minutes", "0.001"]
+
+
+def start(config: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
+    """``fit`` in a process of its own, which may write no file larger than a number of bytes."""
+
+    def prepare() -> None:
+        # a test run in the background of a shell inherits an ignored Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "readout.cli", "fit", "--config", str(config), *more],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=prepare,
+    )
+
+
+def config_of(folder: Path, steps: int = STEPS, **sweep: Any) -> Path:
+    sections = {"trainer": {**CPU, "max_steps": steps}, "sweep": sweep}
+    return write_config(folder.with_suffix(".yaml"), tiny_config(folder, **sections))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output of a sweep that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    done = run_cli("fit", "--config", str(config_of(folder)), cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def assert_as_if_nothing_had_happened(folder: Path, whole: Path) -> None:
+    found, expected = (load_results(one, trajectories=True).drop(columns="seconds") for one in (folder, whole))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    recovered, same = (ResultStore(one).load_recovered(expected["key"]) for one in (folder, whole))
+    assert all(torch.equal(recovered[key], same[key]) for key in expected["key"])
+    assert (folder / "sizes.csv").read_text() == (whole / "sizes.csv").read_text()
+    assert not (folder / "checkpoints").exists()
+    assert not list(folder.rglob("*.partial"))
+
+
+def goes_on(folder: Path, *more: str) -> str:
+    """What the same command says the next time."""
+    done = run_cli("fit", "--config", str(folder.with_suffix(".yaml")), *more, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_is_answered_with_a_checkpoint_and_a_sentence(
+    tmp_path: Path, whole: Path, number: int, code: int
+) -> None:
+    folder = tmp_path / "out"
+    process = start(config_of(folder), *OFTEN)
+    wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == code
+    sentence = error.strip().splitlines()[-1]
+    assert sentence.startswith("Stopped after step ")
+    assert sentence.endswith(" of 400, which is saved; the same command goes on from there.")
+    step = sentence.split()[3]
+    assert f"going on at step {step} with 2 inversions" in goes_on(folder)
+    assert_as_if_nothing_had_happened(folder, whole)
+
+
+def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    process = start(config_of(folder, steps=1_000_000, checkpoint_minutes=None))
+    wait_for(lambda: any((folder / "checkpoints").glob("*.claim")), process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+
+
+def test_kill_9_loses_no_more_than_what_came_after_the_last_checkpoint(tmp_path: Path, whole: Path) -> None:
+    folder = tmp_path / "out"
+    process = start(config_of(folder), *OFTEN)
+    wait_for(lambda: any((folder / "results").glob("*.parquet")), process)
+    wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
+    process.kill()
+    process.wait()
+    finished = len(load_results(folder))
+    said = goes_on(folder)
+    assert f"{finished} already done" in said
+    assert "going on at step" in said
+    assert_as_if_nothing_had_happened(folder, whole)
+
+
+def test_two_processes_share_the_layers(tmp_path: Path, whole: Path) -> None:
+    folder = tmp_path / "out"
+    config = config_of(folder)
+    first, second = start(config), start(config)
+    said = [process.communicate(timeout=300) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], said
+    keys = Counter(key for part in (folder / "results").glob("*.parquet") for key in pd.read_parquet(part)["key"])
+    assert set(keys.values()) == {1}
+    assert_as_if_nothing_had_happened(folder, whole)
+
+
+def test_who_waits_takes_over_from_one_that_is_killed(tmp_path: Path, whole: Path) -> None:
+    folder = tmp_path / "out"
+    slow = config_of(folder, layers=["early"])
+    first = start(slow, "--trainer.max_steps", "400", *OFTEN)
+    wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), first)
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start(config_of(folder), "--sweep.layers", "[early, middle]")
+    assert second.stdout is not None
+    said = ""
+    for line in second.stdout:
+        said += line
+        if "waiting for another process, which works on early" in line:
+            break
+    assert len(load_results(folder)) == 4  # the other layer
+    first.kill()
+    rest, error = second.communicate(timeout=300)
+    assert second.returncode == 0, error
+    assert "going on at step" in rest
+    assert_as_if_nothing_had_happened(folder, whole)
+
+
+def test_a_disk_without_room_is_one_sentence_and_what_is_finished_is_kept(tmp_path: Path, whole: Path) -> None:
+    folder = tmp_path / "out"
+    process = start(config_of(folder), limit=10_000)  # the configuration fits, a part does not
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 2
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert "can't be written" in line
+    assert "make room" in line
+    assert "Traceback" not in error
+    goes_on(folder)
+    assert_as_if_nothing_had_happened(folder, whole)
+
+
+@pytest.mark.parametrize("damaged", ["results", "recovered"])
+def test_a_part_cut_short_is_set_aside_and_computed_again(tmp_path: Path, whole: Path, damaged: str) -> None:
+    folder = tmp_path / "out"
+    config_of(folder)
+    goes_on(folder)
+    path = sorted((folder / damaged).glob("*.*"))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said = goes_on(folder)
+    assert f"{path} can't be read" in said
+    assert "6 already done" in said
+    assert path.with_name(f"{path.name}.broken").exists()
+    assert_as_if_nothing_had_happened(folder, whole)
