@@ -80,7 +80,7 @@ def in_turn(
     Yields:
         A layer. Of one that another process had before there may be nothing left to do.
     """
-    left, told = [plan for plan in layers if plan.remaining], False
+    left, told = list(layers), False
     while left:
         others: list[LayerPlan] = []
         for plan in left:

@@ -200,10 +200,11 @@ class Sweep:
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
+            unfinished_layers = [layer_plan for layer_plan in plan.layers if layer_plan.remaining]
             with (
                 stoppable() as stop,
                 SweepProgress(plan, progress_on) as progress,
-                closing(in_turn(plan.layers, self.output / FOLDER, stop, progress_on)) as turns,
+                closing(in_turn(unfinished_layers, self.output / FOLDER, stop, progress_on)) as turns,
             ):
                 for layer_plan in turns:
                     self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, stop)

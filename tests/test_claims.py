@@ -15,9 +15,9 @@ from readout.stopping import Stop
 QUIET = Console(quiet=True)
 
 
-def plan(layer: str, remaining: int = 1) -> LayerPlan:
+def plan(layer: str) -> LayerPlan:
     problems = cross("setting", [("cat", "digest")], layer, [0.0], 1, 0)
-    return LayerPlan(layer, problems, [problems], Cost(), 1 - remaining, remaining, 1)
+    return LayerPlan(layer, problems, [problems], Cost(), 0, 1, 1)
 
 
 def test_what_one_has_no_other_gets(tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_without_locks_everyone_may(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert second
 
 
-def test_layers_of_others_come_last_and_finished_ones_never(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_others_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = Stop()
-    layers = [plan("early"), plan("middle"), plan("late"), plan("done", remaining=0)]
+    layers = [plan("early"), plan("middle"), plan("late")]
     held = claim(tmp_path / f"{layers[0].name}.claim")
     assert held.__enter__()
     waited = []
