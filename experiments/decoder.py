@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from experiments import vision_recovery
-from experiments.crops import random_crops
-from experiments.curves import labelled_sizes
-from experiments.decoder_summary import conclude, draw
-from experiments.harness import Experiment, Readout, begin, style
+from experiments.shared.crops import random_crops
+from experiments.shared.curves import labelled_sizes
+from experiments.shared.harness import Experiment, Readout, begin, style
+from experiments.summaries.decoder import conclude, draw
 from readout.data import InputData, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.identity import derive_seed

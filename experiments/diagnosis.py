@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.diagnosis_summary import calibrate, compare, conclude, draw
-from experiments.digits import SMOKE, TRAINED, DigitNet, Images, Training
-from experiments.harness import Experiment, Readout, begin, sample_sizes, style
-from experiments.outliers import letters, noisy, rotated
+from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, invert
+from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
+from experiments.shared.outliers import letters, noisy, rotated
+from experiments.summaries.diagnosis import calibrate, compare, conclude, draw
 from readout.data import Sample
-from readout.inversions import FeatureInversion
 from readout.priors import Pixels
 
 
@@ -67,16 +66,7 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
     scale = experiment.scale
     network = DigitNet(scale.training, scale.training.epochs, experiment.folder)
     samples = choose(network, scale)
-    results = experiment.sweep(
-        "sweep",
-        scale.readout.inversion(network, FeatureInversion, record_every=max(1, scale.readout.steps // 10)),
-        Images(list(samples.values())),
-        steps=scale.readout.steps,
-        layers=scale.layers,
-        levels=scale.levels,
-        draws=scale.draws,
-        batch_size=scale.batch_size or "auto",
-    )
+    results = invert(experiment, scale, "sweep", network, list(samples.values()))
     sizes = sample_sizes(results)
     by_layer = sizes.pivot(index="sample", columns="layer", values="size")[list(scale.layers)]
     logits = {name: network.classify(sample.input.unsqueeze(0))[0] for name, sample in samples.items()}

@@ -14,9 +14,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.channels import ChannelSubsets
-from experiments.drawing import COLORS, MARKERS
-from experiments.harness import Experiment, Readout, begin, sample_sizes, style
+from experiments.shared.channels import ChannelSubsets
+from experiments.shared.drawing import COLORS, MARKERS
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
 from readout.analysis.statistics import bootstrap_interval, by_sample, rank_correlation
 from readout.data import ImageFolder, InputData, Photographs
 from readout.extractors import VGG19
@@ -51,7 +51,6 @@ def _readouts(filters: tuple[int, ...], lr: float, steps: int, pixel_steps: int)
     }
 
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
 LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv3_1", "conv3_3", "conv4_1")
 LEVELS = (0, 0.2, 0.4, 0.6, 0.8)
 SCALES = {

@@ -14,14 +14,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from experiments.digits import SMOKE, TRAINED, DigitNet, Images, Training, accuracy, hits_and_misses
-from experiments.drawing import COLORS, dots, name_columns
-from experiments.harness import Experiment, Readout, begin, sample_sizes, style
+from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, accuracy, hits_and_misses, invert
+from experiments.shared.drawing import COLORS, dots, name_columns
+from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
 from readout.analysis.statistics import GroupDifference, group_difference, holm
 from readout.data import ImageFolder, Sample
 from readout.errors import ReadoutError
 from readout.extractors import VGG19, FeatureExtractor
-from readout.inversions import FeatureInversion
 from readout.priors import DeepImagePrior, Pixels
 
 MEASURES = {"size": 1, "mean_distance": -1}
@@ -56,16 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = begin("hit_or_miss", __doc__, SCALES, arguments)
     scale = experiment.scale
     extractor, samples, share = _imagenet(experiment) if scale.training is None else _digits(experiment, scale.training)
-    results = experiment.sweep(
-        "sweep",
-        scale.readout.inversion(extractor, FeatureInversion, record_every=max(1, scale.readout.steps // 10)),
-        Images(samples),
-        steps=scale.readout.steps,
-        layers=scale.layers,
-        levels=scale.levels,
-        draws=scale.draws,
-        batch_size=scale.batch_size or "auto",
-    )
+    results = invert(experiment, scale, "sweep", extractor, samples)
     sizes = sample_sizes(results)
     tests = compare(sizes)
     experiment.store.write_text("tests.csv", tests.to_csv(index=False))

@@ -18,10 +18,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments.curves import crossings, labelled_sizes
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.language_summary import compare_with_chance, conclude, draw
-from experiments.tiny_language import tiny_language_model
+from experiments.shared.curves import crossings, labelled_sizes
+from experiments.shared.harness import Experiment, Readout, begin, style
+from experiments.shared.tiny_language import tiny_language_model
+from experiments.summaries.language_recovery import compare_with_chance, conclude, draw
 from readout.data import C4, InputData, SampleText, load_samples
 from readout.extractors import BERT, GPT2, OPT, LanguageModel
 from readout.inversions import FeatureInversion, TextInversion, TokenSearch

@@ -20,10 +20,10 @@ from torch import Tensor
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 
 from experiments import vision_recovery
-from experiments.crops import random_crops
-from experiments.curves import crossings
-from experiments.harness import Experiment, begin, style
-from experiments.metric_summary import conclude, draw
+from experiments.shared.crops import random_crops
+from experiments.shared.curves import crossings
+from experiments.shared.harness import Experiment, begin, style
+from experiments.summaries.metric import conclude, draw
 from readout.data import load_samples
 from readout.extractors import VGG19
 from readout.identity import derive_seed

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from experiments import vision_recovery
-from experiments.curves import labelled_sizes
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.natural_summary import compare, conclude, draw
+from experiments.shared.curves import labelled_sizes
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.summaries.natural_or_noise import compare, conclude, draw
 from readout.data import GaussianNoise, InputData, PhaseScrambled, Photographs, PixelShuffled, UniformNoise
 from readout.extractors import VGG19
 
@@ -63,7 +63,7 @@ SCALES = {
     ),
     "cpu": Scale(
         weights="normalized",
-        kinds=_kinds(lambda _: Photographs(vision_recovery.PHOTOGRAPHS[:6], 64), 6, 64),
+        kinds=_kinds(lambda _: Photographs(PHOTOGRAPHS[:6], 64), 6, 64),
         layers=("conv1_2", "conv3_1"),
         levels=(0, 0.3, 0.5, 0.7),
         readouts=vision_recovery.SCALES["cpu"].readouts,

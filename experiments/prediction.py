@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments.curves import at_discrepancy
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.prediction_summary import PAPER_STEPS, STOPS, compare_sizes, conclude, draw, summarise
+from experiments.shared.curves import at_discrepancy
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.summaries.prediction import PAPER_STEPS, STOPS, compare_sizes, conclude, draw, summarise
 from readout.data import InputData, Photographs, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.metrics import correlation_distance
@@ -53,7 +53,6 @@ def _readouts(filters: tuple[int, ...], lr: float, steps: int, pixel_steps: int)
     }
 
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
 SCALES = {
     "smoke": Scale(
         weights=None,
@@ -77,7 +76,7 @@ SCALES = {
     "paper": Scale(
         weights="imagenet",
         size=224,
-        images=(*PHOTOGRAPHS, "retina", "hubble_deep_field"),
+        images=PHOTOGRAPHS,
         layers="all",
         levels=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
         readouts=_readouts((16, 32, 64, 128, 256), 1e-4, PAPER_STEPS, PAPER_STEPS),

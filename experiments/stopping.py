@@ -13,22 +13,16 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
 
-from experiments.curves import at_discrepancy, crossing, crossings
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.stopping_summary import conclude, draw
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.summaries.stopping import conclude, draw, find_stops, follow
 from readout import load_results
 from readout.data import Photographs
 from readout.extractors import VGG19
 from readout.priors import DeepImagePrior
-from readout.priors.unet import UNet
-
-CONDITION = ["rate", "filters", "max_steps"]
-CURVE = [*CONDITION, "layer", "sample"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,6 @@ class Scale:
         return [(rate, self.filters[0]) for rate in self.rates] + [(self.rates[0], wide) for wide in self.filters[1:]]
 
 
-PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "china", "flower", "retina", "hubble_deep_field")
 SCALES = {
     "smoke": Scale(
         weights=None,
@@ -137,67 +130,6 @@ def finished_run(folder: Path) -> pd.DataFrame:
         filters=_named(model["prior"]["init_args"]["filters"]),
         max_steps=int(config["trainer"]["max_steps"]),
     )
-
-
-def follow(results: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a (curve, recorded step): the size if every level stopped there, and d_X at the level next to 0.7.
-
-    ``path`` is the sum of the learning rates so far, under linear decay to zero.
-    """
-    rows = []
-    for names, group in results.groupby(CURVE, sort=False):
-        curve = dict(zip(CURVE, names, strict=True))
-        rate, length = group["rate"].iloc[0], group["max_steps"].iloc[0]
-        courses = pd.concat({index: _course(row) for index, row in group.iterrows()}, axis=1)
-        by_level = courses.T.groupby(group["level"]).mean().T
-        moved = group.groupby("level")["feature_distance"].mean().tolist()
-        near = min(group["level"].unique(), key=lambda level: abs(level - 0.7))
-        for step, distances in zip(by_level.index.to_numpy(), by_level.to_numpy(), strict=True):
-            path = rate * (step - step * (step - 1) / (2 * length))
-            size = crossing(moved, distances.tolist(), threshold)
-            rows.append(
-                {**curve, "step": step, "path": path, "size": size, "near": near, "distance": by_level.loc[step, near]}
-            )
-    return pd.DataFrame(rows)
-
-
-def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a curve: sizes and median steps of the ways to stop, and how large the generator is.
-
-    ``common`` is the single step, the same for all inputs and levels, at which the mean size of the condition and
-    layer is largest; ``best`` and ``discrepancy`` stop each level where it suits that level.
-    """
-    reached = [at_discrepancy(row) for _, row in results.iterrows()]
-    stopped = results.assign(
-        end=results["distance"],
-        best=results["best_distance"],
-        discrepancy=[distance for _, distance in reached],
-        end_step=results["steps"],
-        discrepancy_step=[step for step, _ in reached],
-    )
-    sizes = crossings(stopped, ["end", "best", "discrepancy"], threshold, CURVE)
-    noisy = stopped[stopped["level"] > 0]  # without noise nothing is to be stopped
-    medians = noisy.groupby(CURVE, sort=False)[["end_step", "best_step", "discrepancy_step"]].median().reset_index()
-    sizes = sizes.merge(medians, on=CURVE)
-    common = []
-    for _, group in steps.groupby([*CONDITION, "layer"], sort=False):
-        step = group.groupby("step")["size"].mean().idxmax()
-        there = group[group["step"] == step].rename(columns={"size": "common", "step": "common_step"})
-        common.append(there[[*CURVE, "common", "common_step"]])
-    values = results.drop_duplicates(CURVE).set_index(CURVE)["input_dim"].rename("values").reset_index()
-    sizes = sizes.merge(pd.concat(common), on=CURVE).merge(values, on=CURVE)
-    weights = {name: _weights(name) for name in sizes["filters"].unique()}
-    highest = results.groupby(CURVE, sort=False)["feature_distance"].max().rename("highest").reset_index()
-    sizes = sizes.merge(highest, on=CURVE)
-    return sizes.assign(weights_per_value=sizes["filters"].map(weights) / sizes["values"])
-
-
-def _course(row: "pd.Series[Any]") -> "pd.Series[float]":
-    return pd.Series(row["trajectory_distance"], index=row["trajectory_step"])
-
-
-def _weights(filters: str) -> int:
-    return sum(parameter.numel() for parameter in UNet(3, [int(width) for width in filters.split("-")]).parameters())
 
 
 def _named(filters: Sequence[int]) -> str:

@@ -4,7 +4,7 @@
 
 X is the circle [0, 1); a feature is the activity of N neurons with Gaussian tuning at evenly spaced centres; a moved
 feature is read as the input whose feature is nearest, found exactly over a fine grid. Beside every measured size
-stands what theory says (:mod:`experiments.toy_theory`), with nothing fitted.
+stands what theory says (:mod:`experiments.shared.toy_theory`), with nothing fitted.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.drawing import COLORS
-from experiments.harness import begin, style
-from experiments.toy_theory import Population, Values, distance, predicted_size, recovered_share
+from experiments.shared.drawing import COLORS
+from experiments.shared.harness import begin, style
+from experiments.shared.toy_theory import Population, Values, distance, predicted_size, recovered_share
 from readout.analysis.statistics import bootstrap_interval, by_sample, rank_correlation
 
 AXES = {"neurons": "number of neurons", "width": "tuning width", "noise": "noise of the neurons, σ / std(h)"}

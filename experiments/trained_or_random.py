@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.digits import SMOKE, TRAINED, DigitNet, Images, Training, hits_and_misses
-from experiments.harness import Experiment, Readout, begin, sample_sizes, style
-from experiments.trained_or_random_summary import compare_groups, compare_networks, conclude, draw
+from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, hits_and_misses, invert
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
+from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude, draw
 from readout.data import ImageFolder, InputData, Photographs, UniformNoise
 from readout.extractors import VGG19
-from readout.inversions import FeatureInversion
 from readout.priors import DeepImagePrior, Pixels
 
 
@@ -36,7 +35,7 @@ class Scale:
     """Of the trained VGG19; at ``smoke`` another random one stands in."""
     size: int
     photographs: tuple[str, ...]
-    """Empty: the user's images."""
+    """Fewer than eight could not differ significantly at several layers. Empty: the user's images."""
     vgg_layers: str | tuple[str, ...]
     vgg_levels: tuple[float, ...]
     vgg_readout: Readout
@@ -45,9 +44,6 @@ class Scale:
 
 
 LEVELS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
-"""Fewer could not differ significantly at several layers, whatever they did."""
-
 DIGIT_LAYERS = ("conv1", "conv2", "conv3", "conv4")
 SCALES = {
     "smoke": Scale(
@@ -93,16 +89,7 @@ def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
     samples += [noise._replace(label="noise") for noise in UniformNoise(scale.count, (1, 8, 8))]
     tables = []
     for epoch, network in networks.items():
-        results = experiment.sweep(
-            f"digits/epoch-{epoch}",
-            scale.readout.inversion(network, FeatureInversion, record_every=max(1, scale.readout.steps // 10)),
-            Images(samples),
-            steps=scale.readout.steps,
-            layers=scale.layers,
-            levels=scale.levels,
-            draws=scale.draws,
-            batch_size=scale.batch_size or "auto",
-        )
+        results = invert(experiment, scale, f"digits/epoch-{epoch}", network, samples)
         tables.append(sample_sizes(results).assign(epoch=epoch))
     return pd.concat(tables, ignore_index=True)
 

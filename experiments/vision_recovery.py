@@ -14,10 +14,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.curves import labelled_sizes
-from experiments.drawing import COLORS, dots, name_columns
-from experiments.harness import Experiment, Readout, begin, style
-from experiments.vision_summary import conclude
+from experiments.shared.curves import labelled_sizes
+from experiments.shared.drawing import COLORS, dots, name_columns
+from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.summaries.vision_recovery import conclude
 from readout.analysis.plots import pictured, recovered_images, recovery
 from readout.data import ImageFolder, InputData, Photographs
 from readout.extractors import VGG19
@@ -38,7 +38,6 @@ class Scale:
     threshold: float = 0.1
 
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
 SCALES = {
     "smoke": Scale(
         weights=None,

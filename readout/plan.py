@@ -19,7 +19,7 @@ from readout.runtime import Runtime
 from readout.search import Search
 from readout.store import safe_name
 
-AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 64}
+AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
 """Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
 
 MEMORY_SHARE = 0.5
@@ -134,7 +134,7 @@ def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime)
     trainer.fit(inversion, range(timer.most_steps))
     assert inversion.outcome is not None
     count = len(problems)
-    return Cost(timer.median() / count, timer.bytes // count, str(timer.device))
+    return Cost(timer.quiet() / count, timer.bytes // count, str(timer.device))
 
 
 def automatic_batch_size(problem_bytes: int, device: str) -> int:
@@ -182,9 +182,12 @@ class _Validation(Callback):
 
 
 class _StepTimer(Callback):
-    """Times steps after the first and stops when that is enough; counts what backward keeps."""
+    """Times steps after the first and stops when that is enough; counts what backward keeps.
 
-    most_steps = 6
+    Another process that wakes up for a moment must not pass for a layer's cost, so quick steps are timed for a while.
+    """
+
+    most_steps = 50
     enough_seconds = 1.0
 
     def __init__(self) -> None:
@@ -220,10 +223,10 @@ class _StepTimer(Callback):
             # the network is shared by all problems
             self.bytes = torch.cuda.max_memory_allocated(pl_module.device) - _bytes(pl_module.extractor.parameters())
 
-    def median(self) -> float:
-        """Seconds of a step, warm-up left out."""
+    def quiet(self) -> float:
+        """Seconds of a step while nothing else was going on: the lower quartile, warm-up left out."""
         warm = sorted(self.times[1:] or self.times)
-        return warm[len(warm) // 2]
+        return warm[len(warm) // 4]
 
     def _count_kept(self) -> Any:
         """Counts the bytes that a step keeps for its backward pass."""

@@ -38,8 +38,7 @@ def trajectories(results: Results, axes: Sequence[Axes] | None = None) -> Sequen
         raise ReadoutError("This table holds no trajectories; load it with load_results(folder, trajectories=True).")
     count = problems["layer"].nunique()
     if axes is None:
-        figure = plt.figure(figsize=(3.1 * count, 2.9), layout="constrained")
-        axes = list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+        axes = plots.panels(count, plt.figure(layout="constrained"))
     return plots.trajectories(problems, axes)
 
 

@@ -124,11 +124,11 @@ class Prediction:
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in true.items():
                 store.save_input(name, x)
-            unfinished_layers = [layer_plan for layer_plan in plan.layers if layer_plan.remaining]
+            wanted = [layer for layer in plan.layers if layer.remaining]
             with (
                 stoppable() as stop,
                 SweepProgress(plan, console) as progress,
-                closing(in_turn(unfinished_layers, self.output / FOLDER, stop, console)) as turns,
+                closing(in_turn(wanted, self.output / FOLDER, stop, console)) as turns,
             ):
                 for layer_plan in turns:
                     limit = None if self.batch_size == "auto" else self.batch_size

@@ -11,9 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from readout.errors import ReadoutError
 
@@ -42,55 +43,119 @@ class Runtime:
 
     def make_trainer(self, loggers: Sequence[Logger], *extra: Callback) -> Trainer:
         """A Trainer with the configured callbacks and some more."""
-        configured = self.trainer.get("callbacks") or []
-        callbacks = [*(configured if isinstance(configured, list) else [configured]), *extra]
-        return self._trainer(logger=list(loggers) or False, callbacks=callbacks)
+        return self._trainer(logger=list(loggers) or False, callbacks=[*self.callbacks, *extra])
 
     def make_bare_trainer(self, *callbacks: Callback, **overrides: Any) -> Trainer:
         """A Trainer with these callbacks only, and no logger."""
         return self._trainer(logger=False, callbacks=list(callbacks), **overrides)
 
-    def make_loggers(self, model: str, layer: str, group: str, folder: Path) -> list[Logger]:
-        """One run of every configured logger for a (model, layer), grouped by sweep.
+    def make_loggers(self, run: "RunLabels", folder: Path) -> list[Logger]:
+        """The same run in every configured logger, in the order of :attr:`loggers`.
 
         A logger whose ``save_dir`` is not set, or is the working directory, writes below ``folder``.
 
         Args:
-            model: Name of the model.
-            layer: Name of the layer.
-            group: What groups the runs of one sweep.
+            run: What the run is.
             folder: Output folder of the sweep.
-        """
-        made = []
-        for spec in self.loggers:
-            logger_class = _import(str(spec["class_path"]))
-            known = inspect.signature(logger_class.__init__).parameters
-            given = (spec.get("init_args") or {}) | (spec.get("dict_kwargs") or {})
-            # the parser fills in defaults; only what differs was asked for
-            defaults = {name: parameter.default for name, parameter in known.items()}
-            arguments = {key: value for key, value in given.items() if value not in (None, defaults.get(key))}
-            if arguments.get("save_dir", ".") == ".":
-                arguments["save_dir"] = str(folder)
-            if issubclass(logger_class, WandbLogger):
-                import wandb
 
-                # offline, pictures in tables wait here for their upload: keep them with the run
-                os.environ["WANDB_DATA_DIR"] = WANDB_DATA_DIR or str(folder.resolve() / "wandb")
-                settings = wandb.Settings(silent=True)  # a run a layer would drown the progress display
-                names = {"name": f"{model} {layer}", "group": group, "job_type": "layer", "settings": settings}
-                arguments = names | arguments
-            elif "version" in known:
-                arguments = {"name": "logs", "version": layer} | arguments
-            logger: Logger = logger_class(**arguments)
-            if isinstance(logger, WandbLogger):
-                logger.experiment.define_metric("recovery/*", step_metric="optimisation_step")
-            logger.log_hyperparams({**self.config, "model_name": model, "layer": layer, "sweep_group": group})
-            made.append(logger)
-        return made
+        Raises:
+            ReadoutError: if a logger was given the id of one run.
+        """
+        return [self._make_logger(spec, run, folder) for spec in self.loggers]
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The configured callbacks."""
+        configured = self.trainer.get("callbacks") or []
+        return list(configured) if isinstance(configured, list) else [configured]
+
+    def _make_logger(self, spec: Mapping[str, Any], run: "RunLabels", folder: Path) -> Logger:
+        logger_class = _import(str(spec["class_path"]))
+        known = inspect.signature(logger_class.__init__).parameters
+        given = (spec.get("init_args") or {}) | (spec.get("dict_kwargs") or {})
+        # the parser fills in defaults; only what differs was asked for
+        defaults = {name: parameter.default for name, parameter in known.items()}
+        arguments = {key: value for key, value in given.items() if value not in (None, defaults.get(key))}
+        if arguments.get("save_dir", ".") == ".":
+            arguments["save_dir"] = str(folder)
+        if issubclass(logger_class, WandbLogger):
+            return _wandb_run(logger_class, arguments, run, folder, self.config)
+        if "version" in known:
+            arguments = {"name": "logs", "version": run.folder} | arguments
+        if issubclass(logger_class, TensorBoardLogger):
+            # hyperparameters are logged with the summary, or TensorBoard does not list them
+            logger: Logger = logger_class(**({"default_hp_metric": False} | arguments))
+        elif issubclass(logger_class, CSVLogger):
+            logger = _carried_on(logger_class(**arguments))
+            logger.log_hyperparams({**run.facts, "configuration": dict(self.config)})
+        else:
+            logger = logger_class(**arguments)
+            logger.log_hyperparams({**run.facts, "configuration": dict(self.config)})
+        return logger
 
     def _trainer(self, **overrides: Any) -> Trainer:
         with explained_misconfiguration():
             return Trainer(**{**QUIET, **self.trainer, **overrides})
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """What a run is called in a logger, and what it is searched by."""
+
+    id: str
+    """The same whenever the same thing is logged again from the same output folder."""
+    name: str
+    group: str
+    """What groups the runs of one sweep."""
+    kind: str
+    """``layer`` or ``sweep``."""
+    folder: str
+    """Where loggers that write files put it, below ``logs``."""
+    tags: Sequence[str]
+    facts: Mapping[str, Any]
+    """One plain value a key."""
+
+
+def _wandb_run(
+    logger_class: type[WandbLogger],
+    arguments: dict[str, Any],
+    run: RunLabels,
+    folder: Path,
+    config: Mapping[str, Any],
+) -> WandbLogger:
+    import wandb
+
+    if "id" in arguments or "version" in arguments:
+        raise ReadoutError("A sweep has a W&B run a layer; take `id` and `version` out of trainer.logger.")
+    # offline, pictures in tables wait here for their upload: keep them with the run
+    os.environ["WANDB_DATA_DIR"] = WANDB_DATA_DIR or str(folder.resolve() / "wandb")
+    labels: dict[str, Any] = {
+        "id": run.id,
+        "resume": "allow",
+        "name": run.name,
+        "group": run.group,
+        "job_type": run.kind,
+        "tags": list(run.tags),
+        "settings": wandb.Settings(silent=True),  # a run a layer would drown the progress display
+    }
+    logger = logger_class(**(labels | arguments))
+    logger.experiment.define_metric("recovery/*", step_metric="optimisation_step")
+    logger.experiment.define_metric("size_by_layer/*", step_metric="layer_index")
+    logger.log_hyperparams({**run.facts, "configuration": dict(config)})
+    return logger
+
+
+def _carried_on(logger: CSVLogger) -> CSVLogger:
+    """The logger, which on its own would begin by deleting the ``metrics.csv`` that is there."""
+    path = Path(logger.log_dir) / "metrics.csv"
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        _ = logger.experiment
+    for row in rows:
+        logger.log_metrics({str(k): v for k, v in row.items() if k != "step" and pd.notna(v)}, step=int(row["step"]))
+    logger.save()
+    return logger
 
 
 @contextlib.contextmanager
@@ -102,14 +167,19 @@ def explained_misconfiguration() -> Iterator[None]:
         raise ReadoutError(f"The trainer section can't be used here: {str(error).strip()}") from error
 
 
-def finish(loggers: Sequence[Logger]) -> None:
-    """Close runs, so that the next layer does not silently write into a live one."""
+def finish(loggers: Sequence[Logger], failed: bool = False) -> None:
+    """Close runs, so that the next layer does not silently write into a live one.
+
+    Args:
+        loggers: One run of each.
+        failed: Whether something ended the run before its time; W&B then says so until it is gone on with.
+    """
     for logger in loggers:
-        logger.finalize("success")
+        logger.finalize("failed" if failed else "success")
         if isinstance(logger, WandbLogger):
             import wandb
 
-            wandb.finish()
+            wandb.finish(exit_code=int(failed))
 
 
 @contextlib.contextmanager

@@ -41,6 +41,9 @@ TOKENS = ("true_tokens", "recovered_tokens", "wrong_tokens")
 ``recovered_text`` are whole."""
 
 
+XML = '<?xml version="1.0" encoding="utf-8"?>\n'
+
+
 class ResultStore:
     """The output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
 
@@ -134,8 +137,12 @@ class ResultStore:
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
         """True inputs that were kept as pictures, by sample name."""
+        return {sample: read_image(path) for sample, path in self.input_files(samples).items()}
+
+    def input_files(self, samples: Iterable[str]) -> dict[str, Path]:
+        """Their files."""
         paths = {sample: self._input_path(sample) for sample in samples}
-        return {sample: read_image(path) for sample, path in paths.items() if path.exists()}
+        return {sample: path for sample, path in paths.items() if path.exists()}
 
     def latest_setting(self) -> str:
         """The setting of the part written last."""
@@ -150,10 +157,9 @@ class ResultStore:
         """
         path = self.folder / "figures" / name
         write_whole(path.with_suffix(".png"), lambda file: figure.savefig(file, format="png", dpi=150))
-        vector = io.StringIO()
-        figure.savefig(vector, format="svg", metadata={"Date": None})
-        write_whole(path.with_suffix(".svg"), lambda file: file.write_text(vector.getvalue(), encoding="utf-8"))
-        return vector.getvalue()[vector.getvalue().index("<svg") :]
+        vector = svg(figure)
+        write_whole(path.with_suffix(".svg"), lambda file: file.write_text(XML + vector, encoding="utf-8"))
+        return vector
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file into the folder, whole or not at all."""
@@ -164,6 +170,13 @@ class ResultStore:
 
     def _parts(self) -> list[Path]:
         return sorted(self.results.glob("*.parquet"))
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element, to be put into a page."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()[written.getvalue().index("<svg") :]
 
 
 def load_results(folder: str | Path, threshold: float | None = None, trajectories: bool = False) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -16,9 +16,10 @@ from torch import Tensor
 from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
-from readout.callbacks import LayerResults, SweepCallback, SweepProgress
+from readout.callbacks import SweepProgress
 from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
 from readout.claims import in_turn
+from readout.dashboard import Dashboard, describe_sweep
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
@@ -31,7 +32,7 @@ from readout.perturbations import GaussianPerturbation, Perturbation, check_leve
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
 from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
-from readout.runtime import Runtime, finish, quiet_lightning
+from readout.runtime import Runtime, quiet_lightning
 from readout.search import Search, most_levels, wanted_now
 from readout.stopping import Stop, stoppable
 from readout.store import ResultStore, judge
@@ -154,7 +155,7 @@ class Sweep:
         Raises:
             ReadoutError: if anything the user gave can't be used.
         """
-        results = self._invert(inversion, data, runtime, Console(quiet=True), console)
+        results = self._invert(inversion, data, runtime, Console(quiet=True, force_jupyter=False), console)
         if results is None:
             raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
         return results, self._finish(results, report)
@@ -200,17 +201,55 @@ class Sweep:
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
-            unfinished_layers = [layer_plan for layer_plan in plan.layers if layer_plan.remaining]
+            dashboard = self._dashboard(inversion, shared, plan, inputs, runtime, store)
+            finished = store.finished() if runtime.loggers else set()
+            wanted = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
             with (
                 stoppable() as stop,
                 SweepProgress(plan, progress_on) as progress,
-                closing(in_turn(unfinished_layers, self.output / FOLDER, stop, progress_on)) as turns,
+                closing(in_turn(wanted, self.output / FOLDER, stop, progress_on)) as turns,
             ):
                 for layer_plan in turns:
-                    self._run_layer(layer_plan, inversion, shared, samples, runtime, store, progress, judged, stop)
+                    self._run_layer(layer_plan, inversion, shared, samples, dashboard, store, progress, judged, stop)
             tidy(self.output)
-        everything = itertools.chain(*problems.values())
-        return judged(_of(store.load(trajectories=True), everything))
+            everything = itertools.chain(*problems.values())
+            results = judged(_of(store.load(trajectories=True), everything))
+            dashboard.sweep(results, sizes_table(results, self.estimator))
+        return results
+
+    def _dashboard(
+        self,
+        inversion: FeatureInversion,
+        shared: Mapping[str, str],
+        plan: Plan,
+        inputs: Mapping[str, Tensor],
+        runtime: Runtime,
+        store: ResultStore,
+    ) -> Dashboard:
+        judgement: dict[str, Any] = {
+            "threshold": self._threshold(inversion.metric),
+            "tolerance": self.tolerance,
+            "estimator": self.estimator.value,
+        }
+        if not runtime.loggers:
+            return Dashboard(runtime, store, {}, judgement)
+        problem = plan.layers[0].problems[0]
+        facts = describe_sweep(
+            inversion,
+            shared,
+            problem,
+            inputs,
+            **judgement,
+            steps=plan.steps,
+            levels=self.levels,
+            draws=self.draws,
+            search=self.search,
+            perturbation=type(self.perturbation).__name__,
+            precision=str(runtime.make_bare_trainer().precision),
+            output=str(self.output),
+            sweep=f"{self.output.name}-{problem.setting[:6]}",
+        )
+        return Dashboard(runtime, store, facts, judgement)
 
     def _problems(
         self,
@@ -282,7 +321,7 @@ class Sweep:
         inversion: FeatureInversion,
         shared: Mapping[str, str],
         samples: Mapping[str, Sample],
-        runtime: Runtime,
+        dashboard: Dashboard,
         store: ResultStore,
         progress: SweepProgress,
         judged: Callable[[pd.DataFrame], pd.DataFrame],
@@ -292,21 +331,17 @@ class Sweep:
         checkpoint = LayerCheckpoint(self.output, plan, self.checkpoint_minutes, stop, progress.console, limit)
         batches = self._batches(plan, store, judged, checkpoint)
         progress.start_layer(plan)
-        first = next(batches, None)
-        if first is None:  # another process has done all of it
+        first = list(itertools.islice(batches, 1))
+        if not first and not dashboard.missing(plan, store.finished()):  # another process has done all of it
             progress.layer_done()
             return
         inputs = {name: sample.input for name, sample in samples.items()}
-        group = f"{self.output.name}-{plan.problems[0].setting[:6]}"
-        loggers = runtime.make_loggers(shared["model"], plan.layer, group, self.output)
-        trainers: list[Trainer] = []
+        with dashboard.layer(plan, list(inversion.extractor.layers).index(plan.layer)) as runs:
 
-        def fit(inversion: FeatureInversion) -> None:
-            trainers.append(runtime.make_trainer(loggers, progress, checkpoint))
-            checkpoint.fit(trainers[-1], inversion)
+            def fit(inversion: FeatureInversion) -> None:
+                checkpoint.fit(dashboard.runtime.make_trainer(runs.loggers, progress, checkpoint), inversion)
 
-        try:
-            for batch in itertools.chain([first], batches):
+            for batch in itertools.chain(first, batches):
                 stop.check()
                 progress.start(batch)
                 attempt = checkpoint.attempt(batch)
@@ -314,24 +349,14 @@ class Sweep:
                 table = _labelled(rows, inversion.extractor, samples).assign(**shared)
                 store.append(judged(table), recovered)
                 checkpoint.stored()
+                runs.batch_stored()
                 progress.done()
             checkpoint.layer_done()
-            progress.layer_done()
-            if loggers:
+            if runs.loggers:
                 results = judged(_of(store.load(trajectories=True), plan.problems))
-                layer_results = LayerResults(
-                    layer=plan.layer,
-                    table=results,
-                    sizes=sizes_table(results, self.estimator),
-                    inputs=inputs,
-                    recovered=store.load_recovered(results["key"]),
-                    loggers=loggers,
-                )
-                for callback in trainers[-1].callbacks:  # type: ignore[attr-defined]
-                    if isinstance(callback, SweepCallback):
-                        callback.on_layer_end(layer_results)
-        finally:
-            finish(loggers)
+                recovered_inputs = store.load_recovered(results["key"])
+                runs.finish(results, sizes_table(results, self.estimator), inputs, recovered_inputs)
+        progress.layer_done()
 
     def _batches(
         self,

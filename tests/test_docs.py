@@ -1,19 +1,13 @@
-"""The documentation says nothing that does not run.
-
-Conventions for fenced blocks: ``python exec`` runs as it stands; ``title="FILE"`` is a file that the
-reader is told to write; every ``python -m readout.cli`` line of a ``bash`` block is a command.
-"""
+"""The documentation says nothing that is not so; :mod:`tests.test_pages` runs what it tells readers to run."""
 
 import inspect
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -24,51 +18,13 @@ from readout.commands import fit, predict, report
 from readout.store import COLUMNS, TRAJECTORY
 from readout.sweep import Sweep
 from tests.helpers import run_cli, write_noise_images
+from tests.pages import COMMANDS, DOCS, FENCES, ROOT, arguments
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-PAGES = [page for page in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md") if page.is_file()]
-PROGRAM = "python -m readout.cli"
-FENCE = re.compile(r"^```(?P<language>\w+)?[ \t]*(?P<rest>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 TINY = ["--trainer.max_steps=3", "--trainer.accelerator=cpu", "--sweep.levels=[0, 0.5]"]
 
 
-class Fence(NamedTuple):
-    page: str
-    language: str
-    rest: str
-    body: str
-
-    @property
-    def title(self) -> str | None:
-        match = re.search(r'title="([^"]+)"', self.rest)
-        return match[1] if match else None
-
-
-FENCES = [
-    Fence(page.relative_to(ROOT).as_posix(), match["language"] or "", match["rest"], match["body"])
-    for page in PAGES
-    for match in FENCE.finditer(page.read_text(encoding="utf-8"))
-]
 SNIPPETS = [fence for fence in FENCES if fence.language == "python" and fence.rest == "exec"]
-MARKED = [
-    pytest.param(snippet, marks=[pytest.mark.real_weights] if "VGG19()" in snippet.body else []) for snippet in SNIPPETS
-]
-COMMANDS = list(
-    dict.fromkeys(
-        (fence.page, line.strip())
-        for fence in FENCES
-        if fence.language == "bash"
-        for line in fence.body.replace("\\\n", " ").splitlines()
-        if line.strip().startswith(PROGRAM)
-    )
-)
 OWN_CLASSES = [command for page, command in COMMANDS if page == "docs/add-a-model.md" and " fit " in command]
-
-
-def arguments(command: str) -> list[str]:
-    """What follows the program's name."""
-    return shlex.split(command.removeprefix(PROGRAM), comments=True)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +50,8 @@ def as_reader(readers_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.syspath_prepend(readers_folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield readers_folder
-    sys.modules.pop("my_models", None)
+    for name in ("my_models", "my_parts"):
+        sys.modules.pop(name, None)
 
 
 def test_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
@@ -125,20 +82,6 @@ def test_every_python_block_is_run_or_written_to_a_file() -> None:
     assert OWN_CLASSES
 
 
-@pytest.mark.parametrize("snippet", MARKED, ids=lambda snippet: f"{snippet.page}-{SNIPPETS.index(snippet)}")
-def test_snippet_runs(snippet: Fence, readers_folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", snippet.body],
-        cwd=readers_folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-
-
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_command_is_accepted(page: str, command: str, as_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, *rest = arguments(command)
@@ -155,10 +98,11 @@ def test_command_is_accepted(page: str, command: str, as_reader: Path, monkeypat
         assert cli.main([name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]) == 0
     else:
         asked: list[str] = []
-        monkeypatch.setattr(report, "report", asked.append)
+        monkeypatch.setattr(report, "report", lambda folders, output, inputs: asked.extend(folders))
         assert name == "report"
         assert cli.main([name, *rest]) == 0
-        assert asked == rest
+        assert asked
+        assert asked == rest[: len(asked)]
 
 
 def test_a_first_run_with_a_class_of_ones_own_leaves_what_the_pages_say(readers_folder: Path) -> None:
@@ -180,18 +124,7 @@ def test_a_first_run_with_a_class_of_ones_own_leaves_what_the_pages_say(readers_
     assert (results["steps"] == 3).all()
     sizes = pd.read_csv(output / "sizes.csv")
     assert sizes["layer"].tolist() == ["early", "late"]
-    assert set(page_table("getting-started.md", "### The table of sizes")) <= set(sizes.columns)
-
-
-@pytest.mark.parametrize("command", OWN_CLASSES)
-def test_class_of_ones_own_runs(command: str, as_reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    layer = {"my_models.MyNet": "early", "my_models.ResNet50": "conv1"}
-    wanted = next((layer[name] for name in layer if name in command), "conv1_1")
-    tiny = [*TINY, "--sweep.plan_only=true", f"--sweep.layers={wanted}"]
-    if wanted != "early":
-        tiny.append("--model.extractor.weights=random")
-    assert cli.main([*arguments(command), *tiny]) == 0, capsys.readouterr().err
-    assert "measured just now" in capsys.readouterr().out
+    assert set(page_table("output.md", "### The table of sizes")) <= set(sizes.columns)
 
 
 def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None:
@@ -216,9 +149,9 @@ def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None
 
 
 def test_columns_of_the_results_are_those_on_the_page() -> None:
-    described = page_table("getting-started.md", "### The table of results")
+    described = page_table("output.md", "### The table of results")
     assert set(described) - {"ssim", "psnr"} == set(COLUMNS)
-    text = (DOCS / "getting-started.md").read_text(encoding="utf-8")
+    text = (DOCS / "output.md").read_text(encoding="utf-8")
     assert all(f"`{column}`" in text for column in TRAJECTORY)
 
 

@@ -11,7 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from readout.analysis.sizes import at_common_levels, lower_bounds
+from readout.analysis.curves import mean_trajectory, recovery_curves
+from readout.analysis.sizes import lower_bounds
 from readout.data.images import to_pixels
 
 STYLE: dict[Any, Any] = {
@@ -24,9 +25,17 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "readout",
 }
 
+MOST_VECTORS = 2000
+"""Dots of a figure, beyond which they are drawn as one picture."""
+
+PANELS = 4
+"""Side by side; more go below."""
+
 
 def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     """d_X against realised d_H, one line a layer (mean where all inputs were inverted), every problem a dot.
+
+    Bands are 95 % intervals of the mean, from drawing inputs anew.
 
     Args:
         results: One row a problem.
@@ -37,10 +46,14 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     top = max(1.0, float(results["distance"].max(skipna=True)))
     axes.plot([0, 1], [0, 1], ":", color="grey", lw=1, label="d_X = d_H")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
+    curves = recovery_curves(results)
+    many = len(results) > MOST_VECTORS
     for (layer, group), color in zip(results.groupby("layer", sort=False), _colors(results), strict=True):
-        means = at_common_levels(group).groupby("level")[["feature_distance", "distance"]].mean()
-        axes.scatter(group["feature_distance"], group["distance"], s=9, color=color, alpha=0.35, lw=0)
-        axes.plot(means["feature_distance"], means["distance"], "-o", ms=4, color=color, label=str(layer))
+        curve = curves[curves["layer"] == layer]
+        moved = curve["feature_distance"]
+        axes.scatter(group["feature_distance"], group["distance"], s=9, color=color, alpha=0.35, lw=0, rasterized=many)
+        axes.fill_between(moved, curve["low"], curve["high"], color=color, alpha=0.15, lw=0)
+        axes.plot(moved, curve["distance"], "-o", ms=4, color=color, label=str(layer))
     axes.set(
         xlabel="perturbation of the feature, $d_H$",
         ylabel="distance of the recovered input, $d_X$",
@@ -88,8 +101,7 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
     """
     layers = list(dict.fromkeys(results["layer"]))
     if axes is None:
-        figure = Figure(figsize=(3.1 * len(layers), 2.9), layout="constrained")
-        axes = list(figure.subplots(1, len(layers), sharey=True, squeeze=False)[0])
+        axes = panels(len(layers), Figure(layout="constrained"))
     levels = sorted(results["level"].unique())
     colors = mpl.colormaps["plasma"](np.linspace(0, 0.85, len(levels)))
     for panel, layer in zip(axes, layers, strict=True):
@@ -97,16 +109,26 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
             rows = results[(results["layer"] == layer) & (results["level"] == level)]
             if rows.empty:
                 continue
-            curves = pd.concat(
-                pd.Series(row["trajectory_distance"], index=row["trajectory_step"]) for _, row in rows.iterrows()
-            )
-            mean = curves.groupby(level=0).mean()
+            mean = mean_trajectory(rows)
             panel.plot(mean.index, mean.to_numpy(), color=color, label=f"{level:g}")
         panel.axhline(results["threshold"].iloc[0], color="black", lw=1, ls="--")
         panel.set(title=str(layer), xlabel="optimisation step")
-    axes[0].set_ylabel("$d_X$")
-    axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    for panel in axes[::PANELS]:
+        panel.set_ylabel("$d_X$")
+    legend = axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    legend.set_in_layout(len(axes) <= PANELS or len(axes) % PANELS == 0)  # else beside it is an empty place
     return axes
+
+
+def panels(count: int, figure: Figure) -> list[Axes]:
+    """Axes that share their y, at most :data:`PANELS` side by side, in a figure that is made as large as that takes."""
+    across = min(count, PANELS)
+    down = -(-count // across)
+    figure.set_size_inches(3.1 * across, 2.9 * down)
+    grid = figure.subplots(down, across, sharey=True, squeeze=False)
+    for unused in grid.flat[count:]:
+        unused.set_visible(False)
+    return list(grid.flat[:count])
 
 
 def pictured(results: pd.DataFrame, samples: Sequence[str]) -> pd.DataFrame:

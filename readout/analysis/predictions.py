@@ -6,15 +6,16 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 import yaml
-from jinja2 import Environment, PackageLoader
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from readout import __version__
 from readout.analysis import plots
-from readout.analysis.report import VERDICTS, read_config, thumbnail
+from readout.analysis.gallery import thumbnail
+from readout.analysis.outputs import read_config
+from readout.analysis.report import render
+from readout.analysis.words import VERDICTS
 from readout.store import TRAJECTORY, ResultStore
 
 BY_LAYER = ("given_distance", "loss", "feature_distance")
@@ -111,17 +112,14 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
         | ({"true": thumbnail(inputs[row["sample"]])} if pd.notna(row["distance"]) and row["sample"] in inputs else {})
         for row in results.to_dict("records")
     ]
-    template = Environment(loader=PackageLoader("readout.analysis", "templates"), autoescape=True).get_template(
-        "predictions.html.j2"
-    )
-    page = template.render(
-        version=__version__,
+    page = render(
+        "predictions.html.j2",
         first=results.iloc[0],
         rows=rows,
         layers=layers_of(results),
         known=int(results["distance"].notna().sum()),
         losses=curves,
-        verdicts={kind.value: text for kind, text in VERDICTS.items()},
+        verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
         steps=int(results["steps"].max()),
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
     )

@@ -1,62 +1,70 @@
-"""One self-contained HTML page, and the figures, from an output folder."""
+"""One self-contained HTML page, and the figures, from output folders."""
 
-import base64
-import io
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
-from torch import Tensor
 
 from readout import __version__
-from readout.analysis import plots
-from readout.analysis.sizes import EXPLAINED, at_common_levels, lower_bounds, sizes_table
-from readout.analysis.texts import marked
-from readout.data.images import to_pixels
+from readout.analysis import comparison, plots
+from readout.analysis.embedded import as_script, page_data
+from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
+from readout.analysis.outputs import Output, read_config, read_outputs
+from readout.analysis.sizes import EXPLAINED
+from readout.analysis.tables import described, layer_rows, verdict_rows
+from readout.analysis.words import VERDICTS, summary
 from readout.errors import ReadoutError
-from readout.representation import Estimator, Verdict
-from readout.store import TOKENS, ResultStore, judge, load_results
+from readout.store import ResultStore, svg
 
-THUMBNAIL = 96
-"""Longest side of a picture on the page, in pixels; ``recovered/`` has them whole."""
+FIGURE_SAMPLES = 4
+"""Inputs in the figure ``recovered``, and fewer where there are many layers."""
 
-PICTURED_SAMPLES = 4
+FIGURE_ROWS = 24
+"""Rows of that figure."""
 
 PAGE = "report.html"
 
-VERDICTS = {
-    Verdict.RECOVERED: "the recovered input lies within the threshold: the feature still represents the input",
-    Verdict.UNRECOVERED: "the recovered input explains the feature at least as well as the true one does, and is "
-    "something else: the input is lost for this readout",
-    Verdict.NOT_CONVERGED: "the true input explains the feature better than what was found: the optimiser stopped "
-    "short, and nothing is said about the feature",
-    Verdict.FAILED: "values that are not finite, or a prior that died and whose restarts died too",
-}
-"""Verdicts in words."""
+COMPARISON = "comparison.html"
+
+SCRIPTS = ("charts.js", "numbers.js", "curves.js", "sizes.js", "recoveries.js", "trajectories.js", "report.js")
 
 
-def report(folder: str | Path) -> Path:
-    """Make the report of an output folder again, from what is on disk.
+def report(folders: Sequence[str | Path], output: str | Path | None = None, inputs: int | None = None) -> Path:
+    """Make the page of one or several output folders again, from what is on disk.
 
     Where a folder holds results of several settings, the latest one is shown.
 
+    Args:
+        folders: Output folders of sweeps; several are compared on one page.
+        output: The page. Default: :data:`PAGE` in the folder; of several, :data:`COMPARISON` in the folder that holds
+            them all.
+        inputs: How many inputs' recoveries the page holds by itself; see
+            :func:`readout.analysis.gallery.samples_on_page`.
+
+    Returns:
+        Path of the page.
+
     Raises:
-        ReadoutError: if the folder holds no results.
+        ReadoutError: if a folder holds no results or was given twice, or the page can't be where it is wanted.
     """
-    results = load_results(folder, trajectories=True)
-    config = read_config(folder)
-    sweep = config.get("sweep", {})
-    setting = ResultStore(folder).latest_setting()
-    results = results[results["setting"] == setting].reset_index(drop=True)
-    results = judge(results, sweep.get("threshold") or results["threshold"].iloc[0], sweep.get("tolerance"))
-    sizes = sizes_table(results, Estimator(sweep.get("estimator", "max")))
-    return write_report(folder, results, sizes)
+    if inputs is not None and inputs < 1:
+        raise ReadoutError(f"--inputs is {inputs}; give at least 1.")
+    outputs = read_outputs(folders)
+    page = Path(output) if output else _usual_page(outputs)
+    if page.is_dir():
+        raise ReadoutError(f"{str(page)!r} is a folder; give the page's file, such as {str(page / COMPARISON)!r}.")
+    figures = [write_figures(outputs[0])] if len(outputs) == 1 else [_drawn(output) for output in outputs]
+    return write_page(outputs, figures, page, inputs)
 
 
 def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame) -> Path:
@@ -70,139 +78,112 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
     Returns:
         Path of the page.
     """
-    store = ResultStore(folder)
-    inputs = store.load_inputs(results["sample"].unique())
-    pictured = plots.pictured(results, list(inputs)[:PICTURED_SAMPLES])
-    recovered = store.load_recovered(pictured["key"])
-    with mpl.rc_context(plots.STYLE):
-        figures: dict[str, Figure] = {
-            "recovery": _figure(plots.recovery(results)),
-            "sizes": _figure(plots.size_by_layer(sizes)),
-            "trajectories": _figure(plots.trajectories(results)[0]),
-        }
-        pages = {name: store.write_figure(name, figure) for name, figure in figures.items()}
-        if inputs:
-            store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
-    template = Environment(loader=PackageLoader("readout.analysis", "templates"), autoescape=True).get_template(
-        "report.html.j2"
-    )
-    first = results.iloc[0]
-    page = template.render(
-        version=__version__,
-        first=first,
-        figures=pages,
-        summary=_summary(results, sizes),
-        layers=_layers(results, sizes),
-        levels=sorted(results["level"].unique()),
-        pictures=_pictures(pictured, inputs, recovered),
-        texts=_texts(results),
-        counts=plots.verdict_counts(results).to_dict("records"),
-        verdicts={kind.value: text for kind, text in VERDICTS.items()},
-        flags={kind.value: text for kind, text in EXPLAINED.items()},
-        estimator=sizes["estimator"].iloc[0],
-        config=yaml.safe_dump(read_config(folder), sort_keys=False),
-        samples=results["sample"].nunique(),
-        draws=results["draw"].nunique(),
-        steps=int(results["steps"].max()),
-        restarts=int(results["restarts"].sum()),
-    )
-    return store.write_text(PAGE, page)
+    output = Output(Path(folder).resolve().name, ResultStore(folder), results, sizes, read_config(folder))
+    return write_page([output], [write_figures(output)], Path(folder) / PAGE)
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """The configuration kept with the results; empty if there is none.
+def write_figures(output: Output) -> dict[str, str]:
+    """Write the figures of a folder, as PNG and SVG.
 
-    Raises:
-        ReadoutError: if it can't be read.
+    Returns:
+        SVG elements by name.
     """
-    path = Path(folder) / "config.yaml"
-    if not path.is_file():
-        return {}
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ReadoutError(f"{str(path)!r} can't be read as YAML; restore it, or delete it.") from error
-    return loaded if isinstance(loaded, dict) else {}
+    with mpl.rc_context(plots.STYLE):
+        written = {name: output.store.write_figure(name, figure) for name, figure in _figures(output).items()}
+        inputs = output.store.load_inputs(output.samples)
+        if inputs:
+            most = max(1, min(FIGURE_SAMPLES, FIGURE_ROWS // len(output.layers)))
+            pictured = plots.pictured(output.results, list(inputs)[:most])
+            recovered = output.store.load_recovered(pictured["key"])
+            output.store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
+    return written
 
 
-def _summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
-    """What a hurried reader should take away, from the numbers."""
-    by_layer = sizes.groupby("layer", sort=False)["representation_size"].median()
-    sentences = [
-        f"Median representation size runs from {by_layer.iloc[0]:.2f} at {by_layer.index[0]} to "
-        f"{by_layer.iloc[-1]:.2f} at {by_layer.index[-1]}."
-        if len(by_layer) > 1
-        else f"Median representation size at {by_layer.index[0]} is {by_layer.iloc[0]:.2f}."
-    ]
-    unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
-    if unknown:
-        sentences.append(
-            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing of the feature."
-        )
-    bounds = lower_bounds(sizes).sum()
-    if bounds:
-        sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
-    return sentences
+def write_page(
+    outputs: Sequence[Output], figures: Sequence[Mapping[str, str]], page: Path, inputs: int | None = None
+) -> Path:
+    """Write the page.
+
+    Args:
+        outputs: One folder, or several to compare.
+        figures: Of each folder, SVG elements by name.
+        page: Where.
+        inputs: See :func:`report`.
+    """
+    files = [addresses(output, page.parent) for output in outputs]
+    true = [input_addresses(output, page.parent) for output in outputs]
+    samples = samples_on_page(outputs, inputs)
+    layers, joined = comparison.all_layers(outputs), comparison.joined_sizes(outputs)
+    rendered = render(
+        "report.html.j2",
+        scripts=SCRIPTS,
+        first=outputs[0].results.iloc[0],
+        outputs=outputs,
+        descriptions=[described(output) for output in outputs],
+        addresses=[address(output.store.folder, page.parent) for output in outputs],
+        colors={"light": _colors(len(layers), 0, 0.8), "dark": _colors(len(layers), 0.3, 1)},
+        data=Markup(as_script(page_data(outputs, files, true))),
+        figures=[{name: Markup(svg) for name, svg in one.items()} for one in figures],
+        summaries=[summary(output.results, output.sizes) for output in outputs],
+        cautions=comparison.cautions(outputs),
+        settings=comparison.settings_table(outputs),
+        joined=joined,
+        compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
+        layers=[layer_rows(output) for output in outputs],
+        sections=sections(outputs, samples, files),
+        shown=len(samples),
+        inputs=len({sample for output in outputs for sample in output.samples}),
+        counts=[verdict_rows(output) for output in outputs],
+        verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
+        totals=pd.concat([output.results["verdict"] for output in outputs]).value_counts().to_dict(),
+        flags={kind.value: text for kind, text in EXPLAINED.items()},
+        restarts=sum(int(output.results["restarts"].sum()) for output in outputs),
+        configs={output.name: yaml.safe_dump(output.config, sort_keys=False) for output in outputs if output.config},
+    )
+    return ResultStore(page.parent).write_text(page.name, rendered)
 
 
-def _layers(results: pd.DataFrame, sizes: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = []
-    for layer, group in sizes.groupby("layer", sort=False):
-        problems = results[results["layer"] == layer]
-        values = group["representation_size"]
-        flags = [flag for flags in group["flags"] for flag in flags.split(";") if flag]
-        rows.append(
-            {
-                "layer": layer,
-                "dimension": int(group["feature_dim"].iloc[0]),
-                "ratio": group["feature_dim"].iloc[0] / group["input_dim"].iloc[0],
-                "median": values.median(),
-                "low": values.min(),
-                "high": values.max(),
-                "flags": {flag: flags.count(flag) for flag in dict.fromkeys(flags)},
-                "distances": at_common_levels(problems).groupby("level")["distance"].mean().to_dict(),
-            }
-        )
-    return rows
+def render(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
+    """A page out of a template, with style and scripts in it."""
+    environment = Environment(
+        loader=PackageLoader("readout.analysis", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    part = resources("readout.analysis") / "page"
+    shared = {
+        "style": Markup((part / "page.css").read_text(encoding="utf-8")),
+        "theme": Markup((part / "theme.js").read_text(encoding="utf-8")),
+        "script": Markup("".join((part / name).read_text(encoding="utf-8") for name in scripts)),
+        "version": __version__,
+    }
+    return environment.get_template(template).render(**shared, **values)
 
 
-def _pictures(
-    pictured: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor]
-) -> list[dict[str, Any]]:
-    """Rows of thumbnails: the true image, then each level of the first draw."""
-    rows = []
-    for (sample, layer), group in pictured.groupby(["sample", "layer"], sort=False):
-        cells = {row["level"]: row | {"image": thumbnail(recovered[row["key"]])} for row in group.to_dict("records")}
-        rows.append({"layer": layer, "sample": sample, "true": thumbnail(inputs[str(sample)]), "cells": cells})
-    return rows
+def _usual_page(outputs: Sequence[Output]) -> Path:
+    folders = [output.store.folder for output in outputs]
+    if len(folders) == 1:
+        return folders[0] / PAGE
+    return Path(os.path.commonpath([folder.resolve() for folder in folders])) / COMPARISON
 
 
-def _texts(results: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each layer's recovered texts by level, of the first draw of some inputs."""
-    if not set(TOKENS) <= set(results.columns):
-        return []
-    shown = plots.pictured(results, list(results["sample"].unique()[:PICTURED_SAMPLES]))
-    return [
-        {
-            "layer": layer,
-            "sample": sample,
-            "true": group["true_text"].iloc[0],
-            "rows": [row | {"marked": marked(*(row[name] for name in TOKENS))} for row in group.to_dict("records")],
-        }
-        for (sample, layer), group in shown.groupby(["sample", "layer"], sort=False)
-    ]
+def _drawn(output: Output) -> dict[str, str]:
+    with mpl.rc_context(plots.STYLE):
+        return {name: svg(figure) for name, figure in _figures(output).items()}
 
 
-def thumbnail(image: Tensor) -> str:
-    """A PNG as a data address, no larger than a page needs."""
-    picture = Image.fromarray(to_pixels(image))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _figures(output: Output) -> dict[str, Figure]:
+    return {
+        "recovery": _figure(plots.recovery(output.results)),
+        "sizes": _figure(plots.size_by_layer(output.sizes)),
+        "trajectories": _figure(plots.trajectories(output.results)[0]),
+    }
 
 
 def _figure(axes: Any) -> Figure:
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     return figure
+
+
+def _colors(count: int, low: float, high: float) -> list[str]:
+    """One a layer, from shallow to deep; the ends of the scale that can't be seen on a page are left out."""
+    return [to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(low, high, count))]

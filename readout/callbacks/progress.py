@@ -1,56 +1,70 @@
-"""SweepProgress: one live display for a whole sweep, with a time left that learns from the clock."""
+"""SweepProgress: one live display for a whole sweep."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 from typing_extensions import Self
 
+from readout.callbacks.time_left import Foreseen, TimeLeft
+from readout.inversions import FeatureInversion
 from readout.plan import LayerPlan, Plan, duration
 from readout.problems import Problem
 
+REDRAW_SECONDS = 0.25
+READ_SECONDS = 1.0
+"""Time between two looks at d_X, for which the device must be waited for."""
+
 
 class SweepProgress(Callback):
-    """Counts work in the seconds the plan foresaw, so that slow layers weigh more than quick ones.
+    """Says how many problems are done, what runs and how far it is, and how long everything will still take.
 
-    On a terminal one line is redrawn; elsewhere a plain line is printed every ``quiet_seconds``.
+    On a terminal two lines are redrawn, in a notebook one; elsewhere a plain line is printed every ``quiet_seconds``.
 
     Args:
         plan: What the sweep is about to do.
         console: Where to show it.
         quiet_seconds: Time between plain lines.
+        clock: Tells the time in seconds.
     """
 
-    def __init__(self, plan: Plan, console: Console, quiet_seconds: float = 20.0) -> None:
+    def __init__(
+        self, plan: Plan, console: Console, quiet_seconds: float = 20.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.plan = plan
         self.console = console
         self.quiet_seconds = quiet_seconds
-        self._planned = plan.seconds
-        self._finished = 0.0
-        self._problems_done = 0
+        self.time_left = TimeLeft(
+            {
+                layer.layer: Foreseen(layer.remaining, layer.batch_size, layer.cost.seconds_per_step * plan.steps)
+                for layer in plan.layers
+            }
+        )
+        self._clock = clock
+        self._waiting = [layer.layer for layer in plan.layers if layer.remaining]
         self._problems = sum(layer.remaining for layer in plan.layers)
-        self._shown = 0.0
+        self._problems_done = 0
+        self._shown = self._read = -math.inf
+        self._fit_started = 0.0
+        self._first_step = 0
+        self._distance = ""
 
     def __enter__(self) -> Self:
-        self._started = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            refresh_per_second=4,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("inverting", total=self._planned or 1, state="")
+        self._started = self._clock()
+        self._live = Live(console=self.console, auto_refresh=False, transient=False)
+        if self.console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def start_layer(self, layer: LayerPlan) -> None:
         """Name the layer that comes next."""
@@ -59,51 +73,109 @@ class SweepProgress(Callback):
     def start(self, batch: Sequence[Problem]) -> None:
         """Name the batch that comes next."""
         self._batch = batch
+        self.time_left.start_batch(self._layer.layer, len(batch), self._clock())
 
     def done(self) -> None:
         """Count the batch as finished, however many steps it took."""
-        self._finished += self._cost * self.plan.steps
+        self.time_left.end_batch(self._clock())
         self._problems_done += len(self._batch)
         self._done_of_layer += len(self._batch)
-        self._show(0, always=self._problems_done == self._problems)
+        self._show([f"{self._layer.layer}: {self._done_of_layer:,} done"])
 
     def layer_done(self) -> None:
-        """Take off what a search turned out not to need."""
-        spared = self._layer.remaining - self._done_of_layer
-        if spared:
-            self._problems -= spared
-            self._planned -= spared * self._layer.cost.seconds_per_step * self.plan.steps
-            self._bar.update(self._task, total=self._planned or 1)
-            self._show(0, always=self._problems_done == self._problems)
+        """Count the layer as logged, and take off what a search turned out not to need."""
+        self.time_left.end_layer(self._layer.layer, self._clock())
+        self._problems -= self._layer.remaining - self._done_of_layer
+        if [self._layer.layer] == self._waiting[-1:]:
+            self._show_end()
+        else:
+            self._show([f"{self._layer.layer} done"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The clock of a fit starts."""
+        assert isinstance(pl_module, FeatureInversion)
+        self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
+        self._read = self._fit_started
+        self.time_left.start_fit(len(pl_module.problems), self._fit_started)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Redraw a few times a second; asks the clock only, never the device."""
-        self._show(trainer.global_step)
+        """Redraw a few times a second."""
+        now = self._clock()
+        if not self._due(now):
+            return
+        assert isinstance(pl_module, FeatureInversion)
+        if now - self._read >= READ_SECONDS or not self.console.is_terminal:
+            self._read, self._distance = now, _distances(pl_module)
+        self._show(self._what(trainer.global_step, now), min(trainer.global_step / self.plan.steps, 1.0))
 
-    @property
-    def _cost(self) -> float:
-        return self._layer.cost.seconds_per_step * len(self._batch)
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The clock of a fit stops."""
+        self.time_left.end_fit(self._clock())
 
-    def _show(self, step: int, always: bool = False) -> None:
-        now = time.monotonic()
-        if not always and now - self._shown < (0.25 if self.console.is_terminal else self.quiet_seconds):
+    def _due(self, now: float) -> bool:
+        return now - self._shown >= (REDRAW_SECONDS if self.console.is_terminal else self.quiet_seconds)
+
+    def _show(self, what: Sequence[str], share_of_fit: float = 0.0) -> None:
+        now = self._clock()
+        if not self._due(now):
             return
         self._shown = now
-        spent = self._finished + self._cost * min(step, self.plan.steps)
-        left = self.time_left(now - self._started, spent)
-        state = f"{self._problems_done}/{self._problems} inversions · "
-        if self._problems_done == self._problems:
-            state += f"done in {duration(now - self._started)}"
-        else:
-            state += f"{self._layer.layer} step {step} · {duration(left)} left"
-        self._bar.update(self._task, completed=spent, state=state)
+        left, elapsed = self.time_left.seconds(now, share_of_fit), now - self._started
+        share = elapsed / (elapsed + left) if elapsed else 0.0
+        guess = "" if self.time_left.measured else ", a first guess"
+        most = "" if self.plan.search == "grid" else "at most "
+        done = f"{self._problems_done:,}/{self._problems:,} inversions"
+        time_left = f"{most}{duration(left)} left{guess}"
         if not self.console.is_terminal:
-            share = spent / self._planned if self._planned else 1.0
-            self.console.print(f"{share:4.0%}  {state}", highlight=False)
+            line = f"{share:4.0%}  {done} · {' · '.join(what)} · {time_left}"
+            self.console.print(line, highlight=False, soft_wrap=True)
+        elif self.console.file.isatty():
+            bar = Table.grid(padding=(0, 1))
+            bar.add_row(ProgressBar(completed=share, total=1.0, width=30), f"{share:4.0%}", f"{done} · {time_left}")
+            self._draw(Group(bar, Text(" · ".join(what), style="dim", no_wrap=True, overflow="ellipsis")))
+        else:  # a notebook redraws its last line only, and is of a guessed width
+            line = f"{share:4.0%}  {done} · {time_left} · {' · '.join(what)}"
+            self._draw(Text(line, no_wrap=True, overflow="ellipsis"))
 
-    def time_left(self, elapsed: float, spent: float) -> float:
-        """Seconds left: the planned rest, times how much slower than planned it has gone so far."""
-        rest = max(self._planned - spent, 0.0)
-        early = elapsed < 2 or spent < 0.01 * self._planned
-        pace = 1.0 if early else elapsed / spent
-        return rest * pace
+    def _what(self, step: int, now: float) -> list[str]:
+        """What runs, how far it is, and how quickly."""
+        names = [layer.layer for layer in self.plan.layers]
+        place = f" ({names.index(self._layer.layer) + 1} of {len(names)})" if len(names) > 1 else ""
+        levels = sorted({problem.level for problem in self._batch if not math.isnan(problem.level)})
+        spent = now - self._fit_started
+        parts = [f"{self._layer.layer}{place}"]
+        parts[0] += f" at level{'s' if len(levels) > 1 else ''} {_range(levels)}" if levels else ""
+        parts.append(f"step {step} of {self.plan.steps}")
+        parts += [self._distance] if self._distance else []
+        parts += [_speed((step - self._first_step) / spent)] if spent > 0 else []
+        return parts
+
+    def _show_end(self) -> None:
+        took = duration(self._clock() - self._started)
+        line = f"100%  {self._problems_done:,}/{self._problems:,} inversions · done in {took}"
+        if self.console.is_terminal:
+            self._draw(Text(line))
+        else:
+            self.console.print(line, highlight=False)
+
+    def _draw(self, what: RenderableType) -> None:
+        self._live.update(what, refresh=True)
+
+
+def _distances(inversion: FeatureInversion) -> str:
+    """Newest d_X over the problems that still run, in words: the mean, and the range."""
+    if not inversion.trajectory.steps:
+        return ""
+    values = [value for value in inversion.trajectory.latest()["distance"].tolist() if math.isfinite(value)]
+    if not values:
+        return ""
+    return f"d_X {sum(values) / len(values):.3f} ({min(values):.2f}–{max(values):.2f})"
+
+
+def _range(levels: Sequence[float]) -> str:
+    return f"{levels[0]:g}" if len(levels) == 1 else f"{levels[0]:g}–{levels[-1]:g}"
+
+
+def _speed(steps_per_second: float) -> str:
+    digits = 0 if steps_per_second >= 10 else 1 if steps_per_second >= 1 else 2
+    return f"{steps_per_second:.{digits}f} steps/s"

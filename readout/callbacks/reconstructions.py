@@ -1,16 +1,21 @@
 """Reconstructions: panels of true and recovered inputs by level."""
 
+from pathlib import Path
+
 import numpy as np
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
 from readout.callbacks.base import LayerResults, SweepCallback
 from readout.data.images import is_image, to_pixels
+from readout.store import safe_name
 
 
 class Reconstructions(SweepCallback):
     """Logs one panel a sample: the true input, then what was recovered at each level.
+
+    W&B and TensorBoard show them; beside a ``metrics.csv`` they are ``reconstructions/SAMPLE.png``.
 
     Args:
         limit: At most so many samples.
@@ -20,15 +25,23 @@ class Reconstructions(SweepCallback):
         self.limit = limit
 
     def on_layer_end(self, results: LayerResults) -> None:
-        """Log the panels to loggers that show images."""
+        """Log the panels to loggers that show images, or keep files."""
         samples = [name for name, x in results.inputs.items() if is_image(x)][: self.limit]
         if not samples:
             return
-        panels = [Image.fromarray(panel(results, sample)) for sample in samples]
-        captions = [f"{sample}: true, then levels {_levels(results)}" for sample in samples]
+        panels = {sample: Image.fromarray(panel(results, sample)) for sample in samples}
         for logger in results.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("reconstructions", panels, caption=captions)
+                captions = [f"{sample}: true, then levels {_levels(results)}" for sample in samples]
+                logger.log_image("reconstructions", [*panels.values()], caption=captions)
+            elif isinstance(logger, TensorBoardLogger):
+                for sample, image in panels.items():
+                    logger.experiment.add_image(f"reconstructions/{sample}", np.asarray(image), dataformats="HWC")
+            elif isinstance(logger, CSVLogger):
+                folder = Path(logger.log_dir) / "reconstructions"
+                folder.mkdir(parents=True, exist_ok=True)
+                for sample, image in panels.items():
+                    image.save(folder / f"{safe_name(sample)}.png")
 
 
 def panel(results: LayerResults, sample: str) -> np.ndarray:

@@ -1,11 +1,16 @@
 """RecoveryCurve: d_X, d_H and loss against optimisation step, one curve a level."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from readout.callbacks.base import LayerResults, SweepCallback
+from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
 from readout.errors import ReadoutError
+from readout.identity import digest
 from readout.inversions import FeatureInversion
 
 QUANTITIES = {
@@ -20,7 +25,8 @@ class RecoveryCurve(SweepCallback):
     """Logs the mean over problems of one level, never one metric a sample.
 
     While a batch runs, ``live/QUANTITY/level=…`` shows it as it goes; when a layer is done,
-    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems.
+    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems. What a logger was
+    given before a sweep was interrupted it is not given again.
 
     Args:
         every_n_steps: Read the curves from the device every so many steps.
@@ -33,25 +39,48 @@ class RecoveryCurve(SweepCallback):
         if every_n_steps < 1:
             raise ReadoutError(f"every_n_steps is {every_n_steps}; it must be at least 1.")
         self.every_n_steps = every_n_steps
-        self._offset = 0
+        self._runs: Sequence[OpenRun] = ()
+        self._steps = 0
+
+    def on_layer_start(self, runs: Sequence[OpenRun]) -> None:
+        """Go on where each logger stands; let TensorBoard draw all levels on one chart."""
+        self._runs, self._steps = runs, 0
+        for run in runs:
+            if isinstance(run.logger, TensorBoardLogger):
+                run.logger.experiment.add_custom_scalars(
+                    {kind: {name: ["Multiline", [f"{kind}/{name}/level=.*"]] for name in QUANTITIES} for kind in KINDS}
+                )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Flush the newest values every N steps."""
-        if trainer.loggers and trainer.global_step % self.every_n_steps == 0:
+        if self._runs and trainer.global_step % self.every_n_steps == 0:
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the next batch go on where this one ended on the logger's axis."""
-        self._offset += trainer.global_step
+        """Let a restart go on where this fit ended on the logger's axis."""
+        self._steps += trainer.global_step
+
+    def on_batch_stored(self) -> None:
+        """Let the next batch do so too, in whichever process."""
+        for run in self._runs:
+            run.entry.live_start += self._steps
+            run.entry.save()
+        self._steps = 0
 
     def on_layer_end(self, results: LayerResults) -> None:
         """Log the mean curves of the layer."""
-        self._offset = 0
-        for logger in results.loggers:
-            for step, values in mean_curves(results).items():
-                logger.log_metrics({"optimisation_step": step, **values})
+        self._runs = ()
+        made_of = {f"{level:g}": digest(sorted(rows["key"])) for level, rows in results.table.groupby("level")}
+        for run in results.runs:
+            new = [level for level in made_of if run.entry.curves.get(level) != made_of[level]]
+            table = results.table[results.table["level"].map("{:g}".format).isin(new)]
+            for step, values in mean_curves(table).items():
+                axis = {} if isinstance(run.logger, TensorBoardLogger) else {"optimisation_step": step}
+                run.logger.log_metrics({**axis, **values}, step=step)
+            run.entry.curves |= made_of
+            run.entry.save()
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
@@ -61,14 +90,22 @@ class RecoveryCurve(SweepCallback):
             for name, tensor in pl_module.trajectory.latest().items()
             for level, value in _mean_by_level(tensor, levels).items()
         }
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=self._offset + trainer.global_step)
+        for run in self._runs:
+            step = run.entry.live_start + self._steps + trainer.global_step
+            if step > run.entry.live_last:
+                run.logger.log_metrics(values, step=step)
+                run.entry.live_last = step
+                run.entry.save()
 
 
-def mean_curves(results: LayerResults) -> dict[int, dict[str, float]]:
+KINDS = ("recovery", "live")
+"""What curves' names start with."""
+
+
+def mean_curves(table: pd.DataFrame) -> dict[int, dict[str, float]]:
     """Step → metric name → mean over the problems of a level that were still running then."""
     curves: dict[int, dict[str, list[float]]] = {}
-    for row in results.table.to_dict("records"):
+    for row in table.to_dict("records"):
         for name, column in QUANTITIES.items():
             for step, value in zip(row["trajectory_step"], row[column], strict=True):
                 if np.isfinite(value):

@@ -1,15 +1,29 @@
-"""``report``: figures and page of an output folder, from what is on disk."""
+"""``report``: figures and page of output folders, from what is on disk."""
 
 import argparse
 from collections.abc import Sequence
 
 from readout.analysis.predictions import holds_predictions, report_predictions
 from readout.analysis.report import report
+from readout.errors import ReadoutError
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse and write."""
-    parser = argparse.ArgumentParser("readout report", description="Make figures and report.html again.")
-    parser.add_argument("folder", help="output folder of a sweep, or of `predict`")
-    folder = parser.parse_args(arguments).folder
-    print(report_predictions(folder) if holds_predictions(folder) else report(folder))
+    parser = argparse.ArgumentParser(
+        "readout report", description="Make figures and report.html again, or compare output folders on one page."
+    )
+    parser.add_argument("folders", nargs="+", metavar="folder", help="output folder of a sweep, or one of `predict`")
+    parser.add_argument(
+        "--output", help="the page; default: report.html in the folder, or comparison.html where several folders are"
+    )
+    parser.add_argument(
+        "--inputs", type=int, help="inputs whose recoveries the page holds by itself; default: what makes about 4 MB"
+    )
+    asked = parser.parse_args(arguments)
+    if len(asked.folders) > 1 or not holds_predictions(asked.folders[0]):
+        print(report(asked.folders, asked.output, asked.inputs))
+        return
+    if asked.output or asked.inputs:
+        raise ReadoutError("--output and --inputs are for sweeps; the page of given features stays in its folder.")
+    print(report_predictions(asked.folders[0]))

@@ -39,8 +39,11 @@ class FeatureExtractor(nn.Module):
     std: Tensor
 
     channels_last: ClassVar[bool] = False
-    """Whether convolutions may keep channels last in memory, which is faster on CPUs; the values are the same. A
-    network that calls ``view`` on what a convolution gives can't have it."""
+    """Whether convolutions may keep channels last in memory, which is faster on CPUs and GPUs; the values are the same.
+    A network that calls ``view`` on what a convolution gives can't have it."""
+
+    capturable: ClassVar[bool] = False
+    """Whether a GPU can take it into a graph: nothing in it waits for the device, or differs from step to step."""
 
     def __init__(
         self,
@@ -192,7 +195,7 @@ class FeatureExtractor(nn.Module):
         Args:
             device: Where the network is about to run.
         """
-        last = self.channels_last and device.type == "cpu"
+        last = self.channels_last and device.type in ("cpu", "cuda")
         self.network.to(memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def fingerprint(self) -> str:

@@ -30,6 +30,7 @@ class VGG19(FeatureExtractor):
     """
 
     channels_last = True
+    capturable = True
 
     def __init__(self, weights: str | None = "normalized", seed: int = 0) -> None:
         network, layers = _build(seed)

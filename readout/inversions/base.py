@@ -21,6 +21,7 @@ from readout.inversions.optimizers import fused, keep_rows, rows_can_go
 from readout.inversions.protocols import PaperProtocol, Protocol
 from readout.inversions.resuming import Resumable
 from readout.inversions.running import Running
+from readout.inversions.step import Step, StepGraph
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
@@ -70,9 +71,11 @@ class FeatureInversion(Resumable):
         protocol: When an inversion ends and which iterate counts.
         record_every: Record the trajectory every so many steps.
         max_restarts: How often a dead run starts again from a fresh seed.
+        cuda_graph: On a GPU, launch each step as one graph. Values are the same; only a network, a prior and a loss
+            that are :attr:`~readout.priors.Prior.capturable` can be taken into one.
 
     Raises:
-        ReadoutError: if ``metric`` is not a distance or a number is out of range.
+        ReadoutError: if ``metric`` is not a distance, a number is out of range, or something can't be captured.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class FeatureInversion(Resumable):
         protocol: Protocol | None = None,
         record_every: int = 10,
         max_restarts: int = 3,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.extractor = extractor
@@ -99,10 +103,14 @@ class FeatureInversion(Resumable):
         self.protocol = protocol or PaperProtocol()
         self.record_every = record_every
         self.max_restarts = max_restarts
+        self.cuda_graph = cuda_graph
         if self.metric.higher_is_better is not False:
             raise ReadoutError(f"{self.metric.name} grows with likeness, so it can't be d_X; choose a distance.")
         if record_every < 1 or max_restarts < 0:
             raise ReadoutError("record_every must be at least 1 and max_restarts at least 0.")
+        for part in (self.extractor, self.prior, self.loss):
+            if cuda_graph and not part.capturable:
+                raise ReadoutError(f"{type(part).__name__} can't be taken into a CUDA graph; leave out cuda_graph.")
         self.outcome: Outcome | None = None
         self.prior.prepare_for(extractor)
         for scored in (self.metric, *metrics):
@@ -148,7 +156,7 @@ class FeatureInversion(Resumable):
 
     def describe(self) -> dict[str, Any]:
         """Everything about the readout that decides an answer, as JSON-like data."""
-        described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule"))
+        described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
         described["prior_fingerprint"] = self.prior.fingerprint()
         optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1))], steps=1)
         described["optimizer"] = {"class": qualified_name(type(optimizer)), **settings(optimizer.defaults)}
@@ -182,16 +190,15 @@ class FeatureInversion(Resumable):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target()
         self._running, self._present = Running(self._inputs), self._target
+        self._graph: StepGraph | None = None
         self._staying: Tensor | None = None
         self.resume()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
-        inputs = self.prior().to(self._score_type)
-        feature = self._extract(inputs)
-        losses = self._present.losses(feature)
-        self._observe(self.trainer.global_step, inputs.detach(), feature.detach(), losses.detach())
-        return (losses + self.prior.penalty(inputs)).sum()
+        step = self._next_step()
+        self._observe(self.trainer.global_step, step.inputs.detach(), step.feature.detach(), step.losses.detach())
+        return step.total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let problems go that are done, whenever their number has just been looked at."""
@@ -200,6 +207,7 @@ class FeatureInversion(Resumable):
 
     def on_train_end(self) -> None:
         """Score the iterate that the protocol says counts."""
+        self._graph = None
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
@@ -237,6 +245,19 @@ class FeatureInversion(Resumable):
     def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
         optimizer = fused(self.optimizer(parameters))
         return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
+
+    def _next_step(self) -> Step:
+        if not self.cuda_graph or self.device.type != "cuda":
+            return self._step()
+        if self._graph is None:
+            self._graph = StepGraph(self._step, [each for each in self.prior.parameters() if each.requires_grad])
+        return self._graph()
+
+    def _step(self) -> Step:
+        inputs = self.prior().to(self._score_type)
+        feature = self._extract(inputs)
+        losses = self._present.losses(feature)
+        return Step(inputs, feature, losses, total=(losses + self.prior.penalty(inputs)).sum())
 
     def _extract(self, inputs: Tensor) -> Tensor:
         # autocast or half precision may lower a feature; distances and losses are taken in float32 at least
@@ -304,6 +325,7 @@ class FeatureInversion(Resumable):
                 return
             self.prior.lay_out(self.device)
         running.rows, self._present = running.rows[staying], self._present.of(staying)
+        self._graph = None  # parameters have moved
 
     def _score(self, last: Tensor) -> Outcome:
         recovered = self._running.iterates(last)

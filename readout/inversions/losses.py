@@ -1,6 +1,7 @@
 """How far a recovered input's feature is from the target, one value a problem."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +12,9 @@ from readout.padding import masked_mean
 
 class FeatureLoss(nn.Module, ABC):
     """A loss between features that never mixes problems."""
+
+    capturable: ClassVar[bool] = False
+    """Whether a GPU can take it into a graph: nothing in it waits for the device, or differs from step to step."""
 
     @abstractmethod
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -43,6 +47,8 @@ class FeatureLoss(nn.Module, ABC):
 
 class MeanSquaredError(FeatureLoss):
     """Mean squared error over all dimensions of a feature; the paper's loss for images."""
+
+    capturable = True
 
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ class Prior(nn.Module, ABC):
 
     A subclass keeps each argument of ``__init__`` under its own name: results are told apart by them.
     """
+
+    capturable: ClassVar[bool] = False
+    """Whether a GPU can take the map into a graph: nothing in it waits for the device, or differs from step to step."""
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
         """Learn from the network what inputs are made of, such as its vocabulary; nothing by default."""

@@ -1,7 +1,8 @@
 """The Deep Image Prior of Ulyanov et al. (2018), one generator a problem."""
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.func import functional_call, vmap
 
 from readout.errors import ReadoutError
 from readout.priors.base import Prior
+from readout.priors.cuda import generate, has_kernels
 from readout.priors.unet import UNet
 
 
@@ -23,6 +25,14 @@ class DeepImagePrior(Prior):
 
     Raises:
         ReadoutError: if an option is unknown.
+    """
+
+    capturable = True
+
+    compiled: ClassVar[bool] = False
+    """Whether ``torch.compile`` goes over what kernels of our own leave to PyTorch, on a GPU.
+
+    That takes a while for every number of problems, and gives the same images up to rounding, so it is no argument.
     """
 
     def __init__(
@@ -77,8 +87,12 @@ class DeepImagePrior(Prior):
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values lie in (0, 1)."""
         # what measures best, by device (docs/performance.md)
-        ours = type(self)._build is DeepImagePrior._build
-        return self._as_one_network() if ours and self.latents.device.type == "cpu" else self.one_by_one()
+        if type(self)._build is DeepImagePrior._build:
+            if self.latents.device.type == "cpu":
+                return self._as_one_network()
+            if has_kernels(self.latents):
+                return self._by_kernels()
+        return self.one_by_one()
 
     def lay_out(self, device: torch.device) -> None:
         """See :meth:`Prior.lay_out`: on a CPU kernels keep channels last, so that no step has to copy them."""
@@ -106,6 +120,15 @@ class DeepImagePrior(Prior):
         images: Tensor = functional_call(network, weights, (latents,))
         return images.view(self.latents.shape)
 
+    def _by_kernels(self) -> Tensor:
+        """Convolutions that take each problem's weights to its pixels, channels last."""
+        from readout.priors.cuda import kernels  # needs Triton
+
+        run = _compiled() if self.compiled else generate
+        with torch.cuda.device(self.latents.device):
+            images: Tensor = run(list(self.weights), self.latents, len(self.filters), kernels)
+        return images
+
     def _share_code(self, count: int) -> None:
         """Make the one network that so many problems' generators are."""
         with torch.device("meta"):
@@ -124,3 +147,8 @@ class DeepImagePrior(Prior):
     def _build(self, input_shape: torch.Size) -> nn.Module:
         """The generator; override to use another."""
         return UNet(input_shape[0], self.filters)
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(generate, dynamic=False)

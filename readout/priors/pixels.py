@@ -22,6 +22,8 @@ class Pixels(Prior):
         ReadoutError: if a weight or a deviation is negative.
     """
 
+    capturable = True
+
     def __init__(self, clamp: bool = True, total_variation: float = 0.0, init_std: float = 0.01) -> None:
         super().__init__()
         if total_variation < 0 or init_std < 0:

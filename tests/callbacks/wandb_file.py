@@ -17,7 +17,10 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 class OfflineRun:
     """What matters of a run."""
 
+    id: str = ""
     name: str = ""
+    kind: str = ""
+    tags: list[str] = field(default_factory=list)
     group: str = ""
     started: int = 0
     """Nanoseconds."""
@@ -30,6 +33,16 @@ class OfflineRun:
 
     def column(self, key: str) -> list[Any]:
         return [row[key] for row in self.history if key in row]
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of runs shows: the last value of everything."""
+        return {key: value for row in self.history for key, value in row.items()}
+
+    def table(self, key: str) -> dict[str, Any]:
+        """The newest table of a name: ``columns`` and ``data``."""
+        (path,) = self.column(f"{key}.path")[-1:]
+        table: dict[str, Any] = json.loads((self.files / path).read_text())
+        return table
 
 
 def read_runs(folder: Path) -> list[OfflineRun]:
@@ -46,7 +59,8 @@ def _read(path: Path) -> OfflineRun:
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            run.name, run.group = record.run.display_name, record.run.run_group
+            run.id, run.name, run.group = record.run.run_id, record.run.display_name, record.run.run_group
+            run.kind, run.tags = record.run.job_type, list(record.run.tags)
             run.started = record.run.start_time.ToNanoseconds()
             run.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "config":

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.crops import random_crops
 from experiments.decoder import main, with_chance
-from experiments.decoder_summary import conclude
+from experiments.shared.crops import random_crops
+from experiments.summaries.decoder import conclude
 from readout.metrics import correlation_distance
 from tests.experiments.helpers import run, run_again
 

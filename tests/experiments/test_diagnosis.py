@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from experiments.diagnosis import main
-from experiments.diagnosis_summary import calibrate, compare, conclude
-from experiments.outliers import letters, noisy, rotated
+from experiments.shared.outliers import letters, noisy, rotated
+from experiments.summaries.diagnosis import calibrate, compare, conclude
 from readout.data import Digits
 from tests.experiments.helpers import run, run_again
 

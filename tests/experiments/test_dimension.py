@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.channels import ChannelSubsets
 from experiments.dimension import conclude, main, summarise
+from experiments.shared.channels import ChannelSubsets
 from readout.representation import linear_size
 from tests.experiments.helpers import run, run_again
 from tests.tiny import TinyNet

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments.language_recovery import chance_levels, main
-from experiments.language_summary import compare_with_chance, conclude
+from experiments.summaries.language_recovery import compare_with_chance, conclude
 from tests.experiments.helpers import run, run_again
 
 

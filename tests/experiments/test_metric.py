@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from experiments.metric import SCALES, find_distances, is_at_hand, main, place, unrelated
-from experiments.metric_summary import agreement
+from experiments.summaries.metric import agreement
 from tests.experiments.helpers import run, run_again
 
 

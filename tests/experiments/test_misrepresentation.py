@@ -6,6 +6,7 @@ import torch
 
 from experiments import misrepresentation
 from experiments.misrepresentation import main
+from experiments.summaries.misrepresentation import find_flips
 from tests.experiments.helpers import run, run_again
 
 
@@ -36,7 +37,6 @@ def test_distances_know_a_mixture() -> None:
 
 
 def test_flips_of_a_known_way() -> None:
-    scale = misrepresentation.SCALES["smoke"]  # threshold 0.3
     shares = [0.0, 0.25, 0.5, 0.75, 0.98]
     way = {"level": shares, "to_x": shares, "to_y": [1 - share for share in shares], "to_mixture": 0.0}
     way |= {"feature_distance": [share / 2 for share in shares], "reading": ["x", "x", "both", "y", "y"]}
@@ -45,7 +45,7 @@ def test_flips_of_a_known_way() -> None:
     points = pd.concat(
         [pd.DataFrame(way).assign(path="line", **shared), pd.DataFrame(noise).assign(path="noise", **shared)]
     )
-    flip = misrepresentation.find_flips(points, scale).iloc[0]
+    flip = find_flips(points, 0.3).iloc[0]
     assert flip["x_ends"] == pytest.approx(0.3)
     assert flip["y_begins"] == pytest.approx(0.7)
     assert flip["size_toward_y"] == pytest.approx(0.15)

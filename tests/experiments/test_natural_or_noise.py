@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from experiments.natural_or_noise import SCALES, main
-from experiments.natural_summary import compare, conclude
+from experiments.summaries.natural_or_noise import compare, conclude
 from tests.experiments.helpers import run, run_again
 
 

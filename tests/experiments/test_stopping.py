@@ -8,6 +8,7 @@ import yaml
 
 from experiments import stopping
 from experiments.stopping import main
+from experiments.summaries.stopping import find_stops, follow
 from tests.experiments.helpers import run, run_again
 
 
@@ -50,12 +51,12 @@ def test_stops_of_known_trajectories() -> None:
         for level, (course, loss, floor) in courses.items()
     ]
     results = pd.DataFrame(rows)
-    steps = stopping.follow(results, 0.3)
+    steps = follow(results, 0.3)
     # isotonic d_X over levels 0, 0.4, 0.8, read at 0.3
     assert steps["size"].tolist() == pytest.approx([0, 0, 0.8, 0.6, 0.4])
     assert steps["distance"].tolist() == courses[0.8][0]
     assert steps["path"].tolist() == pytest.approx([0, 0.1, 0.175, 0.225, 0.25])
-    stops = stopping.find_stops(results, steps, 0.3).iloc[0]
+    stops = find_stops(results, steps, 0.3).iloc[0]
     assert stops[["end", "best", "discrepancy", "common"]].tolist() == pytest.approx([0.4, 0.8, 0.8, 0.8])
     assert stops[["end_step", "best_step", "discrepancy_step", "common_step"]].tolist() == [4, 1.5, 2, 2]
     assert stops["weights_per_value"] == pytest.approx(1)

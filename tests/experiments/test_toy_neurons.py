@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.shared.toy_theory import Population, predicted_size, recovered_share
 from experiments.toy_neurons import SCALES, levels, main, measure, recovery
-from experiments.toy_theory import Population, predicted_size, recovered_share
 from tests.experiments.helpers import run, run_again
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude
 from experiments.trained_or_random import main
-from experiments.trained_or_random_summary import compare_groups, compare_networks, conclude
 from tests.experiments.helpers import run, run_again
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments.summaries.vision_recovery import conclude
 from experiments.vision_recovery import SCALES, main
-from experiments.vision_summary import conclude
 from tests.experiments.helpers import run
 
 

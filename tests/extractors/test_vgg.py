@@ -271,14 +271,15 @@ def test_the_normalized_weights_are_read_as_they_are_meant() -> None:
         torch.testing.assert_close(vgg.extract(image(), layer), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_laying_out_for_a_cpu_keeps_features_and_fingerprint() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_laying_out_keeps_features_and_fingerprint(device: str) -> None:
     extractor = VGG19(None)
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before, fingerprint = extractor.extract(x, "conv3_1"), extractor.fingerprint()
-    extractor.lay_out(torch.device("cpu"))
+    extractor.lay_out(torch.device(device))
     after = extractor.extract(x, "conv3_1")
     assert after.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
     assert extractor.fingerprint() == fingerprint
-    extractor.lay_out(torch.device("cuda"))
+    extractor.lay_out(torch.device("mps"))
     assert extractor.extract(x, "conv3_1").is_contiguous()

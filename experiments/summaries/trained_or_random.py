@@ -1,0 +1,124 @@
+"""Groups and networks compared: what along training tells inputs apart, and what training adds."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.shared.drawing import COLORS, dots, name_columns
+from readout.analysis.statistics import group_difference, holm, paired_difference
+
+SPLITS = {"natural or noise": (("hit", "miss"), ("noise",)), "hit or miss": (("hit",), ("miss",))}
+"""Which groups of digits are compared."""
+
+
+def compare_groups(sizes: pd.DataFrame) -> pd.DataFrame:
+    """One row a (split, epoch, layer): the AUC of the first group's sizes over the second's, Holm over layers."""
+    rows = []
+    for split, (first, second) in SPLITS.items():
+        for epoch, stage in sizes.groupby("epoch"):
+            found = {}
+            for layer, group in stage.groupby("layer", sort=False):
+                above, below = (group.loc[group["label"].isin(side), "size"] for side in (first, second))
+                found[str(layer)] = group_difference(above, below)
+            corrected = holm([difference.p for difference in found.values()])
+            for (layer, difference), p in zip(found.items(), corrected, strict=True):
+                auc = {"auc": difference.auc.value, "low": difference.auc.low, "high": difference.auc.high}
+                rows.append({"split": split, "epoch": epoch, "layer": layer, **auc, "p_holm": p})
+    return pd.DataFrame(rows)
+
+
+def compare_networks(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a (model, layer): sizes of the same natural images, trained minus random, Holm over layers."""
+    rows = []
+    for model, sizes in tables.items():
+        natural = sizes[sizes["label"] != "noise"] if sizes["label"].notna().any() else sizes
+        found = {}
+        for layer, group in natural.groupby("layer", sort=False):
+            by_epoch = group.pivot(index="sample", columns="epoch", values="size")
+            found[str(layer)] = paired_difference(by_epoch.iloc[:, -1], by_epoch.iloc[:, 0])
+        corrected = holm([difference.p for difference in found.values()])
+        for (layer, difference), p in zip(found.items(), corrected, strict=True):
+            mean = {"gain": difference.mean.value, "low": difference.mean.low, "high": difference.mean.high}
+            rows.append({"model": model, "layer": layer, **mean, "pairs": difference.mean.count, "p_holm": p})
+    return pd.DataFrame(rows)
+
+
+def draw(digits: pd.DataFrame, vgg: pd.DataFrame, splits: pd.DataFrame) -> Figure:
+    """Sizes along training, what tells groups apart, and VGG19 random and trained."""
+    layers = list(dict.fromkeys(digits["layer"]))
+    figure = Figure(figsize=(16, 7), layout="constrained")
+    top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1)))
+    for axes, layer in zip(top.subplots(1, len(layers), sharey=True), layers, strict=True):
+        _draw_training(axes, digits[digits["layer"] == layer])
+        axes.set_title(layer)
+    top.axes[0].set_ylabel("representation size, digits")
+    panels = bottom.subplots(1, 3)
+    for axes, split in zip(panels, SPLITS, strict=False):
+        for layer, color in zip(layers, COLORS, strict=False):
+            group = splits[(splits["split"] == split) & (splits["layer"] == layer)]
+            error = [group["auc"] - group["low"], group["high"] - group["auc"]]
+            axes.errorbar(range(len(group)), group["auc"], error, fmt="o-", ms=4, color=color, label=layer)
+        axes.axhline(0.5, color="grey", ls=":", lw=1)
+        axes.set(ylabel=f"AUC of sizes, {split}", xlabel="epoch", ylim=(0, 1.03))
+        name_columns(axes, [str(epoch) for epoch in digits["epoch"].unique()])
+        axes.legend(frameon=False, fontsize=8)
+    vgg_layers = list(dict.fromkeys(vgg["layer"]))
+    for place, layer in enumerate(vgg_layers):
+        both = vgg[vgg["layer"] == layer].pivot(index="sample", columns="epoch", values="size")
+        panels[2].plot(place + np.array([-0.2, 0.2]), both.to_numpy().T, color="grey", lw=0.6, alpha=0.6)
+        for shift, color, epoch, name in ((-0.2, COLORS[1], 0, "random"), (0.2, COLORS[0], 1, "trained")):
+            label = f"VGG19, {name}" if place == 0 else None
+            dots(panels[2], place + shift, both[epoch], color, width=0, label=label)
+    panels[2].set(ylabel="representation size, photographs")
+    name_columns(panels[2], vgg_layers)
+    panels[2].legend(frameon=False, fontsize=8, loc="upper right")
+    return figure
+
+
+def _draw_training(axes: Axes, sizes: pd.DataFrame) -> None:
+    epochs = list(sizes["epoch"].unique())
+    for shift, color, label in ((-0.28, COLORS[0], "hit"), (0, COLORS[1], "miss"), (0.28, COLORS[6], "noise")):
+        group = sizes[sizes["label"] == label]
+        for place, epoch in enumerate(epochs):
+            values = group.loc[group["epoch"] == epoch, "size"]
+            dots(axes, place + shift, values, color, label=label if place == 0 else None)
+    axes.set(xlabel="epoch")
+    name_columns(axes, [str(epoch) for epoch in epochs])
+    axes.legend(frameon=False, fontsize=8)
+
+
+def conclude(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[str, str]:
+    """Two sentences, from the numbers."""
+    parts = []
+    for split in SPLITS:
+        group = splits[splits["split"] == split]
+        ends = [group[group["epoch"] == epoch] for epoch in (group["epoch"].min(), group["epoch"].max())]
+        counts = [f"{_where(end, 'auc', 0.5)}, mean AUC {end['auc'].mean():.2f}" for end in ends]
+        parts.append(f"{split}: {counts[0]} before training and {counts[1]} after it")
+    gained = []
+    for model, group in gains.groupby("model", sort=False):
+        by_layer = [
+            f"{row['layer']} {row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            for _, row in group.iterrows()
+        ]
+        gained.append(
+            f"for {group['pairs'].iloc[0]} {_INPUTS[str(model)]} {_where(group, 'gain', 0)} ({', '.join(by_layer)})"
+        )
+    return (
+        f"Sizes on the digit network differ between groups (the first larger or smaller, Mann–Whitney, Holm over "
+        f"layers, p < 0.05) as follows; {'; '.join(parts)}.",
+        f"Sizes of the same natural images after training are, compared with the random network, "
+        f"{'; '.join(gained)} (paired, sign-flip permutation, Holm over layers, p < 0.05).",
+    )
+
+
+_INPUTS = {"digits": "digits", "VGG19": "images under VGG19"}
+
+
+def _where(table: pd.DataFrame, column: str, null: float) -> str:
+    """At which layers a column lies above or below its null value."""
+    sure = table[table["p_holm"] < 0.05]
+    above, below = sure[sure[column] > null]["layer"], sure[sure[column] < null]["layer"]
+    found = [f"{word} at {', '.join(names)}" for word, names in (("larger", above), ("smaller", below)) if len(names)]
+    return " and ".join(found) or "no sure difference at any layer"

@@ -1,0 +1,152 @@
+"""Output folders side by side: what differs between them, and their sizes in one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from readout.analysis.outputs import Output
+from readout.analysis.sizes import lower_bounds
+from readout.analysis.statistics import Estimate, bootstrap_interval, paired_difference
+
+
+@dataclass(frozen=True)
+class LayerSizes:
+    """Sizes of one layer in one folder."""
+
+    median: float
+    mean: Estimate
+    low: float
+    high: float
+    count: int
+    bounds: int
+    """How many of them are lower bounds."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Sizes of the same inputs: a folder's minus the first one's."""
+
+    mean: Estimate
+    count: int
+    bounds: int
+    """In how many of the pairs a size is a lower bound."""
+
+
+@dataclass(frozen=True)
+class JoinedRow:
+    """One layer in every folder."""
+
+    layer: str
+    sizes: list[LayerSizes | None]
+    differences: list[Difference | None]
+    """To the first folder, one for each of the others."""
+
+
+def all_layers(outputs: Sequence[Output]) -> list[str]:
+    """Layers of all folders; one that only some have stands beside its neighbour there."""
+    merged: list[str] = []
+    for output in outputs:
+        for place, layer in enumerate(output.layers):
+            if layer in merged:
+                continue
+            before = output.layers[place - 1] if place else None
+            after = next((later for later in output.layers[place:] if later in merged), None)
+            if before is not None:
+                merged.insert(merged.index(before) + 1, layer)
+            else:
+                merged.insert(merged.index(after) if after else len(merged), layer)
+    return merged
+
+
+def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
+    """One row a layer."""
+    rows = []
+    for layer in all_layers(outputs):
+        sizes = [_layer_sizes(output, layer) for output in outputs]
+        differences = [_difference(outputs[0], other, layer) for other in outputs[1:]]
+        rows.append(JoinedRow(layer, sizes, differences))
+    return rows
+
+
+def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
+    """What each folder was measured with: one value a folder, by name."""
+    columns = {
+        "model": "model",
+        "weights": "weights",
+        "prior": "prior",
+        "protocol": "protocol",
+        "distance": "metric",
+        "threshold": "threshold",
+        "input values": "input_dim",
+        "setting": "setting",
+    }
+    table = {name: [_values(output, column) for output in outputs] for name, column in columns.items()}
+    table["steps"] = [f"{int(output.results['steps'].max()):,}" for output in outputs]
+    table["estimator"] = [str(output.sizes["estimator"].iloc[0]) for output in outputs]
+    table["inputs"] = [str(len(output.samples)) for output in outputs]
+    table["draws a level"] = [str(output.results["draw"].nunique()) for output in outputs]
+    table["levels"] = [", ".join(f"{level:g}" for level in output.levels) for output in outputs]
+    return table
+
+
+def cautions(outputs: Sequence[Output]) -> list[str]:
+    """What a reader must know before comparing."""
+    if len(outputs) < 2:
+        return []
+    table = settings_table(outputs)
+    differing = [name for name, values in table.items() if len(set(values)) > 1]
+    said = []
+    if "setting" in differing:
+        named = ", ".join(name for name in differing if name not in ("setting", "inputs", "draws a level", "levels"))
+        said.append(
+            f"These folders hold different readouts ({named or 'see their configurations'}). A size belongs to its "
+            "readout, so a difference may be the readout's and not the network's."
+        )
+    if "distance" in differing:
+        said.append("Distances of the recovered inputs are of different kinds, so their curves can't be compared.")
+    if "levels" in differing:
+        said.append("The levels differ, and a size can only be as large as a level that was tested.")
+    first = outputs[0]
+    for other in outputs[1:]:
+        common, most = len({*first.samples} & {*other.samples}), max(len(first.samples), len(other.samples))
+        if not common:
+            said.append(f"{first.name} and {other.name} have no input of the same name, so no differences are given.")
+        elif common < most:
+            said.append(f"{first.name} and {other.name} share {common} of {most} inputs; differences are over those.")
+    return said
+
+
+def _values(output: Output, column: str) -> str:
+    found = sorted(output.results[column].unique())
+    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in found]
+    return ", ".join(shown) if len(shown) < 3 else f"{shown[0]} … {shown[-1]}"
+
+
+def _layer_sizes(output: Output, layer: str) -> LayerSizes | None:
+    group = output.sizes[output.sizes["layer"] == layer]
+    if group.empty:
+        return None
+    values = group["representation_size"]
+    return LayerSizes(
+        median=float(values.median()),
+        mean=bootstrap_interval(values),
+        low=float(values.min()),
+        high=float(values.max()),
+        count=len(values),
+        bounds=int(lower_bounds(group).sum()),
+    )
+
+
+def _difference(first: Output, other: Output, layer: str) -> Difference | None:
+    """Over the inputs that both have at the layer."""
+    a, b = (
+        sizes[sizes["layer"] == layer].set_index("sample").assign(bound=lower_bounds)
+        for sizes in (first.sizes, other.sizes)
+    )
+    common = [sample for sample in a.index if sample in b.index]
+    if not common:
+        return None
+    a, b = a.loc[common], b.loc[common]
+    mean = paired_difference(b["representation_size"], a["representation_size"]).mean
+    return Difference(mean, len(common), int(np.sum(a["bound"].to_numpy() | b["bound"].to_numpy())))

@@ -1,0 +1,138 @@
+"""The numbers that the page's script draws, as plain data."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from readout.analysis.comparison import all_layers
+from readout.analysis.curves import mean_trajectory, recovery_curves
+from readout.analysis.outputs import Output
+from readout.analysis.sizes import lower_bounds
+from readout.analysis.statistics import bootstrap_interval
+from readout.analysis.words import VERDICTS
+from readout.store import COLUMNS
+
+PROBLEM = (
+    "distance",
+    "feature_distance",
+    "level",
+    "draw",
+    "loss",
+    "floor",
+    "best_distance",
+    "best_step",
+    "steps",
+    "restarts",
+    "verdict",
+)
+"""Columns of a problem; before them its places in ``folders``, ``layers`` and ``samples``, after them its file and
+further metrics."""
+
+DIGITS = 5
+
+MOST_POINTS = 60
+"""Points of a trajectory."""
+
+
+def page_data(
+    outputs: Sequence[Output], files: Sequence[Mapping[str, str]], inputs: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """Everything that the page's script draws; numbers rounded, those that are not finite None.
+
+    Args:
+        outputs: The folders.
+        files: Of each folder, addresses of recovered inputs by key.
+        inputs: Of each folder, addresses of true inputs by sample.
+
+    Returns:
+        ``folders``, ``layers``, ``samples``: names, into which rows point by number. ``columns`` and ``problems``: one
+        row a problem. ``marks``: a character a verdict. ``series``: one a (folder, layer), with the number of
+        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``sizes`` (sample, size, whether it is a lower
+        bound, flags), their ``median`` and ``mean`` (value, low, high), and ``trajectories`` by level.
+    """
+    layers = all_layers(outputs)
+    samples = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
+    metrics = list(dict.fromkeys(name for output in outputs for name in further_metrics(output.results)))
+    problems: list[list[Any]] = []
+    series = []
+    for place, output in enumerate(outputs):
+        for row in output.results.to_dict("records"):
+            where = [place, layers.index(row["layer"]), samples.index(row["sample"])]
+            more = [files[place].get(row["key"]), *(row.get(name) for name in metrics)]
+            problems.append(_plain([*where, *(row[name] for name in PROBLEM), *more]))
+        curves = recovery_curves(output.results)
+        for layer in output.layers:
+            series.append(
+                {
+                    "folder": place,
+                    "layer": layers.index(layer),
+                    "problems": int((output.results["layer"] == layer).sum()),
+                    "curve": _plain(curves[curves["layer"] == layer].drop(columns="layer").to_numpy().tolist()),
+                    **_sizes(output.sizes[output.sizes["layer"] == layer], samples),
+                    "trajectories": _trajectories(output.results[output.results["layer"] == layer]),
+                }
+            )
+    folders = [
+        {
+            "name": output.name,
+            "threshold": float(output.results["threshold"].iloc[0]),
+            "inputs": [inputs[place].get(sample) for sample in samples],
+        }
+        for place, output in enumerate(outputs)
+    ]
+    return {
+        "folders": folders,
+        "layers": layers,
+        "samples": samples,
+        "marks": {kind.value: meaning.mark for kind, meaning in VERDICTS.items()},
+        "columns": ["folder", "layer", "sample", *PROBLEM, "file", *metrics],
+        "problems": problems,
+        "series": series,
+    }
+
+
+def as_script(data: Mapping[str, Any]) -> str:
+    """JSON that can stand inside a ``<script>`` element."""
+    return json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def further_metrics(results: pd.DataFrame) -> list[str]:
+    """Columns of further metrics."""
+    return [name for name in results.columns if name not in COLUMNS and is_numeric_dtype(results[name])]
+
+
+def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
+    values = sizes["representation_size"]
+    mean = bootstrap_interval(values)
+    rows = zip(sizes["sample"], values, lower_bounds(sizes), sizes["flags"], strict=True)
+    return {
+        "sizes": [_plain([samples.index(name), size, bool(bound), flags]) for name, size, bound, flags in rows],
+        "median": _plain(float(values.median())),
+        "mean": _plain([mean.value, mean.low, mean.high]),
+    }
+
+
+def _trajectories(problems: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean d_X by step, one a level."""
+    found = []
+    for level, group in problems.groupby("level"):
+        mean = mean_trajectory(group)
+        every = math.ceil(len(mean) / MOST_POINTS)
+        places = sorted({*range(0, len(mean), every), len(mean) - 1})
+        kept = mean.iloc[places]
+        found.append({"level": _plain(level), "steps": [int(step) for step in kept.index], "distance": _plain([*kept])})
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

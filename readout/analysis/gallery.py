@@ -1,0 +1,162 @@
+"""What was recovered, as a page shows it: pictures and texts in it, within bounds, and links to the files of all."""
+
+import base64
+import html
+import io
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from PIL import Image
+from torch import Tensor
+
+from readout.analysis.comparison import all_layers
+from readout.analysis.outputs import Output
+from readout.analysis.texts import marked
+from readout.data.images import to_pixels
+from readout.store import TOKENS, readable_name
+
+THUMBNAIL = 96
+"""Longest side of a picture on the page, in pixels; ``recovered/`` has them whole."""
+
+MOST_ON_PAGE = 800
+"""Pictures or texts that a page holds by itself, about 4 MB; more stay in their files unless they are asked for."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One input of one folder at one layer."""
+
+    output: str
+    sample: str
+    true: str | None
+    """A picture or text."""
+    cells: Mapping[float, Mapping[str, Any]]
+    """By level: a row of the results with its ``index`` on the page, ``file``, ``picture`` or ``marked`` text."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One layer: rows of all folders, those of one input together."""
+
+    layer: str
+    levels: list[float]
+    kind: str
+    """``pictures`` or ``texts``."""
+    rows: list[Row] = field(default_factory=list)
+
+
+def samples_on_page(outputs: Sequence[Output], wanted: int | None = None) -> list[str]:
+    """Names of the inputs whose recoveries the page holds by itself; those that all folders have come first.
+
+    Args:
+        outputs: The folders.
+        wanted: How many; as many as :data:`MOST_ON_PAGE` allows, and at least one, if None.
+    """
+    names = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
+    ordered = sorted(names, key=lambda name: not all(name in output.samples for output in outputs))
+    each = sum(len(output.layers) * (len(output.levels) + 1) for output in outputs)
+    return ordered[: wanted or max(1, MOST_ON_PAGE // each)]
+
+
+def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequence[Mapping[str, str]]) -> list[Section]:
+    """Recoveries of some inputs, of the first draw, layer by layer; none where inputs are neither images nor texts.
+
+    Args:
+        outputs: The folders.
+        samples: Names of the inputs; see :func:`samples_on_page`.
+        files: Of each folder, addresses by key; see :func:`addresses`.
+    """
+    found: dict[tuple[str, str], list[Row]] = {
+        (layer, kind): [] for layer in all_layers(outputs) for kind in ("pictures", "texts")
+    }
+    for place, output in enumerate(outputs):
+        first = sum(len(before.results) for before in outputs[:place])
+        shown = output.results[output.results["sample"].isin(samples)]
+        shown = shown[shown["draw"] == shown["draw"].min()]
+        inputs = output.store.load_inputs(shown["sample"].unique())
+        recovered = output.store.load_recovered(shown[shown["sample"].isin(list(inputs))]["key"])
+        for (layer, sample), group in shown.groupby(["layer", "sample"], sort=False):
+            cells: dict[float, dict[str, Any]] = {
+                row["level"]: {**row, "index": first + number, "file": files[place].get(row["key"])}
+                | _shown(row, recovered)
+                for number, row in _numbered(group)
+            }
+            true = thumbnail(inputs[str(sample)]) if sample in inputs else group.iloc[0].get("true_text")
+            if true is None:
+                continue
+            kind = "pictures" if sample in inputs else "texts"
+            found[str(layer), kind].append(Row(output.name, str(sample), true, cells))
+    order = list(samples)
+    return [
+        Section(
+            layer,
+            sorted({level for row in rows for level in row.cells}),
+            kind,
+            sorted(rows, key=lambda row: order.index(row.sample)),
+        )
+        for (layer, kind), rows in found.items()
+        if rows
+    ]
+
+
+def addresses(output: Output, folder: Path) -> dict[str, str]:
+    """Addresses of the files of recovered inputs, by key, relative to a page.
+
+    Files are named by layer, input, level and draw. Where a folder holds several results of the same name, the file
+    is that of whichever was written last, so there is no address.
+
+    Args:
+        output: Whose.
+        folder: Where the page is.
+    """
+    named = ["layer", "sample", "level", "draw"]
+    everything = output.store.load()
+    twice = set(everything.loc[everything.duplicated(named, keep=False), "key"])
+    suffix = "txt" if "recovered_text" in output.results else "png"
+    found = {}
+    for row in output.results[[*named, "key"]].to_dict("records"):
+        path = output.store.recovered / readable_name({str(name): value for name, value in row.items()}, suffix)
+        if row["key"] not in twice and path.is_file():
+            found[row["key"]] = address(path, folder)
+    return found
+
+
+def input_addresses(output: Output, folder: Path) -> dict[str, str]:
+    """Addresses of the pictures of true inputs, by sample, relative to a page."""
+    return {name: address(path, folder) for name, path in output.store.input_files(output.samples).items()}
+
+
+def address(path: Path, folder: Path) -> str:
+    """Of a file, relative to a page in a folder."""
+    return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+
+
+def thumbnail(image: Tensor) -> str:
+    """A picture as a data address, no larger than a page needs."""
+    picture = Image.fromarray(to_pixels(image))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    png, webp = io.BytesIO(), io.BytesIO()
+    picture.save(png, format="png", optimize=True)
+    picture.save(webp, format="webp", quality=90)
+    # a small or flat picture is smaller without loss
+    kind, buffer = min((("png", png), ("webp", webp)), key=lambda written: len(written[1].getvalue()))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _numbered(group: pd.DataFrame) -> list[tuple[int, dict[str, Any]]]:
+    """Rows with their place in the results."""
+    rows = [{str(name): value for name, value in row.items()} for row in group.to_dict("records")]
+    return list(zip(map(int, group.index), rows, strict=True))
+
+
+def _shown(row: Mapping[str, Any], recovered: Mapping[str, Tensor]) -> dict[str, Any]:
+    if row["key"] in recovered:
+        return {"picture": thumbnail(recovered[row["key"]])}
+    if set(TOKENS) <= row.keys():
+        return {"marked": marked(*(row[name] for name in TOKENS))}
+    return {"marked": html.escape(row["recovered_text"])} if "recovered_text" in row else {}

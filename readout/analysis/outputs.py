@@ -1,0 +1,93 @@
+"""Output folders of sweeps as a report shows them: read, judged, and told apart by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from readout.analysis.sizes import sizes_table
+from readout.errors import ReadoutError
+from readout.representation import Estimator
+from readout.store import ResultStore, judge, load_results
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a sweep left."""
+
+    name: str
+    """As short as tells it from the others."""
+    store: ResultStore
+    results: pd.DataFrame
+    """The problems to show, trajectories included."""
+    sizes: pd.DataFrame
+    config: dict[str, Any]
+
+    @property
+    def layers(self) -> list[str]:
+        """Names, in the order of the results."""
+        return list(dict.fromkeys(self.results["layer"]))
+
+    @property
+    def samples(self) -> list[str]:
+        """Names of the inputs, in the order of the results."""
+        return list(dict.fromkeys(self.results["sample"]))
+
+    @property
+    def levels(self) -> list[float]:
+        """Perturbation levels, ascending."""
+        return sorted(self.results["level"].unique())
+
+
+def read_outputs(folders: Sequence[str | Path]) -> list[Output]:
+    """Read output folders; where one holds results of several settings, the latest counts.
+
+    Raises:
+        ReadoutError: if a folder holds no results of a sweep or can't be read, or two are the same.
+    """
+    paths = [Path(folder) for folder in folders]
+    for place, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:place]]:
+            raise ReadoutError(f"{str(path)!r} was given twice; name each output folder once.")
+    return [_read(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The ends of paths, as long as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    deepest = max(map(len, parts))
+    ends = ([part[-length:] for part in parts] for length in range(1, deepest + 1))
+    distinct = next(names for names in ends if len(set(names)) == len(names))
+    return ["/".join(name) for name in distinct]
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The configuration kept with the results; empty if there is none.
+
+    Raises:
+        ReadoutError: if it can't be read.
+    """
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read as YAML; restore it, or delete it.") from error
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _read(folder: Path, name: str) -> Output:
+    results = load_results(folder, trajectories=True)
+    store, config = ResultStore(folder), read_config(folder)
+    sweep = config.get("sweep", {})
+    results = results[results["setting"] == store.latest_setting()].reset_index(drop=True)
+    if results["level"].isna().all():
+        raise ReadoutError(
+            f"{str(folder)!r} holds features that were given, which have no levels to compare; make its page by itself."
+        )
+    results = judge(results, sweep.get("threshold") or results["threshold"].iloc[0], sweep.get("tolerance"))
+    return Output(name, store, results, sizes_table(results, Estimator(sweep.get("estimator", "max"))), config)

@@ -1,0 +1,58 @@
+// What the page holds, and a box with the numbers of what is pointed at.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+const several = data.folders.length > 1;
+const problems = data.problems.map((row) => Object.fromEntries(data.columns.map((name, place) => [name, row[place]])));
+const metrics = data.columns.slice(data.columns.indexOf("file") + 1);
+const present = (value) => value !== null && value !== undefined;
+const number = (value, digits = 4) => (present(value) ? Number(value.toPrecision(digits)).toString() : "–");
+const words = (verdict) => verdict.replace("_", " ");
+/** The chosen layer; the series that are switched off, and those that show single inversions and intervals. */
+const state = { layer: data.layers[0], hidden: new Set(), dotted: new Set(), banded: new Set() };
+
+/** A new HTML element; children are nodes or text. */
+function make(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) if (present(value)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+
+/** Show a title, pairs of a name and a value, and pictures beside a place in the window. */
+function tell(title, pairs, x, y, pictures = []) {
+  const list = make("dl");
+  for (const [name, value, kind] of pairs) list.append(make("dt", {}, name), make("dd", { class: kind }, value));
+  const images = make("div", { class: "pair" });
+  for (const [src, name] of pictures) images.append(make("span", {}, make("img", { src, alt: "" }), name));
+  const tip = $("tip");
+  tip.replaceChildren(...(pictures.length ? [images] : []), make("b", {}, title), list);
+  tip.hidden = false;
+  const { width, height } = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, x + 18 + width > innerWidth ? x - width - 14 : x + 18)}px`;
+  tip.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - height - 8))}px`;
+}
+const hush = () => { $("tip").hidden = true; };
+
+/** The numbers of one inversion. */
+function numbers(problem) {
+  const best = present(problem.best_step) ? ` at step ${problem.best_step}` : "";
+  return [
+    ["verdict", words(problem.verdict), problem.verdict],
+    ["d_X", `${number(problem.distance)} (threshold ${number(data.folders[problem.folder].threshold)})`],
+    ["best d_X", `${number(problem.best_distance)}${best}`],
+    ["realised d_H", number(problem.feature_distance)],
+    ["loss", number(problem.loss)],
+    ["at the true input", number(problem.floor)],
+    ...(problem.floor > 0 && present(problem.loss) ? [["ratio of the two", number(problem.loss / problem.floor)]] : []),
+    ["steps", `${problem.steps}${problem.restarts ? `, restarts ${problem.restarts}` : ""}`],
+    ...metrics.filter((name) => present(problem[name])).map((name) => [name, number(Number(problem[name]))]),
+  ];
+}
+
+function named(problem) {
+  const draw = problems.some((other) => other.draw !== problem.draw) ? `, draw ${problem.draw}` : "";
+  const folder = several ? ` (${data.folders[problem.folder].name})` : "";
+  return `${data.samples[problem.sample]} from ${data.layers[problem.layer]} at level ${number(problem.level)}${draw}${folder}`;
+}

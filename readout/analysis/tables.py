@@ -1,0 +1,56 @@
+"""Tables of a page, row by row."""
+
+from typing import Any
+
+import pandas as pd
+
+from readout.analysis.outputs import Output
+from readout.analysis.sizes import at_common_levels
+from readout.analysis.statistics import bootstrap_interval
+from readout.representation import Verdict
+
+
+def layer_rows(output: Output) -> list[dict[str, Any]]:
+    """Sizes of each layer, and its mean d_X by level."""
+    rows = []
+    for layer, group in output.sizes.groupby("layer", sort=False):
+        problems = output.results[output.results["layer"] == layer]
+        values = group["representation_size"]
+        flags = [flag for flags in group["flags"] for flag in flags.split(";") if flag]
+        rows.append(
+            {
+                "layer": layer,
+                "dimension": int(group["feature_dim"].iloc[0]),
+                "ratio": group["feature_dim"].iloc[0] / group["input_dim"].iloc[0],
+                "median": values.median(),
+                "mean": bootstrap_interval(values),
+                "low": values.min(),
+                "high": values.max(),
+                "flags": {flag: flags.count(flag) for flag in dict.fromkeys(flags)},
+                "distances": at_common_levels(problems).groupby("level")["distance"].mean().to_dict(),
+            }
+        )
+    return rows
+
+
+def verdict_rows(output: Output) -> list[dict[str, Any]]:
+    """How many inversions of each layer and level got which verdict."""
+    rows = []
+    for layer, group in output.results.groupby("layer", sort=False):
+        counts = pd.crosstab(group["level"], group["verdict"]).reindex(
+            columns=[kind.value for kind in Verdict], fill_value=0
+        )
+        rows.append({"layer": layer, "cells": counts.to_dict("index")})
+    return rows
+
+
+def described(output: Output) -> str:
+    """What was measured, in a line."""
+    results = output.results
+    first = results.iloc[0]
+    samples, draws = results["sample"].nunique(), results["draw"].nunique()
+    return (
+        f"{first['model']} ({first['weights']}) · {first['prior']} · {first['protocol']} protocol, "
+        f"{int(results['steps'].max()):,} steps · {samples} input{'s' if samples > 1 else ''}, "
+        f"{draws} draw{'s' if draws > 1 else ''} a level"
+    )

@@ -1,0 +1,69 @@
+"""Verdicts and results in words."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from readout.analysis.sizes import lower_bounds
+from readout.representation import Verdict
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A verdict in words."""
+
+    mark: str
+    """One character, for those who don't see its colour."""
+    found: str
+    says: str
+    """What may be concluded."""
+    leaves: str
+    """What may not, and what to do about it."""
+
+
+VERDICTS = {
+    Verdict.RECOVERED: Meaning(
+        "✓",
+        "The recovered input lies within the threshold of the true one.",
+        "Moved as far as this, the feature still represents the input, for this readout.",
+        "Not that all of it was in the feature: the prior may have supplied some. Compare with another prior.",
+    ),
+    Verdict.UNRECOVERED: Meaning(
+        "✗",
+        "The recovered input explains the feature at least as well as the true one does, and is something else.",
+        "The input is lost for this readout: the feature fits another input as well.",
+        "Not that it is lost for every readout: one that knows more of inputs may still find it.",
+    ),
+    Verdict.NOT_CONVERGED: Meaning(
+        "?",
+        "The true input explains the feature better than what was found: the optimiser stopped short.",
+        "Nothing about the feature. Such a level never counts as lost.",
+        "A size below such a level is a lower bound. Try more steps, another rate or another prior.",
+    ),
+    Verdict.FAILED: Meaning(
+        "!",
+        "Values were not finite, or the prior died and its restarts died too.",
+        "Nothing about the feature. Such a level never counts as lost.",
+        "A size below such a level is a lower bound. Try a lower rate.",
+    ),
+}
+
+
+def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
+    """What a hurried reader should take away, from the numbers."""
+    by_layer = sizes.groupby("layer", sort=False)["representation_size"].median()
+    sentences = [
+        f"Median representation size runs from {by_layer.iloc[0]:.2f} at {by_layer.index[0]} to "
+        f"{by_layer.iloc[-1]:.2f} at {by_layer.index[-1]}."
+        if len(by_layer) > 1
+        else f"Median representation size at {by_layer.index[0]} is {by_layer.iloc[0]:.2f}."
+    ]
+    unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
+    if unknown:
+        sentences.append(
+            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing of the feature."
+        )
+    bounds = lower_bounds(sizes).sum()
+    if bounds:
+        sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
+    return sentences

@@ -1,0 +1,184 @@
+"""A sweep that goes on goes on in the same runs, and tells no logger anything twice."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from readout.callbacks import ProblemTable, Reconstructions, RecoveryCurve, SizeByLayer
+from readout.data import InputData, UniformNoise
+from readout.errors import ReadoutError
+from readout.inversions import ImageInversion
+from readout.logbook import Entry, Logbook
+from readout.priors import Pixels
+from readout.runtime import Runtime
+from readout.store import ResultStore
+from readout.sweep import Sweep
+from tests.callbacks.wandb_file import OfflineRun, read_runs
+from tests.helpers import CPU
+from tests.tiny import TinyNet
+
+OFFLINE = {"project": "test", "offline": True}
+WANDB = {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": OFFLINE}
+CSV = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}}
+
+
+class PowerCut(Callback):
+    """Ends everything in a certain fit, after a certain step."""
+
+    def __init__(self, fit: int, step: int) -> None:
+        self.fit, self.step, self.fits = fit, step, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.fits += 1
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self.fits == self.fit and trainer.global_step == self.step:
+            raise RuntimeError("power cut")
+
+
+def sweep(
+    output: Path,
+    *more: Callback,
+    loggers: tuple[Mapping[str, Any], ...] = (WANDB,),
+    data: InputData | None = None,
+    **arguments: Any,
+) -> None:
+    callbacks = [RecoveryCurve(every_n_steps=5), Reconstructions(), ProblemTable(), SizeByLayer(), *more]
+    runtime = Runtime({**CPU, "max_steps": 10, "callbacks": callbacks}, loggers)
+    settings = {"layers": ["early", "middle"], "levels": [0, 0.5], "batch_size": 2, **arguments}
+    inversion = ImageInversion(TinyNet(), Pixels(), record_every=5)
+    Sweep(output=str(output), **settings).run(inversion, data or UniformNoise(2, [3, 16, 16]), runtime)
+
+
+def by_id(output: Path) -> dict[str, list[OfflineRun]]:
+    found: dict[str, list[OfflineRun]] = {}
+    for run in read_runs(output):
+        found.setdefault(run.id, []).append(run)
+    return found
+
+
+def runs_of_any_kind(output: Path) -> set[str]:
+    """What stands for each run in the logbook."""
+    return {path.name for path in (output / "logged").glob("*.json")}
+
+
+def times_logged(parts: list[OfflineRun], prefix: str, axis: str) -> Counter[tuple[str, int]]:
+    """How often a metric has a value at a place of its axis, over all parts of a run."""
+    return Counter((name, row[axis]) for run in parts for row in run.history for name in row if name.startswith(prefix))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """W&B and its logger leave variables behind, which other tests would inherit."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[OfflineRun]:
+    output = tmp_path_factory.mktemp("whole") / "out"
+    sweep(output)
+    return read_runs(output)
+
+
+@pytest.mark.parametrize(("fit", "step"), [(2, 8), (3, 5)])
+def test_interrupted_anywhere_the_parts_together_are_the_uninterrupted_runs(
+    fit: int, step: int, whole: list[OfflineRun], tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="power cut"):
+        sweep(tmp_path / "out", PowerCut(fit, step))
+    for _ in range(2):  # the second time everything is complete, and nothing is opened
+        sweep(tmp_path / "out")
+    resumed = {parts[0].name: parts for parts in by_id(tmp_path / "out").values()}
+    assert [len(resumed[run.name]) for run in whole] == [1 if fit == 3 else 2, 2 if fit == 3 else 1, 1]
+    for uninterrupted in whole:
+        parts = resumed[uninterrupted.name]
+        for prefix, axis in (("live/", "trainer/global_step"), ("recovery/", "optimisation_step")):
+            assert times_logged(parts, prefix, axis) == times_logged([uninterrupted], prefix, axis)
+        for name in ("inversions", "representation_size/median", "size_by_layer/median"):
+            assert list(chain.from_iterable(run.column(name) for run in parts)) == uninterrupted.column(name)
+
+
+def test_a_finished_sweep_is_logged_afterwards_without_inverting_anything(tmp_path: Path) -> None:
+    sweep(tmp_path / "out", loggers=())
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()}
+    sweep(tmp_path / "out")
+    early, _, everything = read_runs(tmp_path / "out")
+    assert len(early.table("problems")["data"]) == 4
+    assert early.column("optimisation_step") == [0, 5, 10]
+    assert not times_logged([early], "live/", "trainer/global_step")
+    assert everything.column("layer_index") == [0, 1]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()} == written
+
+
+def test_more_levels_go_on_in_the_same_run_and_repeat_no_curve(tmp_path: Path) -> None:
+    sweep(tmp_path / "out", layers=["early"], levels=[0])
+    sweep(tmp_path / "out", layers=["early"], levels=[0, 0.5])
+    first, _, second, _ = read_runs(tmp_path / "out")
+    assert second.id == first.id
+    assert first.column("recovery/distance/level=0")
+    assert not second.column("recovery/distance/level=0")
+    assert len(second.column("recovery/distance/level=0.5")) == 3
+    assert second.column("inversions") == [4]
+
+
+def test_other_inputs_begin_runs_of_their_own(tmp_path: Path) -> None:
+    sweep(tmp_path / "out", loggers=(CSV,))
+    assert len(runs_of_any_kind(tmp_path / "out")) == 3
+    sweep(tmp_path / "out", loggers=(CSV,), data=UniformNoise(3, [3, 16, 16]))
+    assert len(runs_of_any_kind(tmp_path / "out")) == 6
+
+
+def test_two_output_folders_never_share_a_run(tmp_path: Path) -> None:
+    for user in ("one", "another"):
+        sweep(tmp_path / user / "out", loggers=(CSV,))
+    assert not runs_of_any_kind(tmp_path / "one" / "out") & runs_of_any_kind(tmp_path / "another" / "out")
+
+
+def test_another_threshold_is_logged_to_the_same_run_without_its_curves(tmp_path: Path) -> None:
+    sweep(tmp_path / "out", loggers=(CSV,), layers=["early"])
+    first = runs_of_any_kind(tmp_path / "out")
+    sweep(tmp_path / "out", loggers=(CSV,), layers=["early"], threshold=0.5)
+    assert len(runs_of_any_kind(tmp_path / "out") - first) == 1  # that of the sweep as a whole
+    table = pd.read_csv(tmp_path / "out" / "logs" / "early" / "metrics.csv")
+    assert table["inversions"].dropna().tolist() == [4, 4]
+    assert table["optimisation_step"].dropna().tolist() == [0, 5, 10]
+
+
+def test_an_id_of_the_users_own_would_put_all_layers_into_one_run_and_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReadoutError, match="a W&B run a layer"):
+        sweep(tmp_path / "out", loggers=({**WANDB, "init_args": {**OFFLINE, "id": "mine"}},))
+
+
+def test_a_csv_that_is_there_is_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="power cut"):
+        sweep(tmp_path / "out", PowerCut(2, 8), loggers=(CSV,))
+    sweep(tmp_path / "out", loggers=(CSV,))
+    table = pd.read_csv(tmp_path / "out" / "logs" / "early" / "metrics.csv")
+    assert table.loc[table["live/distance/level=0"].notna(), "step"].tolist() == [5, 10, 15, 20]
+    assert table.loc[table["recovery/distance/level=0"].notna(), "step"].tolist() == [0, 5, 10]
+
+
+def test_a_logbook_names_runs_by_folder_and_remembers_by_logger(tmp_path: Path) -> None:
+    book = Logbook(ResultStore(tmp_path / "a"))
+    run = book.run_id("layer", ["x"])
+    assert run == Logbook(ResultStore(tmp_path / "a")).run_id("layer", ["x"])
+    assert run != book.run_id("layer", ["y"])
+    assert run != Logbook(ResultStore(tmp_path / "b")).run_id("layer", ["x"])
+    entry = book.entry(run, WANDB)
+    entry.live_last = 7
+    entry.save()
+    assert book.entry(run, WANDB).live_last == 7
+    assert book.entry(run, {**WANDB, "init_args": {**OFFLINE, "offline": False}}).live_last == 7
+    assert book.entry(run, {**WANDB, "init_args": {**OFFLINE, "project": "mine"}}) == Entry()
+    assert book.entry(run, CSV) == Entry()
+    assert not list((tmp_path / "a" / "logged").glob("sweep.*"))

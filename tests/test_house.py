@@ -1,0 +1,71 @@
+"""The files that a repository has beside its code."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from readout import __version__
+from tests.pages import ROOT
+
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+WORK_TYPES = {"article", "conference-paper", "proceedings"}
+"""Of the types of works that schema 1.2.0 knows, those that a paper can be."""
+
+
+def test_citation_is_what_its_schema_asks_for() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    known = {"cff-version", "message", "title", "authors", "type", "abstract", "version", "license", "keywords"}
+    assert {"cff-version", "message", "title", "authors"} <= set(citation) <= known | {"preferred-citation"}
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] == "software"
+    assert citation["version"] == __version__
+    assert f'license = "{citation["license"]}"' in PROJECT
+    assert all(re.search(rf'keywords = \[.*"{word}"', PROJECT) for word in citation["keywords"])
+    assert all(set(author) == {"name"} for author in citation["authors"])
+
+
+def test_citation_names_the_paper() -> None:
+    paper: Mapping[str, Any] = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    assert {"type", "title", "authors"} <= set(paper)
+    assert paper["type"] in WORK_TYPES
+    assert isinstance(paper["year"], int)
+    assert paper["conference"]["name"]
+    assert all(set(entry) <= {"type", "value", "description"} for entry in paper["identifiers"])
+    readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert paper["title"] in readme
+    assert [author["family-names"] for author in paper["authors"]] == ["Onoo", "Nagano", "Kamitani"]
+    (doi,) = [entry["value"] for entry in paper["identifiers"] if entry["type"] == "doi"]
+    assert re.fullmatch(r"10\.\d{4,9}/arXiv\.(.+)", doi)
+    assert doi.rpartition("arXiv.")[2] in readme
+
+
+def test_changelog_has_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(__version__)}\]|^What will be {re.escape(__version__)}\.$", text, re.MULTILINE)
+    kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md"])
+def test_links_and_places_are_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https://)([^)#]+)", text)
+    places = re.findall(r"`((?:readout|tests|docs|experiments|lightning_configs|\.ci)/[\w./]*)`", text)
+    missing = [place for place in (*links, *places) if not (ROOT / place.replace("NAME", "metric")).exists()]
+    assert missing == []
+
+
+def test_lanes_are_those_of_the_settings() -> None:
+    lanes = re.findall(r'pytest -m "?(?:not )?(\w+)"?`', (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(lanes) == 2
+    assert all(f'"{lane}:' in PROJECT for lane in lanes)
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"])
+def test_house_files_are_in_the_source_distribution(name: str) -> None:
+    included = PROJECT.split("[tool.hatch.build.targets.sdist]")[1].split("[tool.")[0]
+    assert f'"{name}"' in included
+    assert (ROOT / name).is_file()

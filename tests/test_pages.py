@@ -1,0 +1,233 @@
+"""Every page does what it says: its commands and snippets run in order, in one folder, at tiny settings."""
+
+import contextlib
+import importlib
+import io
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+
+from readout import cli, sweep
+from readout.commands import fit
+from readout.extractors import VGG19
+from tests.helpers import write_noise_images
+from tests.pages import FENCES, PROGRAM, arguments
+
+NOT_RUN = {
+    r"^docs/results/": "measured results, which took minutes to hours; their commands are parsed only",
+    r"^docs/performance\.md: ": "benchmarks take minutes to hours; tests/benchmarks runs them at their smallest",
+    r": pip install ": "would install into the environment of the tests; .ci/run installs from scratch",
+    r"wandb\.yaml|: wandb ": "starts a service of W&B's, or needs an account; tests/callbacks/test_wandb.py runs it",
+    r": (sbatch|export) ": "needs Slurm; the script is run with a stand-in for Python below",
+    r"google-bert/|facebook/": "weights from a model hub",
+}
+"""Patterns of ``PAGE: COMMAND`` that no test here runs, and why."""
+
+NEEDS_WEIGHTS = r"VGG19\(\)|minilm|bert_tokens\.yaml|causal_\w+\.yaml"
+"""What runs on real weights only, fetched through pip."""
+
+SMALL = {
+    "images": {
+        "data": {"init_args": {"size": 32}},
+        "sweep": {"layers": ["conv1_2"], "levels": [0, 0.5]},
+        "trainer": {"accelerator": "cpu"},
+    },
+    "texts": {
+        "data": {"init_args": {"count": 1, "max_tokens": 8}},
+        "sweep": {"layers": ["layer.0"], "levels": [0, 0.3]},
+        "trainer": {"accelerator": "cpu"},
+    },
+}
+"""Lie between a command's configurations and its arguments: whatever a page sets itself stays."""
+
+
+LEFT = {
+    "docs/tutorial.md": ("runs/vgg_dip/report.html", "runs/vgg_pixels/sizes.csv", "mine.png", "comparison.png"),
+    "docs/cluster.md": ("runs/shared/sizes.csv", "by_layer.png"),
+    "docs/extend.md": ("runs/experiments/my_question-smoke/result.txt",),
+}
+"""What a page's commands and snippets must have left behind."""
+
+
+class Step(NamedTuple):
+    """Something that a page says to do."""
+
+    page: str
+    kind: str
+    text: str
+    title: str | None = None
+
+    @property
+    def why_not(self) -> str | None:
+        """Why it is not run."""
+        return next((NOT_RUN[pattern] for pattern in NOT_RUN if re.search(pattern, f"{self.page}: {self.text}")), None)
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether random weights won't do."""
+        return self.kind != "file" and re.search(NEEDS_WEIGHTS, self.text) is not None
+
+
+def _steps() -> Iterator[Step]:
+    for fence in FENCES:
+        if fence.title:
+            yield Step(fence.page, "file", fence.body, fence.title)
+        elif fence.language == "python" and fence.rest == "exec":
+            yield Step(fence.page, "python", fence.body)
+        for command in fence.commands:
+            yield Step(fence.page, "command", command)
+
+
+STEPS = list(_steps())
+PAGES = list(dict.fromkeys(step.page for step in STEPS if step.kind != "file" and not step.why_not))
+WITH_WEIGHTS = [step for step in STEPS if step.needs_weights and not step.why_not]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What readers bring along: images, and the run of the first page."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("photos", "IMAGES", "stimuli"):
+        (folder / name).mkdir()
+        write_noise_images(folder / name, 64)
+    (folder / "stimuli" / "0.png").rename(folder / "stimuli" / "cat.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run(Step("", "command", f"{PROGRAM} fit --config vgg_dip.yaml"))
+    return folder
+
+
+@pytest.fixture
+def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in a folder of one's own; the reader's modules are forgotten afterwards."""
+    folder = tmp_path / "reader"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    before = set(sys.modules)
+    with mpl.rc_context({"backend": "agg"}):
+        yield folder
+    plt.close("all")
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_does_what_it_says(page: str, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page != "docs/tutorial.md":  # there a report is made by every sweep; it takes longer than the inversions
+        monkeypatch.setattr(sweep, "write_report", lambda folder, results, sizes: Path(folder) / "report.html")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for step in STEPS:
+        if step.page == page and not step.why_not and not step.needs_weights:
+            run(step, names)
+    assert [path for path in LEFT.get(page, ()) if not (reader / path).is_file()] == []
+
+
+@pytest.mark.real_weights
+@pytest.mark.parametrize("step", WITH_WEIGHTS, ids=lambda step: f"{step.page}: {step.text[:60]!r}")
+def test_step_runs_on_real_weights(step: Step, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "write_report", lambda folder, results, sizes: Path(folder) / "report.html")
+    run(step)
+
+
+def test_what_is_not_run_is_on_a_page() -> None:
+    unused = [pattern for pattern in NOT_RUN if not any(re.search(pattern, f"{s.page}: {s.text}") for s in STEPS)]
+    assert unused == []
+
+
+def test_job_script_reads_a_layer_a_task(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (script,) = [step.text for step in STEPS if step.title == "layers.sbatch"]
+    Path("layers.sbatch").write_text(script)
+    subprocess.run(["bash", "-n", "layers.sbatch"], check=True)
+    stand_in = reader / "bin" / "python"
+    stand_in.parent.mkdir()
+    stand_in.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("IMAGES", "IMAGES")
+    monkeypatch.setenv("OUTPUT", "runs/paper")
+    monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
+    monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
+    first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", script)[0])
+    layers = []
+    for task in range(first, last + 1):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
+        done = subprocess.run(["bash", "layers.sbatch"], check=True, capture_output=True, text=True)
+        program, module, name, *rest = done.stdout.splitlines()
+        assert f"python {program} {module} {name}" == f"{PROGRAM} fit"
+        config = fit.build(rest).config
+        assert config["sweep"]["output"] == "runs/paper"
+        layers += config["sweep"]["layers"]
+    assert layers == list(VGG19(weights="random").layers)
+
+
+def run(step: Step, names: dict[str, object] | None = None) -> None:
+    """Do what a page says, in this process and folder.
+
+    Args:
+        step: What to do.
+        names: What snippets before it have defined.
+    """
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        if step.kind == "file":
+            assert step.title is not None
+            with Path(step.title).open("a", encoding="utf-8") as file:
+                file.write(step.text)
+            sys.modules.pop(Path(step.title).stem, None)  # a page adds to a file that has been imported before
+            importlib.invalidate_caches()
+            return
+        if step.kind == "python":
+            exec(compile(step.text, step.page, "exec"), {"__name__": "__main__"} if names is None else names)
+            return
+        if step.text.startswith(PROGRAM):
+            status = cli.main(small(arguments(step.text)))
+            assert status == 0, f"{step.page}: {step.text}\n{said.getvalue()}"
+        else:
+            run_script(step)
+    assert said.getvalue().strip(), f"{step.page} says nothing: {step.text}"
+
+
+def run_script(step: Step) -> None:
+    """``python -m MODULE``, the module being a file that the page said to write."""
+    python, flag, module, *rest = shlex.split(step.text)
+    assert (python, flag) == ("python", "-m"), f"{step.page}: no test knows how to run {step.text!r}; see NOT_RUN"
+    assert Path(f"{module}.py").is_file(), f"{step.page}: {module}.py is not on the page"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module, *rest])
+        runpy.run_module(module, run_name="__main__")
+
+
+def small(given: list[str]) -> list[str]:
+    """The same command at settings that take a second."""
+    name, *rest = given
+    if name == "layers":
+        return [name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]
+    if name not in ("fit", "predict") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
+        return given  # as small as can be, or what was small before
+    text = re.search(NEEDS_WEIGHTS, " ".join(rest)) is not None
+    steps = 64 if "causal_search.yaml" in rest else 2  # a search reads a token a step
+    end = [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
+    if not text and "my_models.MyNet" not in rest:
+        end.append("--model.extractor.weights=random")
+    if "IMAGES" in rest:
+        end.append("--data.limit=2")
+    if "UniformNoise" in rest:
+        end += ["--data.count=1", "--data.shape=[3, 32, 32]"]
+    if name == "predict":
+        return [name, *rest, *end]
+    Path("small.yaml").write_text(yaml.safe_dump(SMALL["texts" if text else "images"]))
+    place = max(index for index, item in enumerate(rest) if item == "--config") + 2
+    return [name, *rest[:place], "--config", "small.yaml", *rest[place:], *end]
