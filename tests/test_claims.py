@@ -15,9 +15,9 @@ from readout.stopping import Stop
 QUIET = Console(quiet=True)
 
 
-def plan(layer: str, remaining: int = 1) -> LayerPlan:
+def plan(layer: str) -> LayerPlan:
     problems = cross("setting", [("cat", "digest")], layer, [0.0], 1, 0)
-    return LayerPlan(layer, problems, [problems], Cost(), 1 - remaining, remaining, 1)
+    return LayerPlan(layer, problems, [problems], Cost(), 0, 1, 1)
 
 
 def test_what_one_has_no_other_gets(tmp_path: Path) -> None:
