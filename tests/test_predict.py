@@ -281,7 +281,7 @@ class TestBadInput:
 def test_an_interrupted_prediction_goes_on_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    features = ["--features", save(tmp_path / "decoded.npz", tiny_features("early", "middle"))]
+    features: list[str | Path] = ["--features", save(tmp_path / "decoded.npz", tiny_features("early", "middle"))]
     settings = config(tmp_path)
     assert predict(settings, *features, "--output", tmp_path / "whole") == 0
     ask = LayerCheckpoint.on_train_batch_end

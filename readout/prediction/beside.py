@@ -48,7 +48,8 @@ def predict_beside(
         if not x.is_floating_point():
             raise ReadoutError("Predictions are of images, not of texts; leave out sweep.predict.")
         table = prediction_table(extractor, [problem.layer], {problem.sample: x}, threshold=threshold)
-        tables.append(table.assign(**dict(zip(KEY, key, strict=True))))
+        table[KEY] = key
+        tables.append(table)
         store.write_text(FILE, pd.concat(tables).to_csv(index=False))
 
 
