@@ -3,6 +3,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -43,7 +44,7 @@ def test_a_claim_on_a_file_that_was_removed_meanwhile_is_none(tmp_path: Path, mo
     path = tmp_path / "a"
     flock = fcntl.flock
 
-    def removed(file: object, flags: int) -> None:
+    def removed(file: Any, flags: int) -> None:
         path.unlink()
         flock(file, flags)
 
