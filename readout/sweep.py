@@ -17,13 +17,14 @@ from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import SweepProgress
-from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
-from readout.claims import in_turn
 from readout.dashboard import Dashboard, describe_sweep
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
+from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.interruptions.claims import in_turn
+from readout.interruptions.signals import Stop, stoppable
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, make_batch, readout_columns
@@ -35,7 +36,6 @@ from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
 from readout.runtime import Runtime, quiet_lightning
 from readout.search import Search, most_levels, wanted_now
-from readout.stopping import Stop, stoppable
 from readout.store import ResultStore, judge
 
 PROBE_PROBLEMS = 4

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from readout import claims
-from readout.claims import claim, in_turn
+from readout.interruptions import claims
+from readout.interruptions.claims import claim, in_turn
+from readout.interruptions.signals import Stop
 from readout.plan import Cost, LayerPlan
 from readout.problems import cross
-from readout.stopping import Stop
 
 QUIET = Console(quiet=True)
 

@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from readout import cli, load_results
-from readout.checkpoints import LayerCheckpoint
 from readout.data.images import read_image, write_png
+from readout.interruptions.checkpoints import LayerCheckpoint
 from readout.store import ResultStore
 from tests.given.test_files import save
 from tests.helpers import tiny_config, write_config
-from tests.interrupted import assert_same_bits, hearing_ctrl_c
+from tests.interruptions.helpers import assert_same_bits, hearing_ctrl_c
 from tests.test_cli import refused
 from tests.tiny import TinyNet
 from tests.tiny_text import save_tiny
