@@ -96,7 +96,8 @@ class SweepProgress(Callback):
         assert isinstance(pl_module, FeatureInversion)
         self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
         self._read = self._fit_started
-        self.time_left.start_fit(len(pl_module.problems), self._fit_started)
+        before = 0.0 if pl_module.resumed is None else pl_module.resumed["seconds"]
+        self.time_left.start_fit(len(pl_module.problems), self._fit_started, before)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Redraw a few times a second."""

@@ -1,6 +1,7 @@
 """RecoveryCurve: d_X, d_H and loss against optimisation step, one curve a level."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,14 @@ class RecoveryCurve(SweepCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a restart go on where this fit ended on the logger's axis."""
         self._steps += trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        """What earlier fits of the batch took of the axis, for a checkpoint."""
+        return {"steps": self._steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self._steps = state_dict["steps"]
 
     def on_batch_stored(self) -> None:
         """Let the next batch do so too, in whichever process."""

@@ -51,9 +51,16 @@ class TimeLeft:
         """A batch of so many problems comes next."""
         self._batch = _Batch(self._layers[layer], problems, now)
 
-    def start_fit(self, problems: int, now: float) -> None:
-        """Optimisation begins; after the first time in a batch, that of problems that start again."""
+    def start_fit(self, problems: int, now: float, before: float = 0.0) -> None:
+        """Optimisation begins; after the first time in a batch, that of problems that start again.
+
+        Args:
+            problems: Side by side.
+            now: The time.
+            before: Seconds that went into it already, in a process that was interrupted.
+        """
         batch = self._current
+        batch.started, batch.seconds = batch.started - before, batch.seconds + before
         batch.fits, batch.fitted, batch.fit_started = batch.fits + 1, problems, now
 
     def end_fit(self, now: float) -> None:

@@ -119,6 +119,16 @@ def test_within_a_batch_its_own_pace_counts() -> None:
     assert not left.measured
 
 
+def test_a_batch_that_goes_on_after_an_interruption_counts_what_it_took_before() -> None:
+    left = TimeLeft({"only": Foreseen(8, 4, 1.0)})
+    left.start_batch("only", 4, 100.0)
+    left.start_fit(4, 100.0, before=6.0)  # at 3/4 of its steps
+    assert left.seconds(101.0, share=0.875) == pytest.approx(1.0 + 8.0)
+    left.end_fit(102.0)
+    left.end_batch(102.0)
+    assert left.seconds(102.0) == pytest.approx(8.0)
+
+
 def test_a_search_that_needs_less_than_most_is_expected_to_do_so_again() -> None:
     left = TimeLeft({"first": Foreseen(20, 10, 1.0), "second": Foreseen(20, 10, 1.0)})
     for problems in (6, 4):
