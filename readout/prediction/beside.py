@@ -12,7 +12,7 @@ from readout.prediction.table import prediction_table
 from readout.problems import Problem
 from readout.store import ResultStore
 
-FILE = "predictions.csv"
+FILE = "predicted.csv"
 KEY = ["network", "layer", "input_digest", "predicted_threshold"]
 
 

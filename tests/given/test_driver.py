@@ -104,7 +104,7 @@ def test_true_inputs_bring_scores_and_verdicts(tmp_path: Path, capsys: pytest.Ca
     rounding = (1 / 255) ** 2 / 12
     assert results["floor"].to_list()[0] == pytest.approx(rounding, rel=0.2)  # pictures have 8 bits
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("data:image/png") == 5
+    assert page.count("data:image/webp") == 5
     assert "unrecovered" in page
     assert "nan" not in re.sub(r"data:[^\"]*|<svg.*?</svg>", "", page, flags=re.S)
 
