@@ -1,6 +1,5 @@
 """Killed, interrupted, out of space, or two at once: nothing finished is lost and nothing counts twice."""
 
-import os
 import resource
 import signal
 import subprocess
@@ -58,11 +57,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def freeze_where(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Halt a process where something holds, and keep it from going on."""
+    while True:
+        wait_for(condition, process)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        if condition():
+            return
+        process.send_signal(signal.SIGCONT)
 
 
 def assert_as_if_nothing_had_happened(folder: Path, whole: Path) -> None:
@@ -90,7 +100,7 @@ def test_a_signal_is_answered_with_a_checkpoint_and_a_sentence(
     process = start(config_of(folder), *OFTEN)
     wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
     process.send_signal(number)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=900)
     assert process.returncode == code
     sentence = error.strip().splitlines()[-1]
     assert sentence.startswith("Stopped after step ")
@@ -107,7 +117,7 @@ def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=900)
     assert process.returncode == 130
     assert "Traceback" not in error
 
@@ -116,9 +126,9 @@ def test_kill_9_loses_no_more_than_what_came_after_the_last_checkpoint(tmp_path:
     folder = tmp_path / "out"
     process = start(config_of(folder), *OFTEN)
     wait_for(lambda: any((folder / "results").glob("*.parquet")), process)
-    wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
+    freeze_where(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
     process.kill()
-    process.wait()
+    process.communicate()
     finished = len(load_results(folder))
     said = goes_on(folder)
     assert f"{finished} already done" in said
@@ -130,7 +140,7 @@ def test_two_processes_share_the_layers(tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "out"
     config = config_of(folder)
     first, second = start(config), start(config)
-    said = [process.communicate(timeout=300) for process in (first, second)]
+    said = [process.communicate(timeout=900) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], said
     keys = Counter(key for part in (folder / "results").glob("*.parquet") for key in pd.read_parquet(part)["key"])
     assert set(keys.values()) == {1}
@@ -141,8 +151,7 @@ def test_who_waits_takes_over_from_one_that_is_killed(tmp_path: Path, whole: Pat
     folder = tmp_path / "out"
     slow = config_of(folder, layers=["early"])
     first = start(slow, "--trainer.max_steps", "400", *OFTEN)
-    wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), first)
-    os.kill(first.pid, signal.SIGSTOP)
+    freeze_where(lambda: any((folder / "checkpoints").glob("*.ckpt")), first)
     second = start(config_of(folder), "--sweep.layers", "[early, middle]")
     assert second.stdout is not None
     said = ""
@@ -152,7 +161,8 @@ def test_who_waits_takes_over_from_one_that_is_killed(tmp_path: Path, whole: Pat
             break
     assert len(load_results(folder)) == 4  # the other layer
     first.kill()
-    rest, error = second.communicate(timeout=300)
+    first.communicate()
+    rest, error = second.communicate(timeout=900)
     assert second.returncode == 0, error
     assert "going on at step" in rest
     assert_as_if_nothing_had_happened(folder, whole)
@@ -161,7 +171,7 @@ def test_who_waits_takes_over_from_one_that_is_killed(tmp_path: Path, whole: Pat
 def test_a_disk_without_room_is_one_sentence_and_what_is_finished_is_kept(tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "out"
     process = start(config_of(folder), limit=10_000)  # the configuration fits, a part does not
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=900)
     assert process.returncode == 2
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "can't be written" in line

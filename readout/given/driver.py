@@ -16,14 +16,15 @@ from torch import Tensor
 from readout import __version__
 from readout.analysis.predictions import print_predictions, write_predictions
 from readout.callbacks import SweepProgress
-from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
-from readout.claims import in_turn
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
 from readout.given.joined import Weights, extract_several
 from readout.given.shapes import Features
 from readout.identity import digest, tensor_digest
+from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.interruptions.claims import in_turn
+from readout.interruptions.signals import stoppable
 from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, TextInversion
 from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, readout_columns
@@ -32,7 +33,6 @@ from readout.perturbations import GaussianPerturbation
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, duration, probe, unfinished
 from readout.problems import Problem
 from readout.runtime import Runtime, quiet_lightning
-from readout.stopping import stoppable
 from readout.store import ResultStore, judge
 
 PROBE_FEATURES = 4

@@ -8,8 +8,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+from readout.interruptions.signals import Stop
 from readout.plan import LayerPlan
-from readout.stopping import Stop
 
 try:
     import fcntl
