@@ -227,8 +227,9 @@ def small(given: list[str]) -> list[str]:
     if name not in ("fit", "predict") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
         return given  # as small as can be, or what was small before
     text = re.search(NEEDS_WEIGHTS, " ".join(rest)) is not None
-    steps = 64 if "causal_search.yaml" in rest else 2  # a search reads a token a step
-    end = [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
+    end = ["--trainer.max_steps=2", "--trainer.accelerator=cpu"]
+    if "causal_search.yaml" in rest:  # a step reads a token
+        end = ["--trainer.max_steps=64", "--trainer.accelerator=cpu", "--model.candidates=64"]
     if not text and "my_models.MyNet" not in rest:
         end.append("--model.extractor.weights=random")
     if "IMAGES" in rest:
