@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]:
     """What to say of an interruption, and the exit code; nothing of any other exit."""
     if isinstance(stop, SystemExit):
-        sentence = getattr(stop, "sentence", None)  # readout.stopping.Terminated
+        sentence = getattr(stop, "sentence", None)  # readout.interruptions.signals.Terminated
         if sentence is not None:
             return sentence, int(str(stop.code))
         if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit

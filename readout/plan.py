@@ -1,7 +1,7 @@
 """The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,25 +82,20 @@ class Plan:
         device = next(plan.cost.device for plan in self.layers if plan.remaining)
         return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
 
-    def show(self, console: Console) -> None:
-        """Print the plan."""
+    def show(self, console: Console, work: Mapping[str, str] | None = None) -> None:
+        """Print the plan.
+
+        Args:
+            console: Where.
+            work: What there is to do, in words, by name; that of a sweep by default.
+        """
         remaining = sum(plan.remaining for plan in self.layers)
-        finished = sum(plan.finished for plan in self.layers)
+        searching = self.search != "grid"
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold")
         table.add_column(overflow="fold")
-        table.add_row("layers", ", ".join(plan.layer for plan in self.layers))
-        table.add_row("levels", ", ".join(f"{level:g}" for level in self.levels))
-        table.add_row("inputs", self.inputs)
-        total = len(self.layers) * len(self.levels) * self.draws * self.samples
-        searching = self.search != "grid"
-        table.add_row(
-            "inversions",
-            f"{total:,} = {len(self.layers)} layers × {len(self.levels)} levels × {self.draws} draws × "
-            f"{self.samples} inputs"
-            + (f", of which {self.search} wants at most {finished + remaining:,}" if searching else "")
-            + (f"; {finished:,} already done" if finished else ""),
-        )
+        for name, words in (self._crossing() if work is None else work).items():
+            table.add_row(name, words)
         if remaining:
             largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
             memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
@@ -115,6 +110,21 @@ class Plan:
         table.add_row("output", str(self.output))
         console.print(f"[bold]{self.title}[/bold]")
         console.print(table)
+
+    def _crossing(self) -> dict[str, str]:
+        """What a sweep crosses."""
+        remaining = sum(plan.remaining for plan in self.layers)
+        finished = sum(plan.finished for plan in self.layers)
+        total = len(self.layers) * len(self.levels) * self.draws * self.samples
+        return {
+            "layers": ", ".join(plan.layer for plan in self.layers),
+            "levels": ", ".join(f"{level:g}" for level in self.levels),
+            "inputs": self.inputs,
+            "inversions": f"{total:,} = {len(self.layers)} layers × {len(self.levels)} levels × {self.draws} draws × "
+            f"{self.samples} inputs"
+            + (f", of which {self.search} wants at most {finished + remaining:,}" if self.search != "grid" else "")
+            + (f"; {finished:,} already done" if finished else ""),
+        }
 
 
 def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime) -> Cost:

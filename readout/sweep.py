@@ -17,24 +17,25 @@ from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import SweepProgress
-from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
-from readout.claims import in_turn
 from readout.dashboard import Dashboard, describe_sweep
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import digest, settings, tensor_digest
+from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.interruptions.claims import in_turn
+from readout.interruptions.signals import Stop, stoppable
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, make_batch, readout_columns
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
+from readout.prediction.beside import predict_beside
 from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
 from readout.runtime import Runtime, quiet_lightning
 from readout.search import Search, most_levels, wanted_now
-from readout.stopping import Stop, stoppable
 from readout.store import ResultStore, judge
 
 PROBE_PROBLEMS = 4
@@ -58,6 +59,8 @@ class Sweep:
         search: ``grid`` inverts every level; ``bisection`` finds the largest recovered one from a few, and goes back
             to the grid for inputs whose recovery is not monotone in the level.
         estimator: How sizes are read off: ``max`` (the paper's), ``contiguous`` or ``crossing``.
+        predict: For images: predict every curve from the network's Jacobian too
+            (:func:`readout.prediction.predict_size`), as a line beside it. Takes seconds a (layer, input).
         tolerance: An inversion has converged if its loss lies at most so far above the loss at the true
             input, as a share of the loss of the feature's mean (its variance, for a squared error).
         plan_only: Print the plan and stop.
@@ -79,6 +82,7 @@ class Sweep:
         batch_size: int | Literal["auto"] = "auto",
         search: Literal["grid", "bisection"] = "grid",
         estimator: Literal["max", "contiguous", "crossing"] = "max",
+        predict: bool = False,
         tolerance: float = 1e-4,
         plan_only: bool = False,
         checkpoint_minutes: float | None = 5,
@@ -107,6 +111,7 @@ class Sweep:
         self.batch_size = batch_size
         self.search: Search = search
         self.estimator = Estimator(estimator)
+        self.predict = predict
         self.tolerance = tolerance
         self.plan_only = plan_only
         self.checkpoint_minutes = checkpoint_minutes
@@ -212,8 +217,12 @@ class Sweep:
                 for layer_plan in turns:
                     self._run_layer(layer_plan, inversion, shared, samples, dashboard, store, progress, judged, stop)
             tidy(self.output)
-            everything = itertools.chain(*problems.values())
+            everything = list(itertools.chain(*problems.values()))
             results = judged(_of(store.load(trajectories=True), everything))
+            if self.predict:
+                threshold = self._threshold(inversion.metric)
+                with console.status("predicting curves from the Jacobian"):
+                    predict_beside(store, inversion.extractor, fingerprint, everything, inputs, threshold)
             dashboard.sweep(results, sizes_table(results, self.estimator))
         return results
 

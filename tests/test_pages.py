@@ -54,7 +54,7 @@ SMALL = {
 
 LEFT = {
     "docs/tutorial.md": ("runs/vgg_dip/report.html", "runs/vgg_pixels/sizes.csv", "mine.png", "comparison.png"),
-    "docs/cluster.md": ("runs/shared/sizes.csv", "by_layer.png"),
+    "docs/cluster.md": ("runs/shared/sizes.csv", "both.html", "by_layer.png"),
     "docs/extend.md": ("runs/experiments/my_question-smoke/result.txt",),
 }
 """What a page's commands and snippets must have left behind."""
@@ -96,7 +96,7 @@ WITH_WEIGHTS = [step for step in STEPS if step.needs_weights and not step.why_no
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What readers bring along: images, and the run of the first page."""
+    """What readers bring along: images, and runs that pages take for granted."""
     folder = tmp_path_factory.mktemp("reader")
     for name in ("photos", "IMAGES", "stimuli"):
         (folder / name).mkdir()
@@ -104,7 +104,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stimuli" / "0.png").rename(folder / "stimuli" / "cat.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(sweep, "write_report", without_report)
         run(Step("", "command", f"{PROGRAM} fit --config vgg_dip.yaml"))
+        run(Step("", "command", f"{PROGRAM} fit --config vgg_dip.yaml --config vgg_pixels.yaml"))
+        # in place of a run that takes real weights
+        run(Step("", "command", f"{PROGRAM} fit --config linear_check.yaml --sweep.output runs/bert_tokens"))
     return folder
 
 
@@ -126,8 +130,8 @@ def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_does_what_it_says(page: str, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if page != "docs/tutorial.md":  # there a report is made by every sweep; it takes longer than the inversions
-        monkeypatch.setattr(sweep, "write_report", lambda folder, results, sizes: Path(folder) / "report.html")
+    if page != "docs/tutorial.md":
+        monkeypatch.setattr(sweep, "write_report", without_report)
     names: dict[str, object] = {"__name__": "__main__"}
     for step in STEPS:
         if step.page == page and not step.why_not and not step.needs_weights:
@@ -138,7 +142,7 @@ def test_page_does_what_it_says(page: str, reader: Path, monkeypatch: pytest.Mon
 @pytest.mark.real_weights
 @pytest.mark.parametrize("step", WITH_WEIGHTS, ids=lambda step: f"{step.page}: {step.text[:60]!r}")
 def test_step_runs_on_real_weights(step: Step, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "write_report", lambda folder, results, sizes: Path(folder) / "report.html")
+    monkeypatch.setattr(sweep, "write_report", without_report)
     run(step)
 
 
@@ -171,6 +175,11 @@ def test_job_script_reads_a_layer_a_task(reader: Path, monkeypatch: pytest.Monke
         assert config["sweep"]["output"] == "runs/paper"
         layers += config["sweep"]["layers"]
     assert layers == list(VGG19(weights="random").layers)
+
+
+def without_report(folder: Path, *_: object, **__: object) -> Path:
+    """In place of a sweep's own report, which takes longer than its inversions here."""
+    return folder / "report.html"
 
 
 def run(step: Step, names: dict[str, object] | None = None) -> None:
@@ -218,8 +227,9 @@ def small(given: list[str]) -> list[str]:
     if name not in ("fit", "predict") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
         return given  # as small as can be, or what was small before
     text = re.search(NEEDS_WEIGHTS, " ".join(rest)) is not None
-    steps = 64 if "causal_search.yaml" in rest else 2  # a search reads a token a step
-    end = [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
+    end = ["--trainer.max_steps=2", "--trainer.accelerator=cpu"]
+    if "causal_search.yaml" in rest:  # a step reads a token
+        end = ["--trainer.max_steps=64", "--trainer.accelerator=cpu", "--model.candidates=64"]
     if not text and "my_models.MyNet" not in rest:
         end.append("--model.extractor.weights=random")
     if "IMAGES" in rest:

@@ -51,8 +51,9 @@ def page_data(
     Returns:
         ``folders``, ``layers``, ``samples``: names, into which rows point by number. ``columns`` and ``problems``: one
         row a problem. ``marks``: a character a verdict. ``series``: one a (folder, layer), with the number of
-        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``sizes`` (sample, size, whether it is a lower
-        bound, flags), their ``median`` and ``mean`` (value, low, high), and ``trajectories`` by level.
+        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), what was ``predicted`` (level, d_X), ``sizes``
+        (sample, size, whether it is a lower bound, flags), their ``median`` and ``mean`` (value, low, high), and
+        ``trajectories`` by level.
     """
     layers = all_layers(outputs)
     samples = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
@@ -64,7 +65,7 @@ def page_data(
             where = [place, layers.index(row["layer"]), samples.index(row["sample"])]
             more = [files[place].get(row["key"]), *(row.get(name) for name in metrics)]
             problems.append(_plain([*where, *(row[name] for name in PROBLEM), *more]))
-        curves = recovery_curves(output.results)
+        curves, predictions = recovery_curves(output.results), output.predictions
         for layer in output.layers:
             series.append(
                 {
@@ -72,6 +73,7 @@ def page_data(
                     "layer": layers.index(layer),
                     "problems": int((output.results["layer"] == layer).sum()),
                     "curve": _plain(curves[curves["layer"] == layer].drop(columns="layer").to_numpy().tolist()),
+                    "predicted": _predicted(predictions, layer),
                     **_sizes(output.sizes[output.sizes["layer"] == layer], samples),
                     "trajectories": _trajectories(output.results[output.results["layer"] == layer]),
                 }
@@ -103,6 +105,14 @@ def as_script(data: Mapping[str, Any]) -> str:
 def further_metrics(results: pd.DataFrame) -> list[str]:
     """Columns of further metrics."""
     return [name for name in results.columns if name not in COLUMNS and is_numeric_dtype(results[name])]
+
+
+def _predicted(predictions: pd.DataFrame, layer: str) -> list[list[Any]]:
+    """Mean predicted d_X by level."""
+    if predictions.empty:
+        return []
+    means = predictions[predictions["layer"] == layer].groupby("level")["predicted_distance"].mean()
+    return [_plain([level, distance]) for level, distance in means.items()]
 
 
 def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import yaml
 
 from readout.analysis.sizes import sizes_table
 from readout.errors import ReadoutError
+from readout.prediction.beside import read_predictions
 from readout.representation import Estimator
 from readout.store import ResultStore, judge, load_results
 
@@ -35,6 +36,15 @@ class Output:
     def samples(self) -> list[str]:
         """Names of the inputs, in the order of the results."""
         return list(dict.fromkeys(self.results["sample"]))
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What was predicted of these layers and inputs without an inversion, one row a (layer, sample, level)."""
+        known = read_predictions(self.store)
+        if known.empty:
+            return known
+        shown = known["layer"].isin(self.layers) & known["sample"].isin(self.samples)
+        return known[shown].drop_duplicates(["layer", "sample", "level"], keep="last").reset_index(drop=True)
 
     @property
     def levels(self) -> list[float]:

@@ -45,7 +45,7 @@ def predictions_table(results: pd.DataFrame) -> pd.DataFrame:
     """One row a feature: what a reader wants to know, first things first.
 
     Args:
-        results: As :meth:`readout.predict.Prediction.run` gives them.
+        results: As :meth:`readout.given.driver.Prediction.run` gives them.
 
     Returns:
         :data:`COLUMNS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns that hold nothing.

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -24,6 +25,7 @@ from readout.analysis.sizes import EXPLAINED
 from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
 from readout.errors import ReadoutError
+from readout.prediction.plot import draw_prediction
 from readout.store import ResultStore, svg
 
 FIGURE_SAMPLES = 4
@@ -172,10 +174,15 @@ def _drawn(output: Output) -> dict[str, str]:
 
 def _figures(output: Output) -> dict[str, Figure]:
     return {
-        "recovery": _figure(plots.recovery(output.results)),
+        "recovery": _figure(_recovery(output)),
         "sizes": _figure(plots.size_by_layer(output.sizes)),
         "trajectories": _figure(plots.trajectories(output.results)[0]),
     }
+
+
+def _recovery(output: Output) -> Axes:
+    axes, predictions = plots.recovery(output.results), output.predictions
+    return axes if predictions.empty else draw_prediction(predictions, axes)
 
 
 def _figure(axes: Any) -> Figure:

@@ -17,9 +17,9 @@ from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given.collect import collect
+from readout.given.driver import Prediction, check_inversion
 from readout.given.joined import extract_several
 from readout.given.shapes import as_features
-from readout.predict import Prediction, check_inversion
 from readout.runtime import quiet_lightning
 
 

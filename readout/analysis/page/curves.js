@@ -28,6 +28,8 @@ function drawCurves() {
     const outline = [...banded.map((p) => [x(p[1]), y(p[4])]), ...banded.toReversed().map((p) => [x(p[1]), y(p[3])])];
     if (outline.length > 2) draw(groups[place], "path", { class: "band", d: `${line(outline)}Z` });
     draw(groups[place], "path", { class: "line", "stroke-dasharray": DASHES[series.folder % 4], d: line(points.map((p) => [x(p[1]), y(p[2])])) });
+    if (series.predicted.length)
+      draw(groups[place], "path", { class: "line predicted", "stroke-dasharray": "2 3", d: line(series.predicted.map((p) => [x(p[0]), y(p[1])])) });
     for (const point of points) {
       const at = [x(point[1]), y(point[2])];
       draw(groups[place], "path", { class: "mean", d: mark(series.folder, ...at, 5) });

@@ -10,12 +10,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from readout.checkpoints import LayerCheckpoint
 from readout.errors import ReadoutError
+from readout.interruptions.checkpoints import LayerCheckpoint
 from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
 from readout.problems import Problem
-from tests.interrupted import (
+from tests.interruptions.helpers import (
     LEVELS,
     InterruptAt,
     assert_same_bits,
@@ -194,7 +194,7 @@ def test_a_checkpoint_that_finds_no_room_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     often(monkeypatch, 8)
-    full(monkeypatch, f"readout.checkpoints.{name}")
+    full(monkeypatch, f"readout.interruptions.checkpoints.{name}")
     said, table = run(tmp_path, dip(), noise())
     assert said.count("no checkpoint: ") == 1
     assert "the disk is full" in said
@@ -219,7 +219,7 @@ def test_the_error_that_pytorch_makes_of_a_full_disk_is_recognised(
 
 
 def test_an_interruption_on_a_full_disk_says_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full(monkeypatch, "readout.checkpoints.torch.save")
+    full(monkeypatch, "readout.interruptions.checkpoints.torch.save")
     said = interrupt(tmp_path, dip(), noise(), 9)
     assert "could not be saved" in said
     assert "the disk is full" in said

@@ -21,7 +21,7 @@ STDERR = 2
 class Stopped(BaseException):
     """Whoever runs this process has asked it to stop; says in one sentence how to go on.
 
-    It is no :class:`KeyboardInterrupt`, because Lightning makes an exit of those.
+    It is no ``KeyboardInterrupt``, because Lightning makes an exit of those.
     """
 
 

@@ -16,7 +16,7 @@ from readout.inversions import (
     TokenSearch,
 )
 from readout.priors import TokenLogits
-from tests.interrupted import (
+from tests.interruptions.helpers import (
     InterruptAt,
     assert_same_bits,
     checkpoint,

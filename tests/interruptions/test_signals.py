@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from readout.stopping import SIGNALS, Stop, Stopped, Terminated, stoppable
-from tests.interrupted import hearing_ctrl_c
+from readout.interruptions.signals import SIGNALS, Stop, Stopped, Terminated, stoppable
+from tests.interruptions.helpers import hearing_ctrl_c
 
 
 @pytest.fixture(autouse=True)

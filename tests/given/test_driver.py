@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from readout import cli, load_results
-from readout.checkpoints import LayerCheckpoint
 from readout.data.images import read_image, write_png
+from readout.interruptions.checkpoints import LayerCheckpoint
 from readout.store import ResultStore
 from tests.given.test_files import save
 from tests.helpers import tiny_config, write_config
-from tests.interrupted import assert_same_bits, hearing_ctrl_c
+from tests.interruptions.helpers import assert_same_bits, hearing_ctrl_c
 from tests.test_cli import refused
 from tests.tiny import TinyNet
 from tests.tiny_text import save_tiny
@@ -104,7 +104,7 @@ def test_true_inputs_bring_scores_and_verdicts(tmp_path: Path, capsys: pytest.Ca
     rounding = (1 / 255) ** 2 / 12
     assert results["floor"].to_list()[0] == pytest.approx(rounding, rel=0.2)  # pictures have 8 bits
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("data:image/png") == 5
+    assert page.count("data:image/webp") == 5
     assert "unrecovered" in page
     assert "nan" not in re.sub(r"data:[^\"]*|<svg.*?</svg>", "", page, flags=re.S)
 
@@ -281,7 +281,7 @@ class TestBadInput:
 def test_an_interrupted_prediction_goes_on_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    features = ["--features", save(tmp_path / "decoded.npz", tiny_features("early", "middle"))]
+    features: list[str | Path] = ["--features", save(tmp_path / "decoded.npz", tiny_features("early", "middle"))]
     settings = config(tmp_path)
     assert predict(settings, *features, "--output", tmp_path / "whole") == 0
     ask = LayerCheckpoint.on_train_batch_end

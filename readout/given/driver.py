@@ -10,29 +10,28 @@ import pandas as pd
 import torch
 import yaml
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from readout import __version__
 from readout.analysis.predictions import print_predictions, write_predictions
 from readout.callbacks import SweepProgress
-from readout.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
-from readout.claims import in_turn
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
 from readout.given.joined import Weights, extract_several
 from readout.given.shapes import Features
 from readout.identity import digest, tensor_digest
+from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
+from readout.interruptions.claims import in_turn
+from readout.interruptions.signals import stoppable
 from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, TextInversion
 from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, readout_columns
 from readout.metrics import SampleMetric, correlation_distance
 from readout.perturbations import GaussianPerturbation
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, duration, probe, unfinished
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
 from readout.problems import Problem
 from readout.runtime import Runtime, quiet_lightning
-from readout.stopping import stoppable
 from readout.store import ResultStore, judge
 
 PROBE_FEATURES = 4
@@ -285,19 +284,10 @@ def _example(layer: str, count: int, input_shape: Sequence[int]) -> ProblemBatch
 def _show(plan: Plan, known: int, console: Console) -> None:
     """Print what is about to be done."""
     (layer,) = plan.layers
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row("layers", layer.layer.replace("+", ", "))
     finished = f"; {layer.finished:,} already done" if layer.finished else ""
-    table.add_row("features", f"{len(layer.problems):,}, {known:,} with a true input{finished}")
-    table.add_row("inputs", f"to be recovered: {plan.inputs}")
-    if layer.remaining:
-        table.add_row("steps", f"{plan.steps:,} each, {plan.steps * layer.remaining:,} in all")
-        table.add_row("at a time", f"up to {min(layer.batch_size, layer.remaining)}")
-        table.add_row("time", f"about {duration(plan.seconds)} on {layer.cost.device}, measured just now")
-    else:
-        table.add_row("time", "nothing left to do")
-    table.add_row("output", str(plan.output))
-    console.print(f"[bold]{plan.title}[/bold]")
-    console.print(table)
+    work = {
+        "layers": layer.layer.replace("+", ", "),
+        "features": f"{len(layer.problems):,}, {known:,} with a true input{finished}",
+        "inputs": f"to be recovered: {plan.inputs}",
+    }
+    plan.show(console, work)

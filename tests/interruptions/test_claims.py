@@ -1,16 +1,18 @@
+import fcntl
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from readout import claims
-from readout.claims import claim, in_turn
+from readout.interruptions import claims
+from readout.interruptions.claims import claim, in_turn
+from readout.interruptions.signals import Stop
 from readout.plan import Cost, LayerPlan
 from readout.problems import cross
-from readout.stopping import Stop
 
 QUIET = Console(quiet=True)
 
@@ -40,14 +42,14 @@ def test_the_claim_of_a_process_that_is_gone_means_nothing(tmp_path: Path) -> No
 
 def test_a_claim_on_a_file_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
-    flock = claims.fcntl.flock
+    flock = fcntl.flock
 
-    def removed(file: object, flags: int) -> None:
+    def removed(file: Any, flags: int) -> None:
         path.unlink()
         flock(file, flags)
 
     with monkeypatch.context() as patch:
-        patch.setattr(claims.fcntl, "flock", removed)
+        patch.setattr(fcntl, "flock", removed)
         with claim(path) as mine:
             assert not mine
     with claim(path) as mine:

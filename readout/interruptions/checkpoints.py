@@ -16,11 +16,11 @@ from rich.console import Console
 from readout import __version__
 from readout.errors import ReadoutError
 from readout.files import write_whole
+from readout.interruptions.signals import KEPT, Stop, Stopped
 from readout.inversions import FeatureInversion
 from readout.inversions.resuming import Attempt
 from readout.plan import LayerPlan
 from readout.problems import Problem
-from readout.stopping import KEPT, Stop, Stopped
 from readout.store import ResultStore
 
 FOLDER = "checkpoints"
@@ -38,7 +38,7 @@ class LayerCheckpoint(Callback):
 
     Args:
         folder: Output folder.
-        plan: The layer, which this process has to itself (:func:`readout.claims.in_turn`).
+        plan: The layer, which this process has to itself (:func:`readout.interruptions.claims.in_turn`).
         minutes: Time between checkpoints; None for one only when asked to stop.
         stop: Is asked after every step.
         console: Where a checkpoint that can't be used is explained.

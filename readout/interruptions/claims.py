@@ -8,8 +8,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+from readout.interruptions.signals import Stop
 from readout.plan import LayerPlan
-from readout.stopping import Stop
 
 try:
     import fcntl
@@ -69,7 +69,7 @@ def in_turn(
 ) -> Generator[LayerPlan, None, None]:
     """Each layer once this process has it to itself; first those that no other process works on.
 
-    Close the iterator (:func:`contextlib.closing`) to give back what is claimed.
+    Close the iterator (``contextlib.closing``) to give back what is claimed.
 
     Args:
         layers: What there is to do.

@@ -1,0 +1,1 @@
+"""Sweeps that are stopped, killed or started twice: nothing finished is lost, nothing counts twice."""

@@ -1,0 +1,69 @@
+"""Predictions beside the results of a sweep: made once for every (network, layer, input), kept in its folder."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+from pandas.errors import EmptyDataError, ParserError
+from torch import Tensor
+
+from readout.errors import ReadoutError
+from readout.extractors import FeatureExtractor
+from readout.prediction.table import prediction_table
+from readout.problems import Problem
+from readout.store import ResultStore
+
+FILE = "predicted.csv"
+KEY = ["network", "layer", "input_digest", "predicted_threshold"]
+
+
+def predict_beside(
+    store: ResultStore,
+    extractor: FeatureExtractor,
+    fingerprint: str,
+    problems: Iterable[Problem],
+    inputs: Mapping[str, Tensor],
+    threshold: float,
+) -> None:
+    """Predict what is not predicted yet of a sweep, by :func:`readout.prediction.predict_size`.
+
+    Args:
+        store: The output folder.
+        extractor: The frozen network.
+        fingerprint: Its own.
+        problems: Those of the sweep; their layers and inputs are what is predicted.
+        inputs: True inputs by name.
+        threshold: t, in units of d_X.
+
+    Raises:
+        ReadoutError: if inputs are texts, or the file can't be read.
+    """
+    known = read_predictions(store)
+    done = set() if known.empty else set(known[KEY].itertuples(index=False, name=None))
+    tables = [known]
+    for problem in {(each.layer, each.sample): each for each in problems}.values():
+        key = (fingerprint[:16], problem.layer, problem.input_digest, threshold)
+        x = inputs[problem.sample]
+        if key in done:
+            continue
+        if not x.is_floating_point():
+            raise ReadoutError("Predictions are of images, not of texts; leave out sweep.predict.")
+        table = prediction_table(extractor, [problem.layer], {problem.sample: x}, threshold=threshold)
+        table[KEY] = key
+        tables.append(table)
+        store.write_text(FILE, pd.concat(tables).to_csv(index=False))
+
+
+def read_predictions(store: ResultStore) -> pd.DataFrame:
+    """The predictions in an output folder; empty if there are none.
+
+    Raises:
+        ReadoutError: if the file can't be read.
+    """
+    path = store.folder / FILE
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        table = pd.read_csv(path, dtype={"sample": str, "network": str, "input_digest": str})
+        return table.astype({"predicted_distance": float})
+    except (ParserError, EmptyDataError, UnicodeDecodeError, KeyError, ValueError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read; delete it, and predictions are made again.") from error
