@@ -39,12 +39,21 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # safetensors wraps the system's error in one of its own
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not full and not isinstance(error, OSError) and "os error" not in str(error):
+        reason = _system_error(error)
+        if reason is None:
             raise
-        problem = "the disk is full" if full else f"it can't be written ({error})"
+        full = getattr(reason, "errno", None) == errno.ENOSPC or "No space left" in str(reason)
+        problem = "the disk is full" if full else f"it can't be written ({reason})"
         raise ReadoutError(
             f"{str(path)!r}: {problem}; make room or choose another `sweep.output`, then run the same command "
             "again: what is finished is kept."
         ) from error
+
+
+def _system_error(error: BaseException | None) -> BaseException | None:
+    """What the system had against it; libraries wrap that in errors of their own, or trip over it."""
+    while error is not None:
+        if isinstance(error, OSError) or "os error" in str(error):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

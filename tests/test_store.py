@@ -309,6 +309,28 @@ def test_a_broken_file_of_recovered_inputs_is_named(store: ResultStore) -> None:
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("folder", ["results", "recovered"])
+def test_what_is_cut_short_is_set_aside_with_all_that_belongs_to_it(store: ResultStore, folder: str) -> None:
+    store.append(table("a"), pictures(1))
+    store.append(table("b"), pictures(1))
+    path = sorted((store.folder / folder).glob("*.*"))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (sentence,) = store.set_aside_broken()
+    assert sentence.startswith(f"{path} can't be read; it is now {path.name}.broken")
+    assert sorted(one.suffix for one in store.folder.rglob("*.broken")) == [".broken", ".broken"]
+    (left,) = store.finished()
+    assert list(store.load()["key"]) == list(store.load_recovered("ab")) == [left]
+    assert store.set_aside_broken() == []
+
+
+def test_what_another_process_finishes_is_seen(store: ResultStore) -> None:
+    assert store.finished() == set()
+    ResultStore(store.folder).append(table("a"), pictures(1))
+    assert store.finished() == {"a"}
+    ResultStore(store.folder).append(table("b", "c"), pictures(2))
+    assert store.finished() == {"a", "b", "c"}
+
+
 def test_a_key_is_finished_only_once_its_recovered_input_is_there(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ class LayerCheckpoint(Callback):
         self._setting = [limit, len(plan.problems)]
         self._found: dict[str, Any] | None = None
         self._going_on = False
+        self._told = False
         for partial in self.path.parent.glob(f".{self.path.name}.*.partial"):  # of a process that was killed
             partial.unlink(missing_ok=True)
 
@@ -148,7 +149,6 @@ class LayerCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and hear signals before Lightning does."""
         self.stop.listen()
-        self._told = False
         self._wait(0.0)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -181,7 +181,7 @@ class LayerCheckpoint(Callback):
         try:
             trainer.save_checkpoint(self.path)
         except ReadoutError as error:
-            return str(error)
+            return str(error).split(";")[0]  # nothing has to be done about it at once
         finally:
             self._wait(time.monotonic() - started)
         return None

@@ -196,7 +196,24 @@ def test_a_checkpoint_that_finds_no_room_stops_nothing(
     often(monkeypatch, 8)
     full(monkeypatch, f"readout.interruptions.checkpoints.{name}")
     said, table = run(tmp_path, dip(), noise())
-    assert said.count("no checkpoint: ") == 2  # once a batch
+    assert said.count("no checkpoint: ") == 1
+    assert "the disk is full" in said
+    assert len(table) == 8
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_the_error_that_pytorch_makes_of_a_full_disk_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = torch.save
+
+    def to_a_full_disk(content: Any, file: Any) -> None:
+        with open("/dev/full", "wb") as device:
+            save(content, device)
+
+    often(monkeypatch, 8)
+    monkeypatch.setattr("readout.checkpoints.torch.save", to_a_full_disk)
+    said, table = run(tmp_path, dip(), noise())
     assert "the disk is full" in said
     assert len(table) == 8
 
