@@ -12,7 +12,7 @@ from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepRe
 from readout.identity import digest
 from readout.inversions import FeatureInversion
 from readout.logbook import Logbook
-from readout.plan import LayerPlan
+from readout.plan import LayerPlan, Plan
 from readout.problems import Problem
 from readout.runtime import RunLabels, Runtime, finish
 from readout.store import ResultStore
@@ -142,6 +142,49 @@ class LayerRuns:
         results = LayerResults(self._layer, table, sizes, inputs, recovered, self._runs, self._facts)
         self._dashboard._tell(self._runs, "on_layer_end", results)
         _complete(self._runs, self._dashboard._content(table["key"]))
+
+
+def dashboard_of(
+    inversion: FeatureInversion,
+    columns: Facts,
+    plan: Plan,
+    inputs: Mapping[str, Tensor],
+    runtime: Runtime,
+    store: ResultStore,
+    judgement: Facts,
+    perturbation: str,
+) -> Dashboard:
+    """The dashboard of a sweep.
+
+    Args:
+        inversion: The readout.
+        columns: What every row of the results says of it.
+        plan: The sweep's.
+        inputs: True inputs by name.
+        runtime: Has the loggers and callbacks.
+        store: The output folder.
+        judgement: What turns results into verdicts and sizes.
+        perturbation: Name of its kind.
+    """
+    if not runtime.loggers:
+        return Dashboard(runtime, store, {}, judgement)
+    problem = plan.layers[0].problems[0]
+    facts = describe_sweep(
+        inversion,
+        columns,
+        problem,
+        inputs,
+        **judgement,
+        steps=plan.steps,
+        levels=list(plan.levels),
+        draws=plan.draws,
+        search=plan.search,
+        perturbation=perturbation,
+        precision=str(runtime.make_bare_trainer().precision),
+        output=str(plan.output),
+        sweep=f"{plan.output.name}-{problem.setting[:6]}",
+    )
+    return Dashboard(runtime, store, facts, judgement)
 
 
 def describe_sweep(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import yaml
@@ -17,7 +17,7 @@ from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import SweepProgress
-from readout.dashboard import Dashboard, describe_sweep
+from readout.dashboard import Dashboard, dashboard_of
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
@@ -206,7 +206,13 @@ class Sweep:
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
-            dashboard = self._dashboard(inversion, shared, plan, inputs, runtime, store)
+            judgement = {
+                "threshold": self._threshold(inversion.metric),
+                "tolerance": self.tolerance,
+                "estimator": self.estimator.value,
+            }
+            perturbation = type(self.perturbation).__name__
+            dashboard = dashboard_of(inversion, shared, plan, inputs, runtime, store, judgement, perturbation)
             finished = store.finished() if runtime.loggers else set()
             wanted = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
             with (
@@ -225,40 +231,6 @@ class Sweep:
                     predict_beside(store, inversion.extractor, fingerprint, everything, inputs, threshold)
             dashboard.sweep(results, sizes_table(results, self.estimator))
         return results
-
-    def _dashboard(
-        self,
-        inversion: FeatureInversion,
-        shared: Mapping[str, str],
-        plan: Plan,
-        inputs: Mapping[str, Tensor],
-        runtime: Runtime,
-        store: ResultStore,
-    ) -> Dashboard:
-        judgement: dict[str, Any] = {
-            "threshold": self._threshold(inversion.metric),
-            "tolerance": self.tolerance,
-            "estimator": self.estimator.value,
-        }
-        if not runtime.loggers:
-            return Dashboard(runtime, store, {}, judgement)
-        problem = plan.layers[0].problems[0]
-        facts = describe_sweep(
-            inversion,
-            shared,
-            problem,
-            inputs,
-            **judgement,
-            steps=plan.steps,
-            levels=self.levels,
-            draws=self.draws,
-            search=self.search,
-            perturbation=type(self.perturbation).__name__,
-            precision=str(runtime.make_bare_trainer().precision),
-            output=str(self.output),
-            sweep=f"{self.output.name}-{problem.setting[:6]}",
-        )
-        return Dashboard(runtime, store, facts, judgement)
 
     def _problems(
         self,
