@@ -212,7 +212,7 @@ def test_the_error_that_pytorch_makes_of_a_full_disk_is_recognised(
             save(content, device)
 
     often(monkeypatch, 8)
-    monkeypatch.setattr("readout.checkpoints.torch.save", to_a_full_disk)
+    monkeypatch.setattr("readout.interruptions.checkpoints.torch.save", to_a_full_disk)
     said, table = run(tmp_path, dip(), noise())
     assert "the disk is full" in said
     assert len(table) == 8
