@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from readout import __version__
 from readout.extractors.validate import contrasting_pair, validate
 from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
@@ -125,6 +126,15 @@ class Plan:
             + (f", of which {self.search} wants at most {finished + remaining:,}" if self.search != "grid" else "")
             + (f"; {finished:,} already done" if finished else ""),
         }
+
+
+def title(inversion: FeatureInversion) -> str:
+    """What inverts what, in a line."""
+    extractor = inversion.extractor
+    return (
+        f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · {type(inversion.prior).__name__} · "
+        f"{inversion.protocol.name} protocol"
+    )
 
 
 def probe(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime) -> Cost:

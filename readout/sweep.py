@@ -13,7 +13,6 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
 
-from readout import __version__
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.callbacks import SweepProgress
@@ -30,7 +29,7 @@ from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, make_batch, readout_columns
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, title, unfinished
 from readout.prediction.beside import predict_beside
 from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
@@ -182,7 +181,8 @@ class Sweep:
         progress_on: Console,
     ) -> pd.DataFrame | None:
         """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
-        judged = partial(judge, threshold=self._threshold(inversion.metric), tolerance=self.tolerance)
+        threshold = self._threshold(inversion.metric)
+        judged = partial(judge, threshold=threshold, tolerance=self.tolerance)
         samples = load_samples(data, inversion.extractor)
         inputs = {name: sample.input for name, sample in samples.items()}
         store = ResultStore(self.output)
@@ -206,11 +206,7 @@ class Sweep:
             for name, x in inputs.items():
                 store.save_input(name, x)
             shared = readout_columns(inversion, fingerprint)
-            judgement = {
-                "threshold": self._threshold(inversion.metric),
-                "tolerance": self.tolerance,
-                "estimator": self.estimator.value,
-            }
+            judgement = {"threshold": threshold, "tolerance": self.tolerance, "estimator": self.estimator.value}
             perturbation = type(self.perturbation).__name__
             dashboard = dashboard_of(inversion, shared, plan, inputs, runtime, store, judgement, perturbation)
             finished = store.finished() if runtime.loggers else set()
@@ -226,10 +222,10 @@ class Sweep:
             everything = list(itertools.chain(*problems.values()))
             results = judged(_of(store.load(trajectories=True), everything))
             if self.predict:
-                threshold = self._threshold(inversion.metric)
                 with console.status("predicting curves from the Jacobian"):
                     predict_beside(store, inversion.extractor, fingerprint, everything, inputs, threshold)
-            dashboard.sweep(results, sizes_table(results, self.estimator))
+            if runtime.loggers:
+                dashboard.sweep(results, sizes_table(results, self.estimator))
         return results
 
     def _problems(
@@ -282,10 +278,8 @@ class Sweep:
             if self.search == "bisection":
                 groups, most = [], len(inputs) * self.draws * most_levels(self.levels)
             layers.append(LayerPlan(layer, wanted, groups, cost, done, max(most - done, len(missing)), size))
-        extractor = inversion.extractor
         return Plan(
-            title=f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · "
-            f"{type(inversion.prior).__name__} · {inversion.protocol.name} protocol",
+            title=title(inversion),
             layers=layers,
             levels=self.levels,
             draws=self.draws,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Output:
         """Names of the inputs, in the order of the results."""
         return list(dict.fromkeys(self.results["sample"]))
 
-    @property
+    @cached_property
     def predictions(self) -> pd.DataFrame:
         """What was predicted of these layers and inputs without an inversion, one row a (layer, sample, level)."""
         known = read_predictions(self.store)

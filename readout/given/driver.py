@@ -12,7 +12,6 @@ import yaml
 from rich.console import Console
 from torch import Tensor
 
-from readout import __version__
 from readout.analysis.predictions import print_predictions, write_predictions
 from readout.callbacks import SweepProgress
 from readout.errors import ReadoutError
@@ -29,7 +28,7 @@ from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, readout_columns
 from readout.metrics import SampleMetric, correlation_distance
 from readout.perturbations import GaussianPerturbation
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, unfinished
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, title, unfinished
 from readout.problems import Problem
 from readout.runtime import Runtime, quiet_lightning
 from readout.store import ResultStore, judge
@@ -188,11 +187,9 @@ class Prediction:
                 automatic_batch_size(cost.problem_bytes, cost.device) if self.batch_size == "auto" else self.batch_size
             )
         groups = unfinished(problems, size, finished)
-        extractor = inversion.extractor
         done = len(problems) - len(left)
         return Plan(
-            title=f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · "
-            f"{type(inversion.prior).__name__} · {inversion.protocol.name} protocol",
+            title=title(inversion),
             layers=[LayerPlan(problems[0].layer, problems, groups, cost, done, len(left), size)],
             levels=[],
             draws=1,

@@ -1,8 +1,7 @@
 """The Deep Image Prior of Ulyanov et al. (2018), one generator a problem."""
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +27,6 @@ class DeepImagePrior(Prior):
     """
 
     capturable = True
-
-    compiled: ClassVar[bool] = False
-    """Whether ``torch.compile`` goes over what kernels of our own leave to PyTorch, on a GPU.
-
-    That takes a while for every number of problems, and gives the same images up to rounding, so it is no argument.
-    """
 
     def __init__(
         self,
@@ -124,10 +117,8 @@ class DeepImagePrior(Prior):
         """Convolutions that take each problem's weights to its pixels, channels last."""
         from readout.priors.cuda import kernels  # needs Triton
 
-        run = _compiled() if self.compiled else generate
         with torch.cuda.device(self.latents.device):
-            images: Tensor = run(list(self.weights), self.latents, len(self.filters), kernels)
-        return images
+            return generate(list(self.weights), self.latents, len(self.filters), kernels)
 
     def _share_code(self, count: int) -> None:
         """Make the one network that so many problems' generators are."""
@@ -147,8 +138,3 @@ class DeepImagePrior(Prior):
     def _build(self, input_shape: torch.Size) -> nn.Module:
         """The generator; override to use another."""
         return UNet(input_shape[0], self.filters)
-
-
-@cache
-def _compiled() -> Any:
-    return torch.compile(generate, dynamic=False)

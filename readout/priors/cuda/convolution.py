@@ -11,10 +11,9 @@ import triton.language as tl
 from torch import Tensor
 
 from readout.priors.cuda.blocks import blocks_of, shares_of
-from readout.priors.cuda.launch import divide_up, launching, operation, precision
+from readout.priors.cuda.launch import divide_up, precision
 
 
-@operation("convolve")
 def convolve(x: Tensor, weight: Tensor, statistics: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Convolution over an input padded by its reflection.
 
@@ -37,7 +36,7 @@ def convolve(x: Tensor, weight: Tensor, statistics: bool) -> tuple[Tensor, Tenso
     means, squares = (
         x.new_empty((problems, tiles, channels_out) if statistics else (0,), dtype=torch.float32) for _ in range(2)
     )
-    launching(_convolve)[(tiles * divide_up(channels_out, blocks.columns), problems)](
+    _convolve[(tiles * divide_up(channels_out, blocks.columns), problems)](
         x,
         weight,
         y,
@@ -59,7 +58,6 @@ def convolve(x: Tensor, weight: Tensor, statistics: bool) -> tuple[Tensor, Tenso
     return y, means, squares
 
 
-@operation("convolve_input_gradient")
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     """Gradient of :func:`convolve` with respect to its input.
 
@@ -76,7 +74,7 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     for reflections in [False, True] if taps == 9 else [False]:
         pixels = 2 * (height + width) if reflections else height * width
         grid = (divide_up(pixels, blocks.rows) * divide_up(channels_in, blocks.columns), problems)
-        launching(_input_gradient)[grid](
+        _input_gradient[grid](
             gradient,
             weight,
             dx,
@@ -96,7 +94,6 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     return dx
 
 
-@operation("convolve_weight_gradient")
 def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> Tensor:
     """Gradient of :func:`convolve` with respect to its kernels, in float32.
 
@@ -119,7 +116,7 @@ def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> Tensor:
     shares = divide_up(height * width, share)
     parts = x.new_empty(problems, shares, taps, channels_in, channels_out, dtype=torch.float32)
     grid = (divide_up(taps * channels_in, blocks.rows) * divide_up(channels_out, blocks.columns), shares, problems)
-    launching(_weight_gradient)[grid](
+    _weight_gradient[grid](
         x,
         gradient,
         parts,

@@ -6,13 +6,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from readout.priors.cuda.launch import divide_up, launching, operation, power_of_two
-
-ELEMENTS = 2048
-"""Elements that one program holds at a time."""
+from readout.priors.cuda.launch import divide_up, power_of_two, rows_at_once
 
 
-@operation("normalise")
 def normalise(
     y: Tensor, means: Tensor, squares: Tensor, tile: int, scale: Tensor, shift: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,7 +30,7 @@ def normalise(
     y, scale, shift, block = y.contiguous(), scale.contiguous(), shift.contiguous(), power_of_two(channels)
     mean, spread = (y.new_empty(problems, channels, dtype=torch.float32) for _ in range(2))
     at_once = min(16, block)
-    launching(_combine)[(divide_up(channels, at_once), problems)](
+    _combine[(divide_up(channels, at_once), problems)](
         means,
         squares,
         mean,
@@ -48,14 +44,13 @@ def normalise(
         tiles_at_once=128,
     )
     z = torch.empty_like(y)
-    rows = max(1, ELEMENTS // block)
-    launching(_normalise)[(divide_up(height * width, rows), problems)](
+    rows = rows_at_once(block)
+    _normalise[(divide_up(height * width, rows), problems)](
         y, mean, spread, scale, shift, z, height * width, channels=channels, rows=rows, block=block
     )
     return z, mean, spread
 
 
-@operation("normalise_gradient")
 def normalise_gradient(
     gradient: Tensor, y: Tensor, mean: Tensor, spread: Tensor, scale: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -73,10 +68,10 @@ def normalise_gradient(
     gradient, stride = by_pixels(gradient)
     y, scale, shift = y.contiguous(), scale.contiguous(), shift.contiguous()
     pixels, block = height * width, power_of_two(channels)
-    rows = max(1, ELEMENTS // block)
+    rows = rows_at_once(block)
     share = 8 * rows
     parts = y.new_empty(2, problems, divide_up(pixels, share), channels, dtype=torch.float32)
-    launching(_gradient_sums)[(parts.shape[2], problems)](
+    _gradient_sums[(parts.shape[2], problems)](
         gradient,
         y,
         mean,
@@ -93,7 +88,7 @@ def normalise_gradient(
     )
     sums = parts.sum(2)
     dy = torch.empty_like(y)
-    launching(_normalise_gradient)[(divide_up(pixels, rows), problems)](
+    _normalise_gradient[(divide_up(pixels, rows), problems)](
         gradient,
         y,
         mean,

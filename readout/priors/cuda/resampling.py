@@ -5,14 +5,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from readout.priors.cuda.launch import divide_up, launching, operation, power_of_two
+from readout.priors.cuda.launch import divide_up, power_of_two, rows_at_once
 from readout.priors.cuda.normalisation import by_pixels
 
-ELEMENTS = 2048
-"""Elements that one program holds at a time."""
 
-
-@operation("pool")
 def pool(z: Tensor) -> Tensor:
     """Maximum of 2×2 pixels; a last odd row or column is left out.
 
@@ -22,14 +18,13 @@ def pool(z: Tensor) -> Tensor:
     problems, height, width, channels = z.shape
     z, block = z.contiguous(), power_of_two(channels)
     pooled = z.new_empty(problems, height // 2, width // 2, channels)
-    rows = max(1, ELEMENTS // block)
-    launching(_pool)[(divide_up((height // 2) * (width // 2), rows), problems)](
+    rows = rows_at_once(block)
+    _pool[(divide_up((height // 2) * (width // 2), rows), problems)](
         z, pooled, height, width, channels=channels, rows=rows, block=block
     )
     return pooled
 
 
-@operation("pool_gradient")
 def pool_gradient(z: Tensor, kept: Tensor, pooled: Tensor) -> Tensor:
     """Gradient with respect to what is pooled and also goes on as it is.
 
@@ -42,15 +37,14 @@ def pool_gradient(z: Tensor, kept: Tensor, pooled: Tensor) -> Tensor:
     kept, stride = by_pixels(kept)
     z, pooled, block = z.contiguous(), pooled.contiguous(), power_of_two(channels)
     dz = z.new_empty(z.shape)
-    rows = max(1, ELEMENTS // block)
+    rows = rows_at_once(block)
     cells = divide_up(height, 2) * divide_up(width, 2)
-    launching(_pool_gradient)[(divide_up(cells, rows), problems)](
+    _pool_gradient[(divide_up(cells, rows), problems)](
         z, kept, pooled, dz, height, width, stride, channels=channels, rows=rows, block=block
     )
     return dz
 
 
-@operation("join")
 def join(coarse: Tensor, skip: Tensor) -> Tensor:
     """Coarse pixels, grown bilinearly to the size of the skip (corners not aligned), with the skip's channels behind.
 
@@ -63,8 +57,8 @@ def join(coarse: Tensor, skip: Tensor) -> Tensor:
     coarse, skip = coarse.contiguous(), skip.contiguous()
     joined = skip.new_empty(problems, height, width, coarse_channels + channels)
     block = power_of_two(max(coarse_channels, channels))
-    rows = max(1, ELEMENTS // block)
-    launching(_join)[(divide_up(height * width, rows), problems)](
+    rows = rows_at_once(block)
+    _join[(divide_up(height * width, rows), problems)](
         coarse,
         skip,
         joined,
@@ -81,7 +75,6 @@ def join(coarse: Tensor, skip: Tensor) -> Tensor:
     return joined
 
 
-@operation("join_gradient")
 def join_gradient(gradient: Tensor, coarse_height: int, coarse_width: int, coarse_channels: int) -> Tensor:
     """Gradient of :func:`join` with respect to the coarse pixels; every one gathers its own, so nothing races.
 
@@ -95,8 +88,8 @@ def join_gradient(gradient: Tensor, coarse_height: int, coarse_width: int, coars
     gradient = gradient.contiguous()
     result = gradient.new_empty(problems, coarse_height, coarse_width, coarse_channels)
     block = power_of_two(coarse_channels)
-    rows = max(1, ELEMENTS // block)
-    launching(_join_gradient)[(divide_up(coarse_height * coarse_width, rows), problems)](
+    rows = rows_at_once(block)
+    _join_gradient[(divide_up(coarse_height * coarse_width, rows), problems)](
         gradient,
         result,
         coarse_height,
