@@ -45,6 +45,7 @@ class Output:
         if known.empty:
             return known
         shown = known["layer"].isin(self.layers) & known["sample"].isin(self.samples)
+        shown &= known["weights_digest"].isin(self.results["weights_digest"])
         return known[shown].drop_duplicates(["layer", "sample", "level"], keep="last").reset_index(drop=True)
 
     @property

@@ -13,7 +13,7 @@ from readout.problems import Problem
 from readout.store import ResultStore
 
 FILE = "predicted.csv"
-KEY = ["network", "layer", "input_digest", "predicted_threshold"]
+KEY = ["weights_digest", "layer", "input_digest", "threshold"]
 
 
 def predict_beside(
@@ -63,7 +63,7 @@ def read_predictions(store: ResultStore) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame()
     try:
-        table = pd.read_csv(path, dtype={"sample": str, "network": str, "input_digest": str})
+        table = pd.read_csv(path, dtype={"sample": str, "weights_digest": str, "input_digest": str})
         return table.astype({"predicted_distance": float})
     except (ParserError, EmptyDataError, UnicodeDecodeError, KeyError, ValueError) as error:
         raise ReadoutError(f"{str(path)!r} can't be read; delete it, and predictions are made again.") from error

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def test_every_recovery_figure_and_page_has_the_line(tmp_path: Path) -> None:
     assert '"predicted":[[' in (tmp_path / "report.html").read_text()
     (output,) = read_outputs([tmp_path])
     assert len(output.predictions) == 10
+    other = replace(output, results=output.results.assign(weights_digest="of another network"))
+    assert other.predictions.empty
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
