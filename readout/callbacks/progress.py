@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
-from readout.callbacks.time_left import Foreseen, TimeLeft
+from readout.callbacks.time_left import Foreseen, Left, TimeLeft
 from readout.inversions import FeatureInversion
 from readout.plan import LayerPlan, Plan, duration
 from readout.problems import Problem
@@ -43,12 +43,17 @@ class SweepProgress(Callback):
         self.quiet_seconds = quiet_seconds
         self.time_left = TimeLeft(
             {
-                layer.layer: Foreseen(layer.remaining, layer.batch_size, layer.cost.seconds_per_step * plan.steps)
+                layer.layer: Foreseen(
+                    layer.remaining,
+                    layer.least,
+                    layer.batch_size,
+                    each=layer.cost.problem_seconds * plan.steps,
+                    fixed=layer.cost.fixed_seconds * plan.steps,
+                )
                 for layer in plan.layers
             }
         )
         self._clock = clock
-        self._waiting = [layer.layer for layer in plan.layers if layer.remaining]
         self._problems = sum(layer.remaining for layer in plan.layers)
         self._problems_done = 0
         self._shown = self._read = -math.inf
@@ -63,7 +68,9 @@ class SweepProgress(Callback):
             self._live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._problems_done:
+            self._show_end()
         self._live.stop()
 
     def start_layer(self, layer: LayerPlan) -> None:
@@ -86,10 +93,7 @@ class SweepProgress(Callback):
         """Count the layer as logged, and take off what a search turned out not to need."""
         self.time_left.end_layer(self._layer.layer, self._clock())
         self._problems -= self._layer.remaining - self._done_of_layer
-        if [self._layer.layer] == self._waiting[-1:]:
-            self._show_end()
-        else:
-            self._show([f"{self._layer.layer} done"])
+        self._show([f"{self._layer.layer} done"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The clock of a fit starts."""
@@ -97,17 +101,19 @@ class SweepProgress(Callback):
         self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
         self._read = self._fit_started
         before = 0.0 if pl_module.resumed is None else pl_module.resumed["seconds"]
-        self.time_left.start_fit(len(pl_module.problems), self._fit_started, before)
+        share = self._first_step / self.plan.steps
+        self.time_left.start_fit(len(pl_module.problems), self._fit_started, before, share)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Redraw a few times a second."""
         now = self._clock()
+        self.time_left.step(now, min(trainer.global_step / self.plan.steps, 1.0))
         if not self._due(now):
             return
         assert isinstance(pl_module, FeatureInversion)
         if now - self._read >= READ_SECONDS or not self.console.is_terminal:
             self._read, self._distance = now, _distances(pl_module)
-        self._show(self._what(trainer.global_step, now), min(trainer.global_step / self.plan.steps, 1.0))
+        self._show(self._what(trainer.global_step, now))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The clock of a fit stops."""
@@ -116,17 +122,16 @@ class SweepProgress(Callback):
     def _due(self, now: float) -> bool:
         return now - self._shown >= (REDRAW_SECONDS if self.console.is_terminal else self.quiet_seconds)
 
-    def _show(self, what: Sequence[str], share_of_fit: float = 0.0) -> None:
+    def _show(self, what: Sequence[str]) -> None:
         now = self._clock()
         if not self._due(now):
             return
         self._shown = now
-        left, elapsed = self.time_left.seconds(now, share_of_fit), now - self._started
-        share = elapsed / (elapsed + left) if elapsed else 0.0
+        left, elapsed = self.time_left.seconds, now - self._started
+        share = elapsed / (elapsed + (left.least + left.most) / 2) if elapsed else 0.0
         guess = "" if self.time_left.measured else ", a first guess"
-        most = "" if self.plan.search == "grid" else "at most "
         done = f"{self._problems_done:,}/{self._problems:,} inversions"
-        time_left = f"{most}{duration(left)} left{guess}"
+        time_left = f"{_span(left)} left{guess}"
         if not self.console.is_terminal:
             line = f"{share:4.0%}  {done} · {' · '.join(what)} · {time_left}"
             self.console.print(line, highlight=False, soft_wrap=True)
@@ -175,6 +180,11 @@ def _distances(inversion: FeatureInversion) -> str:
 
 def _range(levels: Sequence[float]) -> str:
     return f"{levels[0]:g}" if len(levels) == 1 else f"{levels[0]:g}–{levels[-1]:g}"
+
+
+def _span(left: Left) -> str:
+    least, most = duration(left.least), duration(left.most)
+    return most if least == most else f"{least} to {most}"
 
 
 def _speed(steps_per_second: float) -> str:

@@ -1,11 +1,11 @@
 """TimeLeft: how long a sweep still takes, learned from what it has taken so far."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-TRUSTED_SHARE = 0.1
-"""Share of a fit after which its pace counts; the first steps warm up."""
+MEMORY_SECONDS = 15.0
+"""How long ago the speed of a batch is remembered: the mean age of what its present speed rests on."""
 
 
 @dataclass(frozen=True)
@@ -14,32 +14,50 @@ class Foreseen:
 
     problems: int
     """Problems left; for a search, at most."""
+    least: int
+    """Of which so many are certainly wanted."""
     batch_size: int
     """Problems side by side in a full batch."""
-    seconds: float
-    """Time of one whole inversion, from a few steps of a few problems side by side."""
+    each: float
+    """Seconds that a whole inversion takes for every problem side by side."""
+    fixed: float = 0.0
+    """Seconds that it takes however many they are."""
+
+    def seconds(self, problems: int) -> float:
+        """One batch of so many problems."""
+        return self.fixed + self.each * problems if problems else 0.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """Seconds left, from least to most; one number but for searches."""
+
+    least: float
+    most: float
 
 
 class TimeLeft:
     """Corrects a probe's forecast by what batches took.
 
-    A probe sees a few problems for a few steps, none of which starts again or arrives early. It tells how layers
-    compare, but not how long a batch takes. So the time of a batch is what was foreseen, times a pace: seconds measured
-    over seconds foreseen, the layer's own as soon as some of it has run, and before that what other layers came to. The
-    time around optimisation (scoring, storing, logging) is counted apart: it follows the number of problems.
+    A probe sees a few steps, at a moment of its own, in which nothing starts again or arrives early. It tells how
+    layers and batch sizes compare, but not how long a batch takes. So the time of a batch is what was foreseen, times a
+    pace: seconds measured over seconds foreseen, the layer's own as soon as some of it has run, and before that what
+    other layers came to. The rest of the batch in hand goes on at the pace of its last steps. The time around
+    optimisation (scoring, storing, logging) is counted apart: it follows the number of problems.
+
+    What a search needs is not known before it has ended, so its time is told as a range: all that is left of a layer
+    ends with what is certainly wanted, or goes on as long as a search can.
 
     No clock is read here. Every method is told the time, in seconds from any origin.
 
     Args:
         layers: What was foreseen, by layer.
-        probed: Problems that the probe ran side by side.
     """
 
-    def __init__(self, layers: Mapping[str, Foreseen], probed: int = 4) -> None:
-        self._layers = {name: _Layer(foreseen, probed) for name, foreseen in layers.items()}
+    def __init__(self, layers: Mapping[str, Foreseen]) -> None:
+        self._layers = {name: _Layer(foreseen) for name, foreseen in layers.items()}
         self._batch: _Batch | None = None
         self._storing, self._logging = _PerProblem(), _PerProblem()
-        self._wanted, self._needed = 0, 0
         self._idle_since = 0.0
 
     @property
@@ -49,30 +67,32 @@ class TimeLeft:
 
     def start_batch(self, layer: str, problems: int, now: float) -> None:
         """A batch of so many problems comes next."""
-        self._batch = _Batch(self._layers[layer], problems, now)
+        self._batch = _Batch(self._layers[layer], problems, now, self._pace(self._layers[layer]))
 
-    def start_fit(self, problems: int, now: float, before: float = 0.0) -> None:
+    def start_fit(self, problems: int, now: float, before: float = 0.0, share: float = 0.0) -> None:
         """Optimisation begins; after the first time in a batch, that of problems that start again.
 
         Args:
             problems: Side by side.
             now: The time.
             before: Seconds that went into it already, in a process that was interrupted.
+            share: Share of its steps that these came to.
         """
-        batch = self._current
-        batch.started, batch.seconds = batch.started - before, batch.seconds + before
-        batch.fits, batch.fitted, batch.fit_started = batch.fits + 1, problems, now
+        self._current.start_fit(problems, now, before, share)
+
+    def step(self, now: float, share: float) -> None:
+        """So large a share of the steps of the present fit is done."""
+        self._current.step(now, share)
 
     def end_fit(self, now: float) -> None:
         """Optimisation has ended, perhaps before its last step."""
-        self._current.seconds = self._current.seconds_until(now)
-        self._current.fit_started = None
+        self._current.end_fit(now)
 
     def end_batch(self, now: float) -> None:
         """The batch is stored."""
         batch = self._current
-        batch.layer.taken.append(_Taken(batch.problems, batch.problems, batch.seconds))
-        self._storing.add(now - batch.started - batch.seconds, batch.problems)
+        batch.layer.add(batch.problems, batch.spent)
+        self._storing.add(now - batch.started - batch.spent, batch.problems)
         self._batch, self._idle_since = None, now
 
     def end_layer(self, layer: str, now: float) -> None:
@@ -81,69 +101,48 @@ class TimeLeft:
         ended.ended = True
         if ended.done:
             self._logging.add(now - self._idle_since, ended.done)
-            self._wanted, self._needed = self._wanted + ended.foreseen.problems, self._needed + ended.done
 
-    def seconds(self, now: float, share: float = 0.0) -> float:
-        """Seconds left.
-
-        Args:
-            now: The time.
-            share: Share of the steps of the present fit that is done.
-        """
-        total, common = 0.0, self._common_pace(now, share)
+    @property
+    def seconds(self) -> Left:
+        """Seconds left at the last event told."""
+        least, most = 0.0, 0.0
         for layer in self._layers.values():
             if layer.ended:
                 continue
-            pace = _pace(self._taken(layer, now, share), layer.foreseen.seconds) or common
-            after = self._left(layer)
-            if self._batch is not None and self._batch.layer is layer:
-                after = max(after - self._batch.problems, 0)
-                total += (1 - share) * layer.fit(self._batch.fitted, pace) + self._storing.of(self._batch.problems)
-            batches, rest = divmod(after, layer.foreseen.batch_size)
-            total += batches * layer.fit(layer.foreseen.batch_size, pace) + layer.fit(rest, pace)
-            total += self._storing.of(after) + self._logging.of(layer.done + self._left(layer))
-        return total
+            in_hand = self._batch if self._batch is not None and self._batch.layer is layer else None
+            begun = layer.done + (in_hand.problems if in_hand else 0)
+            now = in_hand.left + self._storing.of(in_hand.problems) if in_hand else 0.0
+            for_logging = self._logging.of(begun)
+            pace = self._pace(layer)
+            least += now + for_logging + self._of(layer, layer.foreseen.least - begun, pace)
+            most += now + for_logging + self._of(layer, layer.foreseen.problems - begun, pace)
+        return Left(least, most)
+
+    def _of(self, layer: "_Layer", problems: int, pace: float) -> float:
+        """Seconds of so many further problems of a layer."""
+        if problems <= 0:
+            return 0.0
+        batches, rest = divmod(problems, layer.foreseen.batch_size)
+        fits = batches * layer.foreseen.seconds(layer.foreseen.batch_size) + layer.foreseen.seconds(rest)
+        return pace * fits + self._storing.of(problems) + self._logging.of(problems)
 
     @property
     def _current(self) -> "_Batch":
         assert self._batch is not None
         return self._batch
 
-    def _left(self, layer: "_Layer") -> int:
-        """Problems of a layer that are left, if its search needs what those of other layers needed."""
-        share = self._needed / self._wanted if self._wanted else 1.0
-        return max(round(share * layer.foreseen.problems) - layer.done, 0)
+    def _pace(self, layer: "_Layer") -> float:
+        """Seconds measured for each second foreseen: the layer's own, or else the mean of others.
 
-    def _taken(self, layer: "_Layer", now: float, share: float) -> "list[_Taken]":
-        """What batches of a layer took, the present one included once that says something."""
-        batch = self._batch
-        if batch is None or batch.layer is not layer or (batch.fits < 2 and share < TRUSTED_SHARE):
-            return layer.taken
-        done = batch.problems * (share if batch.fits < 2 else 1.0)
-        return [*layer.taken, _Taken(batch.problems, done, batch.seconds_until(now))]
-
-    def _common_pace(self, now: float, share: float) -> "_Pace":
-        """Pace where none is known yet: the geometric mean of those that are, by time spent.
-
-        So a layer whose probe was disturbed, and promised hours, counts for what it took.
+        The mean is geometric, by time spent: a layer whose probe was disturbed, and promised hours, counts for what it
+        took.
         """
-        taken = [(self._taken(layer, now, share), layer.foreseen.seconds) for layer in self._layers.values()]
-        paces = [pace for pace in (_pace(*one) for one in taken) if pace is not None]
-        spent = sum(pace.spent for pace in paces)
-        if not spent:
-            return _Pace(1.0, 0.0, 0.0)
-        value = math.exp(sum(pace.spent * math.log(pace.value) for pace in paces) / spent)
-        return _Pace(value, sum(pace.spent * pace.size for pace in paces) / spent, spent)
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """Time that a batch took."""
-
-    size: int
-    problems: float
-    """Of which so many are done."""
-    seconds: float
+        own = layer.pace(self._batch)
+        if own is not None:
+            return own.value
+        others = [pace for pace in (other.pace(self._batch) for other in self._layers.values()) if pace is not None]
+        spent = sum(pace.spent for pace in others)
+        return math.exp(sum(pace.spent * math.log(pace.value) for pace in others) / spent) if spent else 1.0
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,6 @@ class _Pace:
     """Seconds measured for each second foreseen."""
 
     value: float
-    size: float
-    """Mean batch size it was measured at."""
     spent: float
     """Seconds it rests on."""
 
@@ -162,27 +159,27 @@ class _Layer:
     """One layer, foreseen and measured."""
 
     foreseen: Foreseen
-    probed: int
-    taken: list[_Taken] = field(default_factory=list)
+    done: int = 0
+    """Problems in batches that are stored."""
+    spent: float = 0.0
+    """Seconds of their fits."""
+    expected: float = 0.0
+    """Seconds foreseen for them."""
     ended: bool = False
 
-    @property
-    def done(self) -> int:
-        return round(sum(taken.problems for taken in self.taken))
+    def add(self, problems: int, seconds: float) -> None:
+        """A batch was stored."""
+        self.done += problems
+        self.spent += seconds
+        self.expected += self.foreseen.seconds(problems)
 
-    def fit(self, problems: int, pace: _Pace) -> float:
-        """Seconds for so many problems side by side.
-
-        Where problems run in parallel, a batch smaller than those measured costs more than its share: its time lies on
-        the line through the probe's few problems and the mean batch measured.
-        """
-        if not problems:
-            return 0.0
-        foreseen, measured = self.foreseen.seconds, pace.size * pace.value
-        if pace.size <= self.probed or pace.value >= 1:
-            return problems * pace.value * foreseen
-        slope = max(measured - self.probed, 0.0) / (pace.size - self.probed)
-        return (measured + slope * (problems - pace.size)) * foreseen
+    def pace(self, batch: "_Batch | None") -> _Pace | None:
+        """Its pace, the batch in hand included if it is of this layer; None before anything is known."""
+        spent, whole, expected = self.spent, self.spent, self.expected
+        if batch is not None and batch.layer is self:
+            spent, whole = spent + batch.spent, whole + batch.spent + batch.left
+            expected += self.foreseen.seconds(batch.problems)
+        return _Pace(whole / expected, spent) if spent and whole and expected else None
 
 
 @dataclass
@@ -192,18 +189,45 @@ class _Batch:
     layer: _Layer
     problems: int
     started: float
-    fits: int = 0
+    pace: float
+    """Seconds measured for each second foreseen, of late."""
     fitted: int = field(init=False)
     """Problems of the present fit."""
-    fit_started: float | None = None
-    seconds: float = 0.0
-    """Time in fits that have ended."""
+    share: float = 0.0
+    """How much of the present fit is done."""
+    spent: float = 0.0
+    """Seconds in fits, so far."""
+    told: float | None = None
+    """Time of the last step heard of."""
+    warm: bool = False
+    """Whether the first step, which sets things up, is over."""
 
     def __post_init__(self) -> None:
         self.fitted = self.problems
 
-    def seconds_until(self, now: float) -> float:
-        return self.seconds + (0.0 if self.fit_started is None else now - self.fit_started)
+    @property
+    def left(self) -> float:
+        """Seconds left of the present fit, if the problems in it go on as they did of late."""
+        return (1 - self.share) * self.pace * self.layer.foreseen.seconds(self.fitted)
+
+    def start_fit(self, problems: int, now: float, before: float, share: float) -> None:
+        self.fitted, self.share, self.told, self.warm = problems, share, now, False
+        self.spent, self.started = self.spent + before, self.started - before
+        if share and before:
+            self.pace = before / (share * self.layer.foreseen.seconds(problems))
+
+    def step(self, now: float, share: float) -> None:
+        assert self.told is not None
+        seconds, foreseen = now - self.told, (share - self.share) * self.layer.foreseen.seconds(self.fitted)
+        if foreseen <= 0 or seconds <= 0:
+            return
+        if self.warm:
+            self.pace += (1 - math.exp(-seconds / MEMORY_SECONDS)) * (seconds / foreseen - self.pace)
+        self.spent, self.share, self.told, self.warm = self.spent + seconds, share, now, True
+
+    def end_fit(self, now: float) -> None:
+        assert self.told is not None
+        self.spent, self.share, self.told = self.spent + now - self.told, 1.0, None
 
 
 @dataclass
@@ -218,12 +242,3 @@ class _PerProblem:
 
     def of(self, problems: int) -> float:
         return problems * self.seconds / self.problems if self.problems else 0.0
-
-
-def _pace(taken: Iterable[_Taken], foreseen: float) -> _Pace | None:
-    """Pace of a layer; None before anything has been measured."""
-    done = list(taken)
-    problems, spent = sum(one.problems for one in done), sum(one.seconds for one in done)
-    if not problems or not spent or not foreseen:
-        return None
-    return _Pace(spent / (problems * foreseen), problems / sum(one.problems / one.size for one in done), spent)
