@@ -126,6 +126,15 @@ def unfinished(problems: Sequence[Problem], size: int, finished: set[str]) -> li
     return [batch for batch in left if batch]
 
 
+def size_in_words(inputs: Iterable[torch.Tensor]) -> str:
+    """How large inputs are: ``3×64×64``, ``12 to 32 tokens``."""
+    first, *rest = inputs
+    if first.is_floating_point():
+        return "×".join(map(str, first.shape))
+    lengths = sorted({x.numel() for x in (first, *rest)})
+    return f"{lengths[0]} to {lengths[-1]} tokens" if len(lengths) > 1 else f"{lengths[0]} tokens"
+
+
 def duration(seconds: float) -> str:
     """A time span in words: ``40 s``, ``3 min 20 s``, ``5 h 12 min``, ``12 days``."""
     if seconds < 60:

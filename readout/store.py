@@ -103,7 +103,8 @@ class ResultStore:
             if is_image(tensors[row["key"]]):
                 write_whole(self.recovered / readable_name(row, "png"), partial(write_png, tensors[row["key"]]))
             elif "recovered_text" in row:
-                lines = f"true:      {row['true_text']}\nrecovered: {row['recovered_text']}\n"
+                true = f"true:      {row['true_text']}\n" if isinstance(row["true_text"], str) else ""  # not known
+                lines = f"{true}recovered: {row['recovered_text']}\n"
                 write_whole(self.recovered / readable_name(row, "txt"), partial(_write_lines, lines))
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
         parquet = pa.Table.from_pandas(table[columns], preserve_index=False)

@@ -29,7 +29,7 @@ from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, make_batch, readout_columns
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, title, unfinished
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, size_in_words, title, unfinished
 from readout.prediction.beside import predict_beside
 from readout.problems import Problem, batches, cross
 from readout.representation import Estimator
@@ -284,7 +284,7 @@ class Sweep:
             levels=self.levels,
             draws=self.draws,
             samples=len(inputs),
-            inputs=f"{len(inputs)} of {_size(inputs.values())} from {data}",
+            inputs=f"{len(inputs)} of {size_in_words(inputs.values())} from {data}",
             steps=steps,
             output=self.output,
             search=self.search,
@@ -372,12 +372,3 @@ def _of(results: pd.DataFrame, problems: Iterable[Problem]) -> pd.DataFrame:
     """The results of these problems."""
     keys = {problem.key for problem in problems}
     return results[results["key"].isin(keys)].reset_index(drop=True)
-
-
-def _size(inputs: Iterable[Tensor]) -> str:
-    """How large inputs are, in words: ``3×64×64``, ``12 to 32 tokens``."""
-    first, *rest = inputs
-    if first.is_floating_point():
-        return "×".join(map(str, first.shape))
-    lengths = sorted({x.numel() for x in (first, *rest)})
-    return f"{lengths[0]} to {lengths[-1]} tokens" if len(lengths) > 1 else f"{lengths[0]} tokens"

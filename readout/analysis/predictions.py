@@ -1,22 +1,28 @@
 """What was recovered from features that were given: a table and a page."""
 
+import html
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 import yaml
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from torch import Tensor
 
 from readout.analysis import plots
 from readout.analysis.gallery import thumbnail
 from readout.analysis.outputs import read_config
 from readout.analysis.report import render
+from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS
-from readout.store import TRAJECTORY, ResultStore
+from readout.store import TOKENS, TRAJECTORY, ResultStore
 
 BY_LAYER = ("given_distance", "loss", "feature_distance")
 """Columns that every layer has one of, as ``NAME.LAYER``."""
@@ -28,6 +34,9 @@ COLUMNS = (
 )
 # fmt: on
 """Columns of ``predictions.csv``; those by layer and further metrics follow."""
+
+TEXTS = ("recovered_text", "true_text")
+"""And where features are those of texts."""
 
 MOST_CURVES = 12
 
@@ -48,28 +57,34 @@ def predictions_table(results: pd.DataFrame) -> pd.DataFrame:
         results: As :meth:`readout.given.driver.Prediction.run` gives them.
 
     Returns:
-        :data:`COLUMNS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns that hold nothing.
+        :data:`COLUMNS` and :data:`TEXTS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns
+        that hold nothing.
     """
+    first, texts = COLUMNS[:2], [name for name in TEXTS if name in results]
     by_layer = [f"{name}.{layer}" for layer in layers_of(results) for name in BY_LAYER]
     after = list(results.columns).index("key") + 1  # where the store puts further columns
-    more = [name for name in results.columns[after:] if name not in (*by_layer, *TRAJECTORY)]
-    wanted = [*COLUMNS, *by_layer, *more]
+    more = [name for name in results.columns[after:] if name not in (*by_layer, *TRAJECTORY, *TEXTS, *TOKENS)]
+    wanted = [*first, *texts, *COLUMNS[len(first) :], *by_layer, *more]
     return results[wanted].dropna(axis="columns", how="all")
 
 
 def print_predictions(results: pd.DataFrame, console: Console) -> None:
-    """Print one line a feature, at most :data:`MOST_LINES`."""
+    """Print what came of each feature, at most :data:`MOST_LINES`; of texts their beginning."""
     layers, known = layers_of(results), results["distance"].notna()
-    table = Table(title="Recovered inputs", title_justify="left")
+    texts = "recovered_text" in results and results["recovered_text"].notna().any()
+    table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
     table.add_column("feature")
     for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
         table.add_column(name, justify="right")
+    if texts:
+        table.add_column("recovered", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in results.head(MOST_LINES).to_dict("records"):
         scores = [f"{row['loss']:.4g}", *(f"{row[f'given_distance.{layer}']:.3f}" for layer in layers)]
         if known.any():
             scores += ["–" if pd.isna(row["distance"]) else f"{row['distance']:.3f}"]
             scores += ["–" if pd.isna(row["verdict"]) else row["verdict"].replace("_", " ")]
-        table.add_row(str(row["sample"]), *scores)
+        found = [_printed({str(name): value for name, value in row.items()})] if texts else []
+        table.add_row(Text(str(row["sample"])), *scores, *found)
     console.print(table)
     if len(results) > MOST_LINES:
         console.print(f"and {len(results) - MOST_LINES} more in predictions.csv", highlight=False)
@@ -106,10 +121,10 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
         assert isinstance(figure, Figure)
         curves = store.write_figure("losses", figure)
     inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
-    rows: list[dict[str, Any]] = [
+    rows = [
         row
-        | {"image": thumbnail(recovered[row["key"]]), "verdict": None if pd.isna(row["verdict"]) else row["verdict"]}
-        | ({"true": thumbnail(inputs[row["sample"]])} if pd.notna(row["distance"]) and row["sample"] in inputs else {})
+        | {"verdict": None if pd.isna(row["verdict"]) else row["verdict"]}
+        | _shown({str(name): value for name, value in row.items()}, recovered[row["key"]], inputs)
         for row in results.to_dict("records")
     ]
     page = render(
@@ -118,12 +133,40 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
         rows=rows,
         layers=layers_of(results),
         known=int(results["distance"].notna().sum()),
+        texts=any("text" in row for row in rows),
         losses=curves,
         verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
         steps=int(results["steps"].max()),
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
     )
     return store.write_text("report.html", page)
+
+
+def _shown(row: Mapping[str, Any], recovered: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``image`` or ``text``, and ``true`` where that is known: pictures, or texts in HTML."""
+    known = pd.notna(row["distance"])
+    if not recovered.is_floating_point():
+        if not known:
+            return {"text": Markup(html.escape(row["recovered_text"]))}
+        return {"text": Markup(marked(*(row[name] for name in TOKENS))), "true": row["true_text"]}
+    true = {"true": thumbnail(inputs[row["sample"]])} if known and row["sample"] in inputs else {}
+    return {"image": thumbnail(recovered), **true}
+
+
+def _printed(row: Mapping[str, Any]) -> Text:
+    """A recovered text, and below it the true one where it is another."""
+    if pd.isna(row["distance"]):
+        return Text(_in_a_line(row["recovered_text"]))
+    text = Text()
+    for place, token in enumerate(row["recovered_tokens"]):
+        text.append(_in_a_line(token), "bold red" if place in row["wrong_tokens"] else None)
+    if len(row["wrong_tokens"]):
+        text.append(f"\ntrue: {_in_a_line(row['true_text'])}", "dim")
+    return text
+
+
+def _in_a_line(text: str) -> str:
+    return text.replace("\n", " ")
 
 
 def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:

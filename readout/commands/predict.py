@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
@@ -16,10 +17,12 @@ from readout.data.folder import SUFFIXES
 from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.given.collect import collect
-from readout.given.driver import Prediction, check_inversion
+from readout.given.collect import Found, collect
+from readout.given.driver import Prediction
 from readout.given.joined import extract_several
-from readout.given.shapes import as_features
+from readout.given.shapes import Features, as_features
+from readout.given.texts import as_text_features, true_texts
+from readout.inversions import TextInversion
 from readout.runtime import quiet_lightning
 
 
@@ -28,15 +31,11 @@ def run(arguments: Sequence[str]) -> None:
     with quiet_lightning():
         cli = build(arguments)
     config, sweep, inversion = cli.config, cli.config_init["sweep"], cli.model
-    check_inversion(inversion)
-    extractor = inversion.extractor
-    found = collect(config.features, extractor, config.layer or [])
-    layers = extractor.resolve({one.layer for one in found})
-    example = extractor.example(_size(config, extractor))
-    with torch.no_grad():
-        shapes = {name: tuple(one.shape[1:]) for name, one in extract_several(extractor, example, layers).items()}
-    input_shape = tuple(example.shape[1:])
-    features = as_features(found, shapes, extractor.name, input_shape)
+    found = collect(config.features, inversion.extractor, config.layer or [])
+    if isinstance(inversion, TextInversion):
+        given = _of_texts(config, inversion, found)
+    else:
+        given = _of_images(config, inversion.extractor, found)
     prediction = Prediction(
         layer_weights=config.layer_weights,
         output=config.output,
@@ -46,8 +45,7 @@ def run(arguments: Sequence[str]) -> None:
         batch_size=sweep.batch_size,
         checkpoint_minutes=sweep.checkpoint_minutes,
     )
-    true = true_inputs(config.true, list(features), input_shape) if config.true else {}
-    prediction.run(inversion, features, input_shape, cli.runtime(), true, make_console())
+    prediction.run(inversion, given.features, given.input_shape, cli.runtime(), given.true, make_console())
 
 
 def build(arguments: Sequence[str]) -> "PredictCLI":
@@ -67,9 +65,26 @@ class PredictCLI(ReadoutCLI):
         parser.add_argument(
             "--layer_weights", type=dict[str, float] | str | None, default=None, help="a weight a layer, or 'balanced'"
         )
-        parser.add_argument("--true", type=str | None, default=None, help="folder of true images, matched by name")
+        parser.add_argument(
+            "--true", type=str | None, default=None, help="folder of true images, or of texts (.txt), matched by name"
+        )
         parser.add_argument("--size", type=int | None, default=None, help="side of the images in pixels")
         parser.add_argument("--output", type=str, default="runs/predict", help="folder for everything that comes out")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and take lists of layers apart."""
+        super().parse_arguments(parser, args)
+        self.config.layer = layer_names(self.config.layer or []) or None
+
+
+class Given(NamedTuple):
+    """What is given, in the shapes that the network has."""
+
+    features: Features
+    input_shape: tuple[int, ...] | None
+    """None for texts."""
+    true: dict[str, Tensor]
+    """Those of true inputs that are known."""
 
 
 class DatalessParser(Parser):
@@ -82,6 +97,30 @@ class DatalessParser(Parser):
             without.data = None
         built: Namespace = super().instantiate_classes(without, **kwargs)
         return built
+
+
+def layer_names(given: Sequence[str]) -> list[str]:
+    """Names of layers as they stand on a command line: one a word, or several as a list in YAML.
+
+    Args:
+        given: Words, such as ``conv3_1`` or ``[conv3_1, conv4_1]``.
+
+    Raises:
+        ReadoutError: if one begins as a list and is none.
+    """
+    names: list[str] = []
+    for word in given:
+        if not word.lstrip().startswith("["):
+            names.append(word)
+            continue
+        try:
+            several = yaml.safe_load(word)
+        except yaml.YAMLError:
+            several = None
+        if not isinstance(several, list) or not all(isinstance(name, str) for name in several):
+            raise ReadoutError(f"--layer is {word!r}, which is no list; write --layer conv3_1 conv4_1, for example.")
+        names += several
+    return names
 
 
 def true_inputs(folder: str, names: Sequence[str], input_shape: Sequence[int]) -> dict[str, Tensor]:
@@ -115,6 +154,30 @@ def true_inputs(folder: str, names: Sequence[str], input_shape: Sequence[int]) -
         if image.max() == image.min():
             raise ReadoutError(f"The true image of {name!r} is constant, so nothing correlates with it; take it out.")
     return images
+
+
+def _of_images(config: Namespace, extractor: FeatureExtractor, found: Sequence[Found]) -> Given:
+    example = extractor.example(_size(config, extractor))
+    shapes = _shapes(extractor, example, found)
+    input_shape = tuple(example.shape[1:])
+    features = as_features(found, shapes, extractor.name, input_shape)
+    true = true_inputs(config.true, list(features), input_shape) if config.true else {}
+    return Given(features, input_shape, true)
+
+
+def _of_texts(config: Namespace, inversion: TextInversion, found: Sequence[Found]) -> Given:
+    if config.size is not None:
+        raise ReadoutError("--size is for images; how many tokens a text has follows from its feature. Leave it out.")
+    shapes = _shapes(inversion.extractor, inversion.extractor.example(1), found)
+    features = as_text_features(found, {layer: width for layer, (_, width) in shapes.items()}, inversion)
+    return Given(features, None, true_texts(config.true, features, inversion) if config.true else {})
+
+
+@torch.no_grad()
+def _shapes(extractor: FeatureExtractor, example: Tensor, found: Sequence[Found]) -> dict[str, tuple[int, ...]]:
+    """Of the features of layers that were found, in the network's order."""
+    layers = extractor.resolve({one.layer for one in found})
+    return {name: tuple(one.shape[1:]) for name, one in extract_several(extractor, example, layers).items()}
 
 
 def _size(config: Namespace, extractor: FeatureExtractor) -> int:

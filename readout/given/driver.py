@@ -15,10 +15,11 @@ from torch import Tensor
 from readout.analysis.predictions import print_predictions, write_predictions
 from readout.callbacks import SweepProgress
 from readout.errors import ReadoutError
-from readout.extractors import FeatureExtractor
+from readout.extractors import FeatureExtractor, LanguageModel
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
 from readout.given.joined import Weights, extract_several
 from readout.given.shapes import Features
+from readout.given.texts import unknown_text
 from readout.identity import digest, tensor_digest
 from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
 from readout.interruptions.claims import in_turn
@@ -27,8 +28,9 @@ from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, Text
 from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, invert, readout_columns
 from readout.metrics import SampleMetric, correlation_distance
+from readout.padding import pad
 from readout.perturbations import GaussianPerturbation
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, title, unfinished
+from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, size_in_words, title, unfinished
 from readout.problems import Problem
 from readout.runtime import Runtime, quiet_lightning
 from readout.store import ResultStore, judge
@@ -74,7 +76,7 @@ class Prediction:
         self,
         inversion: FeatureInversion,
         features: Features,
-        input_shape: Sequence[int],
+        input_shape: Sequence[int] | None,
         runtime: Runtime,
         true: Mapping[str, Tensor] | None = None,
         console: Console | None = None,
@@ -84,9 +86,9 @@ class Prediction:
         Args:
             inversion: The readout, with its extractor.
             features: Name → layer → feature; every name has the same layers, in the network's order.
-            input_shape: Shape of an input, (3, height, width).
+            input_shape: Shape of an input, (3, height, width); None for texts, which are as long as their features.
             runtime: Trainers, configuration and seed; its loggers and callbacks are not used.
-            true: True inputs of some or all names, of ``input_shape``.
+            true: True inputs of some or all names, of ``input_shape``; token ids of texts.
             console: Where plan, progress and table go.
 
         Returns:
@@ -96,7 +98,6 @@ class Prediction:
             ReadoutError: if anything the user gave can't be used.
         """
         console, true = console or Console(), true or {}
-        check_inversion(inversion)
         if inversion.protocol.needs_true_input and len(true) < len(features):
             raise ReadoutError(
                 f"The {inversion.protocol.name} protocol stops at the loss of the true input, which is known for "
@@ -107,8 +108,10 @@ class Prediction:
             console.print(sentence, highlight=False, soft_wrap=True)
         self._check_output(store)
         extractor, loss = inversion.extractor, inversion.loss
-        shapes = {layer: tuple(feature.shape) for layer, feature in next(iter(features.values())).items()}
-        inputs = {name: true.get(name, unknown(input_shape)) for name in features}
+        first = next(iter(features.values()))
+        start = int(isinstance(inversion, TextInversion))  # how many positions a text has is no part of it
+        shapes = {layer: tuple(feature.shape[start:]) for layer, feature in first.items()}
+        inputs = {name: true.get(name, unknown_input(inversion, features[name], input_shape)) for name in features}
         threshold = self._threshold(inversion.metric, bool(true))
         with quiet_lightning(), as_one_layer(inversion, shapes, self.layer_weights) as layer:
             fingerprint = extractor.fingerprint()
@@ -117,7 +120,7 @@ class Prediction:
                 "layer_index": list(extractor.layers).index([*shapes][-1])
             }
             with console.status("checking the layers, and what a step costs"):
-                plan = self._plan(inversion, problems, inputs, input_shape, runtime, store.finished())
+                plan = self._plan(inversion, problems, inputs, runtime, store.finished())
             _show(plan, len(true), console)
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in true.items():
@@ -142,7 +145,9 @@ class Prediction:
                         given = GivenFeatures({problem.noise_seed: features[problem.sample] for problem in batch})
                         rows, recovered = invert(inversion, batch, inputs, given, fit, checkpoint.attempt(batch))
                         for row, x in zip(rows, recovered, strict=True):
-                            row |= by_layer(extractor, loss, x, features[row["sample"]], inputs[row["sample"]])
+                            row |= by_layer(
+                                inversion, extractor, loss, x, features[row["sample"]], inputs[row["sample"]]
+                            )
                         table = pd.DataFrame(rows).assign(label=None, **shared)
                         store.append(judge(table, threshold, self.tolerance), recovered)
                         checkpoint.stored()
@@ -175,14 +180,15 @@ class Prediction:
         inversion: FeatureInversion,
         problems: list[Problem],
         inputs: Mapping[str, Tensor],
-        input_shape: Sequence[int],
         runtime: Runtime,
         finished: set[str],
     ) -> Plan:
         left = [problem for problem in problems if problem.key not in finished]
         cost, size = Cost(), 1
         if left:
-            cost = probe(inversion, _example(problems[0].layer, min(len(left), PROBE_FEATURES), input_shape), runtime)
+            # the longest, where lengths differ
+            probed = sorted((inputs[problem.sample] for problem in left), key=lambda x: -x.numel())[:PROBE_FEATURES]
+            cost = probe(inversion, _example(inversion, problems[0].layer, probed), runtime)
             size = (
                 automatic_batch_size(cost.problem_bytes, cost.device) if self.batch_size == "auto" else self.batch_size
             )
@@ -194,47 +200,65 @@ class Prediction:
             levels=[],
             draws=1,
             samples=len(problems),
-            inputs="×".join(map(str, input_shape)),
+            inputs=size_in_words(inputs.values()),
             steps=inversion.steps(optimisation_steps(runtime.make_bare_trainer()), inputs.values()),
             output=self.output,
         )
 
 
-def check_inversion(inversion: FeatureInversion) -> None:
-    """Raise a :class:`ReadoutError` if an inversion can't take features without a true input."""
+def unknown_input(
+    inversion: FeatureInversion, given: Mapping[str, Tensor], input_shape: Sequence[int] | None
+) -> Tensor:
+    """What stands for the true input of a feature: a text of as many tokens, or an image of some shape.
+
+    Args:
+        inversion: The readout.
+        given: Feature by layer.
+        input_shape: See :meth:`Prediction.run`.
+
+    Raises:
+        ReadoutError: if the readout is not for such inputs.
+    """
     if isinstance(inversion, TextInversion):
-        raise ReadoutError(
-            f"{type(inversion).__name__} reads texts, and features of texts can't be given yet; take a configuration "
-            "for images, such as vgg_dip.yaml."
-        )
+        return unknown_text(inversion, len(next(iter(given.values()))))
+    if input_shape is None:
+        raise ReadoutError(f"{type(inversion).__name__} can't invert texts; set the model to TextInversion.")
+    return unknown(input_shape)
 
 
 @torch.no_grad()
 def by_layer(
-    extractor: FeatureExtractor, loss: FeatureLoss, recovered: Tensor, given: Mapping[str, Tensor], true: Tensor
+    inversion: FeatureInversion,
+    extractor: FeatureExtractor,
+    loss: FeatureLoss,
+    recovered: Tensor,
+    given: Mapping[str, Tensor],
+    true: Tensor,
 ) -> Row:
     """Scores of one feature, layer by layer.
 
     Args:
+        inversion: The readout.
         extractor: The network.
         loss: Of one layer.
         recovered: Recovered input.
         given: Feature by layer.
-        true: True input, NaN if not known.
+        true: True input, unknown where it is not known.
 
     Returns:
         For every layer ``given_distance.LAYER``, the d_H of the recovered input's feature to the given one, and
         ``loss.LAYER`` between them, without its weight; ``feature_distance.LAYER``, the d_H of the given feature to the
         true input's.
     """
-    found = extract_several(extractor, torch.stack([recovered, true]).to(extractor.mean), list(given))
+    both = inversion.embed(torch.stack([recovered, true]))
+    found = extract_several(extractor, both.to(extractor.mean), list(given))
     scores: Row = {}
     for layer, feature in given.items():
-        both, wanted = found[layer].float(), feature.unsqueeze(0).to(found[layer].device)
+        here, wanted = found[layer].float(), feature.unsqueeze(0).to(found[layer].device)
         scores |= {
-            f"given_distance.{layer}": float(correlation_distance(both[:1], wanted)),
-            f"loss.{layer}": float(loss(both[:1], wanted)),
-            f"feature_distance.{layer}": float(correlation_distance(wanted, both[1:])),
+            f"given_distance.{layer}": float(correlation_distance(here[:1], wanted)),
+            f"loss.{layer}": float(loss(here[:1], wanted)),
+            f"feature_distance.{layer}": float(correlation_distance(wanted, here[1:])),
         }
     return scores
 
@@ -266,16 +290,28 @@ def _problems(
     ]
 
 
-def _example(layer: str, count: int, input_shape: Sequence[int]) -> ProblemBatch:
-    """Problems that cost as much as the real ones, whose true inputs are known."""
+def _example(inversion: FeatureInversion, layer: str, inputs: Sequence[Tensor]) -> ProblemBatch:
+    """Problems that cost as much as those of the inputs, and whose true inputs are known."""
+    generator, count = torch.Generator().manual_seed(0), len(inputs)
+    if isinstance(inversion, TextInversion):
+        examples = [_any_text(inversion.extractor, len(x), generator) for x in inputs]
+    else:
+        examples = [torch.rand(x.shape, generator=generator) for x in inputs]
     return ProblemBatch(
-        inputs=torch.rand(count, *input_shape, generator=torch.Generator().manual_seed(0)),
+        inputs=pad(examples),
         layer=layer,
         levels=torch.zeros(count),
         noise_seeds=range(count),
         prior_seeds=range(count),
         perturbation=GaussianPerturbation(),
     )
+
+
+def _any_text(model: LanguageModel, tokens: int, generator: torch.Generator) -> Tensor:
+    """Drawn from what is no special token."""
+    vocabulary = torch.arange(model.embedding.num_embeddings)
+    ordinary = vocabulary[~model.is_special(vocabulary)]
+    return ordinary[torch.randint(len(ordinary), (tokens,), generator=generator)]
 
 
 def _show(plan: Plan, known: int, console: Console) -> None:

@@ -33,7 +33,8 @@ class GivenFeatures(Perturbation):
 
     Args:
         features: Layer → feature of each problem, under its :attr:`readout.problems.Problem.noise_seed`. Several layers
-            are put one after the other, as :class:`readout.given.JoinedLayers` has them.
+            are put one after the other, as :class:`readout.given.JoinedLayers` has them, or at each position of a text,
+            as :class:`readout.given.JoinedTextLayers` has them.
     """
 
     def __init__(self, features: Mapping[int, Mapping[str, Tensor]]) -> None:
@@ -41,8 +42,13 @@ class GivenFeatures(Perturbation):
 
     def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
         """See :class:`readout.perturbations.Perturbation`."""
-        given = [torch.cat([part.flatten() for part in self.features[seed].values()]) for seed in seeds]
-        return torch.stack(given).view(feature.shape).to(feature)
+        if mask is None:
+            given = [torch.cat([part.flatten() for part in self.features[seed].values()]) for seed in seeds]
+            return torch.stack(given).view(feature.shape).to(feature)
+        moved = torch.zeros_like(feature)  # not what was there: of an unknown text padding is not a number either
+        for row, seed in enumerate(seeds):
+            moved[row, mask[row]] = torch.cat([*self.features[seed].values()], -1).to(feature)
+        return moved
 
 
 def unknown(input_shape: Sequence[int]) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from readout.errors import ReadoutError
-from readout.extractors import FeatureExtractor
-from readout.inversions import FeatureInversion, FeatureLoss
+from readout.extractors import FeatureExtractor, LanguageModel
+from readout.inversions import FeatureInversion, FeatureLoss, TextInversion, TokenSearch
 
 Weights = Mapping[str, float] | str
 """A weight a layer (1 where none is given), or ``balanced``."""
@@ -25,16 +25,24 @@ def as_one_layer(
     """Let an inversion see several layers of its network as one, for as long as the context lasts.
 
     Args:
-        inversion: Any; its loss is taken of each layer.
-        shapes: Shape of each layer's feature, without the batch, by layer name, in the network's order.
+        inversion: Any but a search token by token; its loss is taken of each layer.
+        shapes: See :class:`SumOverLayers`.
         weights: See :class:`SumOverLayers`.
 
     Yields:
         The name of the layer to load problems of.
+
+    Raises:
+        ReadoutError: if the inversion reads only one layer, or what :class:`SumOverLayers` says.
     """
     extractor, loss = inversion.extractor, inversion.loss
     if len(shapes) > 1 or weights:
-        inversion.extractor = JoinedLayers(extractor, list(shapes))
+        if isinstance(inversion, TokenSearch):
+            raise ReadoutError(
+                "TokenSearch compares hidden states of one layer; name it with --layer, and leave out layer_weights."
+            )
+        kind = JoinedTextLayers if isinstance(inversion, TextInversion) else JoinedLayers
+        inversion.extractor = kind(extractor, list(shapes))
         inversion.loss = SumOverLayers(loss, shapes, weights or {})
     try:
         yield "+".join(shapes)
@@ -62,7 +70,11 @@ class JoinedLayers(FeatureExtractor):
 
     def run_to(self, x: Tensor, layer: str, *more: Any) -> Tensor:
         """See :meth:`FeatureExtractor.run_to`."""
-        return torch.cat([feature.flatten(1) for feature in extract_several(self.network, x, self.joined).values()], 1)
+        return torch.cat([*map(self.flat, extract_several(self.network, x, self.joined, *more).values())], -1)
+
+    def flat(self, feature: Tensor) -> Tensor:
+        """A layer's feature as it is put beside others, shape (batch, dimensions)."""
+        return feature.flatten(1)
 
     @property
     def name(self) -> str:
@@ -83,12 +95,50 @@ class JoinedLayers(FeatureExtractor):
         return self.network.fingerprint()
 
 
+class JoinedTextLayers(JoinedLayers):
+    """The same of a language model: hidden states of a position one after the other, so that positions stay apart.
+
+    Tokens are the model's.
+
+    Args:
+        extractor: The language model.
+        joined: Names of its layers, in the order in which they run.
+    """
+
+    network: LanguageModel
+
+    def extract(self, x: Tensor, layer: str, mask: Tensor | None = None) -> Tensor:
+        """See :meth:`readout.extractors.LanguageModel.extract`."""
+        return self.run_to(x, layer, mask)
+
+    def flat(self, feature: Tensor) -> Tensor:
+        """As it is, shape (batch, positions, width)."""
+        return feature
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """See :meth:`readout.extractors.LanguageModel.embed`."""
+        return self.network.embed(ids)
+
+    def is_special(self, ids: Tensor) -> Tensor:
+        """See :meth:`readout.extractors.LanguageModel.is_special`."""
+        return self.network.is_special(ids)
+
+    def decode(self, ids: Tensor) -> str:
+        """See :meth:`readout.extractors.LanguageModel.decode`."""
+        return self.network.decode(ids)
+
+    def tokens(self, ids: Tensor) -> list[str]:
+        """See :meth:`readout.extractors.LanguageModel.tokens`."""
+        return self.network.tokens(ids)
+
+
 class SumOverLayers(FeatureLoss):
     """A loss of joined features: the sum over layers of weight × loss.
 
     Args:
         loss: Of one layer.
-        shapes: Shape of each layer's feature, without the batch, in the order in which they are joined.
+        shapes: Shape of each layer's feature without the batch, and of texts without positions either: (width,); in the
+            order in which they are joined.
         weights: A weight a layer, 1 where none is given. ``"balanced"`` divides each layer's loss by that between the
             target and the target's own mean (for a squared error: the target's variance), so that layers on different
             scales have an equal say.
@@ -106,41 +156,45 @@ class SumOverLayers(FeatureLoss):
 
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`."""
-        losses = self.by_layer(feature, target)
+        losses = self.by_layer(feature, target, mask)
         if isinstance(self.weights, str):
             terms = [
-                loss / self.loss.scale(wanted)
+                loss / self._scale(wanted, mask)
                 for loss, wanted in zip(losses.values(), self._parts(target).values(), strict=True)
             ]
         else:
             terms = [self.weights[layer] * loss for layer, loss in losses.items()]
         return torch.stack(terms).sum(0)
 
-    def by_layer(self, feature: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def by_layer(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """The loss of each layer, without its weight, shape (problems,)."""
-        wanted = self._parts(target)
-        return {layer: self.loss(part, wanted[layer]) for layer, part in self._parts(feature).items()}
+        wanted, masked = self._parts(target), () if mask is None else (mask,)  # a loss for images need not know of it
+        return {layer: self.loss(part, wanted[layer], *masked) for layer, part in self._parts(feature).items()}
 
     def scale(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`; every layer has a mean of its own."""
-        scales = {layer: self.loss.scale(part) for layer, part in self._parts(feature).items()}
+        scales = {layer: self._scale(part, mask) for layer, part in self._parts(feature).items()}
         if isinstance(self.weights, str):
             return torch.stack([scale / scale for scale in scales.values()]).sum(0)
         return torch.stack([self.weights[layer] * scale for layer, scale in scales.items()]).sum(0)
 
+    def _scale(self, feature: Tensor, mask: Tensor | None) -> Tensor:
+        return self.loss.scale(feature) if mask is None else self.loss.scale(feature, mask)
+
     def _parts(self, joined: Tensor) -> dict[str, Tensor]:
         sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
-        parts = zip(self.shapes.items(), torch.split(joined, sizes, dim=1), strict=True)
-        return {layer: part.reshape(-1, *shape) for (layer, shape), part in parts}
+        parts = zip(self.shapes.items(), torch.split(joined, sizes, dim=-1), strict=True)
+        return {layer: part.reshape(*joined.shape[:-1], *shape) for (layer, shape), part in parts}
 
 
-def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str], *more: Any) -> dict[str, Tensor]:
     """Features of several layers from one run of the network, up to the deepest of them.
 
     Args:
         extractor: The network.
         x: Inputs in the user's space, shape (batch, ...).
         layers: Layer names, in the order in which they run.
+        more: Further arguments of :meth:`FeatureExtractor.extract`, where it takes any.
 
     Raises:
         ReadoutError: if a layer runs after the last of them.
@@ -156,7 +210,7 @@ def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str
     modules = {layer: extractor.network.get_submodule(extractor.layers[layer]) for layer in shallower}
     hooks = [module.register_forward_hook(partial(keep, layer=layer)) for layer, module in modules.items()]
     try:
-        last = extractor.extract(x, deepest)
+        last = extractor.extract(x, deepest, *more)
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,6 +1,6 @@
 """Whether given arrays are features of a layer, and which."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from math import prod
 from typing import Any
@@ -17,11 +17,14 @@ from readout.given.files import NOT_PLAIN
 Features = dict[str, dict[str, Tensor]]
 """Name → layer → feature, float32, of the layer's shape without a batch."""
 
+Rows = NDArray[Any]
+"""Several features of one layer, one a row."""
+
 
 def as_features(
     found: Sequence[Found], shapes: Mapping[str, Sequence[int]], model: str, input_shape: Sequence[int]
 ) -> Features:
-    """Features by name and layer, once every array is known to fit.
+    """Features of images by name and layer, once every array is known to fit.
 
     Args:
         found: What the files hold.
@@ -33,15 +36,30 @@ def as_features(
         ReadoutError: if an array does not fit its layer, holds values that can't be used, two features have one name,
             or one lacks a layer that another has.
     """
+    return by_name(found, list(shapes), lambda one: _rows(one, tuple(shapes[one.layer]), model, input_shape))
+
+
+def by_name(found: Sequence[Found], layers: Sequence[str], as_rows: Callable[[Found], Rows]) -> Features:
+    """Features by name and layer.
+
+    Args:
+        found: What the files hold.
+        layers: The layers, in the network's order.
+        as_rows: Turns an array into features of its layer, or refuses it.
+
+    Raises:
+        ReadoutError: if values can't be used, two features have one name, or one lacks a layer that another has.
+    """
     features: Features = {}
     for one in found:
-        rows = _rows(one, tuple(shapes[one.layer]), model, input_shape)
+        _check_numbers(one)
+        rows = as_rows(one)
         for name, row in zip(_names(one, len(rows)), rows, strict=True):
             of_name = features.setdefault(name, {})
             if one.layer in of_name:
                 raise ReadoutError(f"Two features of {one.layer} are called {name!r}; give each a name of its own.")
             of_name[one.layer] = _checked(row, f"{one.where} ({name})" if len(rows) > 1 else one.where)
-    layers = [layer for layer in shapes if any(layer in given for given in features.values())]
+    layers = [layer for layer in layers if any(layer in given for given in features.values())]
     for name, given in features.items():
         for layer in layers:
             if layer not in given:
@@ -52,21 +70,24 @@ def as_features(
     return {name: {layer: given[layer] for layer in layers} for name, given in features.items()}
 
 
-def _rows(found: Found, shape: tuple[int, ...], model: str, input_shape: Sequence[int]) -> NDArray[Any]:
-    """The array as (features, *shape): one feature or a batch of them, whole or flattened."""
+def _check_numbers(found: Found) -> None:
     values = found.values
     if values.dtype.kind in NOT_PLAIN or values.dtype.kind == "c":
         raise ReadoutError(f"{found.where} holds {values.dtype} values, not real numbers; save features as floats.")
     if not values.size:
-        raise ReadoutError(f"{found.where} is empty (shape {_times(values.shape)}); save at least one feature.")
-    size, given = prod(shape), values.shape
+        raise ReadoutError(f"{found.where} is empty (shape {times(values.shape)}); save at least one feature.")
+
+
+def _rows(found: Found, shape: tuple[int, ...], model: str, input_shape: Sequence[int]) -> Rows:
+    """The array as (features, *shape): one feature or a batch of them, whole or flattened."""
+    size, given = prod(shape), found.values.shape
     batched = len(given) > len(shape) and given[len(given) - len(shape) :] == shape
     flattened = given[-1:] == (size,) or given == (size, 1)
     if given == shape or batched or flattened:
-        return values.reshape(-1, *shape)
+        return found.values.reshape(-1, *shape)
     raise ReadoutError(
-        f"{found.where} has shape {_times(given)}, but {found.layer} of {model} gives {_times(shape)} for inputs of "
-        f"{_times(input_shape)} (several in one array: n × {_times(shape)}; flattened: n × {size}); "
+        f"{found.where} has shape {times(given)}, but {found.layer} of {model} gives {times(shape)} for inputs of "
+        f"{times(input_shape)} (several in one array: n × {times(shape)}; flattened: n × {size}); "
         f"{_advice(given, shape, input_shape)}."
     )
 
@@ -106,5 +127,6 @@ def _checked(row: NDArray[Any], where: str) -> Tensor:
     return feature
 
 
-def _times(shape: Sequence[int]) -> str:
+def times(shape: Sequence[int]) -> str:
+    """A shape in words."""
     return " × ".join(map(str, shape)) or "one number"

@@ -187,6 +187,7 @@ class FeatureInversion(Resumable):
         inputs = self.problems.inputs.to(self.device)
         self._inputs = inputs.to(self._score_type) if inputs.is_floating_point() else inputs
         self._scored = self.scored(self._inputs)
+        self._unknown = ~self.problems.known.to(self.device)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             self._target = self._make_target()
         self._running, self._present = Running(self._inputs), self._target
@@ -302,12 +303,16 @@ class FeatureInversion(Resumable):
         self.trajectory.add(
             step,
             loss=losses.masked_fill(gone, math.nan),
-            distance=self.metric.per_sample(recovered, self._scored).masked_fill(gone, math.nan),
+            distance=self._measured(self.metric, recovered).masked_fill(gone, math.nan),
             recovered_feature_distance=distances.masked_fill(gone, math.nan),
         )
         if not final:
             self._staying = running.staying()
             self.trainer.should_stop |= not len(self._staying)
+
+    def _measured(self, metric: SampleMetric, recovered: Tensor) -> Tensor:
+        """A metric between recovered and true inputs, shape (problems,); NaN where the true one is not known."""
+        return metric.per_sample(recovered, self._scored).masked_fill(self._unknown, math.nan)
 
     def _all_done(self) -> bool:
         return bool((self._running.ended >= 0).all())
@@ -330,7 +335,7 @@ class FeatureInversion(Resumable):
     def _score(self, last: Tensor) -> Outcome:
         recovered = self._running.iterates(last)
         feature = self._extract(self.embed(recovered))
-        distance = self.metric.per_sample(recovered, self._scored)
+        distance = self._measured(self.metric, recovered)
         steps = self._running.steps(self.trainer.global_step)
         best_distance, best_step = self.trajectory.best(distance.cpu(), steps.cpu())
         target = self._target
@@ -347,7 +352,7 @@ class FeatureInversion(Resumable):
             best_distance=best_distance,
             best_step=best_step,
             metrics={
-                metric.name: metric.per_sample(recovered, self._scored).cpu()
+                metric.name: self._measured(metric, recovered).cpu()
                 for metric in self.metrics
                 if isinstance(metric, SampleMetric)
             },

@@ -8,6 +8,7 @@ from torch import Tensor
 from readout.inversions.trajectory import Trajectory
 from readout.padding import PADDING
 from readout.perturbations import Perturbation
+from readout.priors.tokens import FREE
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class ProblemBatch:
     """Problems that are inverted side by side: one row each, all at one layer."""
 
     inputs: Tensor
-    """True inputs x, shape (problems, *input_shape); token ids are padded by :func:`readout.padding.pad`, and images
-    that are not known are NaN."""
+    """True inputs x, shape (problems, *input_shape); token ids are padded by :func:`readout.padding.pad`. What is not
+    known is NaN of images, and of texts :data:`readout.priors.tokens.FREE`."""
     layer: str
     """A layer name of the extractor."""
     levels: Tensor
@@ -33,8 +34,10 @@ class ProblemBatch:
 
     @property
     def known(self) -> Tensor:
-        """Whose true input is known, shape (problems,); that of the others is NaN throughout."""
-        return ~self.inputs.isnan().flatten(1).all(1)
+        """Whose true input is known, shape (problems,): an image that is not NaN throughout, a text's every token."""
+        if self.inputs.is_floating_point():
+            return ~self.inputs.isnan().flatten(1).all(1)
+        return (self.inputs != FREE).all(1)
 
     @property
     def mask(self) -> Tensor | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -74,28 +75,30 @@ class TextInversion(FeatureInversion):
         self.special_tokens = special_tokens
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Embeddings of token ids, shape (problems, positions, width).
+        """Embeddings of token ids, shape (problems, positions, width); NaN where a token is not known.
 
         Raises:
             ReadoutError: if the inputs are not token ids.
         """
         if inputs.is_floating_point():
             raise ReadoutError(f"{type(self).__name__} inverts texts; choose data of texts, such as SampleText.")
-        return self.extractor.embed(inputs)
+        embedded = self.extractor.embed(inputs)
+        return embedded.masked_fill((inputs == FREE).to(embedded.device).unsqueeze(-1), torch.nan)
 
     def scored(self, inputs: Tensor) -> Tensor:
         """The token ids, :data:`PADDING` where a special token was given."""
         return inputs.masked_fill(self._is_given(inputs), PADDING)
 
     def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
-        """Both texts, whole and token by token, and the positions of wrong tokens."""
+        """Both texts, whole and token by token, and the positions of wrong tokens; None what is not known."""
+        known = not (true == FREE).any()
         wrong = (self.scored(true) != recovered) & (self.scored(true) != PADDING)
         return {
-            "true_text": self.extractor.decode(true),
+            "true_text": self.extractor.decode(true) if known else None,
             "recovered_text": self.extractor.decode(recovered),
-            "true_tokens": self.extractor.tokens(true),
+            "true_tokens": self.extractor.tokens(true) if known else None,
             "recovered_tokens": self.extractor.tokens(recovered),
-            "wrong_tokens": wrong.nonzero().flatten().tolist(),
+            "wrong_tokens": wrong.nonzero().flatten().tolist() if known else None,
         }
 
     def _initialise(self, problems: ProblemBatch) -> None:

@@ -203,6 +203,6 @@ class TokenSearch(TextInversion):
         self.trajectory.add(
             position,
             loss=self.loss(feature, target.perturbed, read),
-            distance=self.metric.per_sample(self.prior.tokens, self._scored),
+            distance=self._measured(self.metric, self.prior.tokens),
             recovered_feature_distance=correlation_distance(feature, target.clean, read),
         )
