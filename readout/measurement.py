@@ -121,7 +121,7 @@ def measure(
             if kept is None:
                 raise KeyboardInterrupt("Stopped; nothing is kept, because no output folder was given.") from None
             raise
-        store = ResultStore(plan.output)
+        store = ResultStore(plan.settings.output)
         recovered = store.load_recovered(problems["key"])
     return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)
 

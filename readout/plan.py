@@ -1,6 +1,6 @@
 """The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from readout import __version__
-from readout.inversions import FeatureInversion
-from readout.probe import Cost
+from readout.inversions import FeatureInversion, ProblemBatch
+from readout.probe import BatchSize, Cost, probe
 from readout.problems import Problem, batches
+from readout.runtime import Runtime
 from readout.search import Search
 from readout.store import safe_name
 
@@ -29,6 +30,8 @@ class LayerPlan:
     """Problems that have an answer already."""
     remaining: int
     """Problems left; for a search, at most."""
+    least: int
+    """Of which so many are certainly wanted."""
     batch_size: int
     """Most problems side by side."""
 
@@ -36,6 +39,12 @@ class LayerPlan:
     def name(self) -> str:
         """A file name that stands for this layer under this setting, and for no other."""
         return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
+
+    @property
+    def step_seconds(self) -> float:
+        """Estimated time of a step of every batch that is left."""
+        batches, rest = divmod(self.remaining, self.batch_size)
+        return batches * self.cost.seconds(self.batch_size) + self.cost.seconds(rest)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated time for what is left."""
-        return self.steps * sum(plan.remaining * plan.cost.seconds_per_step for plan in self.layers)
+        return self.steps * sum(plan.step_seconds for plan in self.layers)
 
     @property
     def _device(self) -> str:
@@ -117,7 +126,40 @@ def title(inversion: FeatureInversion) -> str:
     )
 
 
-def unfinished(problems: Sequence[Problem], size: int, finished: set[str]) -> list[list[Problem]]:
+def plan_layer(
+    problems: Sequence[Problem],
+    wanted: Sequence[Problem],
+    finished: Set[str],
+    inversion: FeatureInversion,
+    batch: Callable[[Sequence[Problem]], ProblemBatch],
+    size: BatchSize,
+    runtime: Runtime,
+) -> LayerPlan:
+    """Check a layer, measure what it costs, and form its batches.
+
+    Args:
+        problems: All of one layer.
+        wanted: Of which these come next, the largest first; none if nothing is left.
+        finished: Keys of problems that have an answer.
+        inversion: What will run.
+        batch: Makes a batch that costs what these problems do.
+        size: Problems side by side, or ``auto``.
+        runtime: Makes Trainers.
+
+    Raises:
+        ReadoutError: if the layer can't be inverted.
+    """
+    layer, done = problems[0].layer, sum(problem.key in finished for problem in problems)
+    if not wanted:
+        return LayerPlan(layer, [*problems], [], Cost(), done, remaining=0, least=0, batch_size=1)
+    cost, side_by_side = probe(inversion, wanted, batch, size, runtime)
+    left = len(problems) - done
+    return LayerPlan(
+        layer, [*problems], unfinished(problems, side_by_side, finished), cost, done, left, left, side_by_side
+    )
+
+
+def unfinished(problems: Sequence[Problem], size: int, finished: Set[str]) -> list[list[Problem]]:
     """Batches of a layer without what is finished.
 
     Batches are formed before finished problems leave them, so that a resumed sweep forms the same ones.

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Any
+
+from lightning.pytorch import Trainer
 
 from readout.identity import derive_seed, digest
 
@@ -48,6 +51,18 @@ class Problem:
     def prior_seed(self, restart: int = 0) -> int:
         """The same at every level, another for every draw and restart."""
         return derive_seed("prior", self.seed, self.input_digest, self.layer, self.draw, restart)
+
+
+def setting_of(fingerprint: str, readout: Any, moved_by: Any, trainer: Trainer) -> str:
+    """The digest that :attr:`Problem.setting` is.
+
+    Args:
+        fingerprint: The extractor's.
+        readout: What :meth:`readout.inversions.FeatureInversion.describe` says.
+        moved_by: What moves features, as JSON-like data.
+        trainer: Has the number of steps and the precision.
+    """
+    return digest([fingerprint, readout, moved_by, trainer.max_steps, str(trainer.precision)])[:16]
 
 
 def cross(

@@ -1,11 +1,11 @@
 """The driver: layers × levels × draws × inputs, one ``Trainer.fit`` a batch, results into the store."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 import yaml
@@ -15,30 +15,25 @@ from torch import Tensor
 
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
-from readout.callbacks import SweepProgress
 from readout.dashboard import Dashboard, dashboard_of
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.identity import digest, settings, tensor_digest
-from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, batches_left, check_minutes, tidy
-from readout.interruptions.claims import in_turn
-from readout.interruptions.signals import Stop, stoppable
+from readout.identity import settings, tensor_digest
+from readout.interruptions.checkpoints import batches_left
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
-from readout.inversions.run import Row, invert, make_batch, readout_columns
-from readout.metrics import SampleMetric
+from readout.inversions.run import Row, make_batch, readout_columns
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
-from readout.plan import Cost, LayerPlan, Plan, automatic_batch_size, probe, size_in_words, title, unfinished
-from readout.prediction.beside import predict_beside
-from readout.problems import Problem, batches, cross
+from readout.plan import LayerPlan, Plan, plan_layer, size_in_words, title
+from readout.prediction.beside import check_predictable, predict_beside
+from readout.problems import Problem, batches, cross, setting_of
 from readout.representation import Estimator
+from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
 from readout.search import Search, most_levels, wanted_now
-from readout.store import ResultStore, judge
-
-PROBE_PROBLEMS = 4
-"""A few problems side by side cost nearly what each of a full batch costs."""
+from readout.store import ResultStore
+from readout.work import Turn, Work
 
 
 class Sweep:
@@ -91,29 +86,17 @@ class Sweep:
             raise ReadoutError("No levels were given; for example `sweep.levels: [0, 0.5, 0.9]`.")
         if draws < 1:
             raise ReadoutError(f"draws is {draws}; at least 1 noise draw is needed.")
-        if threshold is not None and threshold <= 0:
-            raise ReadoutError(f"threshold is {threshold:g}; it must be above 0, because recovery means d_X < t.")
-        if tolerance < 0:
-            raise ReadoutError(f"tolerance is {tolerance:g}; it can't be negative.")
-        if isinstance(batch_size, int) and batch_size < 1:
-            raise ReadoutError(f"batch_size is {batch_size}; give at least 1, or 'auto'.")
-        check_minutes(checkpoint_minutes)
+        _check_choice("search", search, get_args(Search))
+        _check_choice("estimator", estimator, [each.value for each in Estimator])
+        self.settings = RunSettings(Path(output), resume, threshold, tolerance, batch_size, checkpoint_minutes)
         self.layers = [layers] if isinstance(layers, str) else list(layers)
-        if search not in ("grid", "bisection"):
-            raise ReadoutError(f"search is {search!r}; choose 'grid' or 'bisection'.")
         self.levels = sorted({float(level) for level in levels})
         self.draws = draws
-        self.threshold = threshold
-        self.output = Path(output)
-        self.resume = resume
         self.perturbation = perturbation or GaussianPerturbation()
-        self.batch_size = batch_size
         self.search: Search = search
         self.estimator = Estimator(estimator)
         self.predict = predict
-        self.tolerance = tolerance
         self.plan_only = plan_only
-        self.checkpoint_minutes = checkpoint_minutes
 
     def run(
         self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console | None = None
@@ -138,7 +121,7 @@ class Sweep:
             return pd.DataFrame()
         sizes = self._finish(results, report=True)
         print_sizes(sizes, results, console)
-        console.print(f"[bold]report[/bold] {self.output / PAGE}")
+        console.print(f"[bold]report[/bold] {self.settings.output / PAGE}")
         return sizes
 
     def measure(
@@ -167,9 +150,9 @@ class Sweep:
     def _finish(self, results: pd.DataFrame, report: bool) -> pd.DataFrame:
         """Write sizes, and the page if wanted."""
         sizes = sizes_table(results, self.estimator)
-        ResultStore(self.output).write_text("sizes.csv", sizes.to_csv(index=False))
+        ResultStore(self.settings.output).write_text("sizes.csv", sizes.to_csv(index=False))
         if report:
-            write_report(self.output, results, sizes)
+            write_report(self.settings.output, results, sizes)
         return sizes
 
     def _invert(
@@ -181,49 +164,47 @@ class Sweep:
         progress_on: Console,
     ) -> pd.DataFrame | None:
         """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
-        threshold = self._threshold(inversion.metric)
-        judged = partial(judge, threshold=threshold, tolerance=self.tolerance)
+        threshold = self.settings.threshold_for(inversion.metric)
         samples = load_samples(data, inversion.extractor)
         inputs = {name: sample.input for name, sample in samples.items()}
-        store = ResultStore(self.output)
-        if not self.resume and store.finished():
-            raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
-        for sentence in store.set_aside_broken():
-            progress_on.print(sentence, highlight=False, soft_wrap=True)
+        if self.predict:
+            check_predictable(inversion.metric, inputs.values())
+        store = self.settings.open_store("sweep", progress_on)
         with quiet_lightning():
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
             steps = inversion.steps(optimisation_steps(trainer), inputs.values())
             problems = self._problems(inversion, fingerprint, inputs, trainer, runtime.seed)
+            everything = list(itertools.chain(*problems.values()))
+            columns = readout_columns(inversion, fingerprint)
+            complete = partial(_labelled, extractor=inversion.extractor, samples=samples, columns=columns)
+            work = Work(inversion, inputs, self.perturbation, store, self.settings, threshold, complete)
             with console.status("checking each layer, and what a step costs there"):
-                plan = self._plan(
-                    inversion, type(data).__name__, problems, inputs, steps, runtime, store.load(), judged
-                )
+                plan = self._plan(work, problems, steps, type(data).__name__, runtime)
             plan.show(console)
             if self.plan_only:
                 return None
             store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
             for name, x in inputs.items():
                 store.save_input(name, x)
-            shared = readout_columns(inversion, fingerprint)
-            judgement = {"threshold": threshold, "tolerance": self.tolerance, "estimator": self.estimator.value}
+            judgement = {
+                "threshold": threshold,
+                "tolerance": self.settings.tolerance,
+                "estimator": self.estimator.value,
+            }
             perturbation = type(self.perturbation).__name__
-            dashboard = dashboard_of(inversion, shared, plan, inputs, runtime, store, judgement, perturbation)
+            dashboard = dashboard_of(inversion, columns, plan, inputs, runtime, store, judgement, perturbation)
             finished = store.finished() if runtime.loggers else set()
-            wanted = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
-            with (
-                stoppable() as stop,
-                SweepProgress(plan, progress_on) as progress,
-                closing(in_turn(wanted, self.output / FOLDER, stop, progress_on)) as turns,
-            ):
-                for layer_plan in turns:
-                    self._run_layer(layer_plan, inversion, shared, samples, dashboard, store, progress, judged, stop)
-            tidy(self.output)
-            everything = list(itertools.chain(*problems.values()))
-            results = judged(_of(store.load(trajectories=True), everything))
+            layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
+            with work.turns(plan, layers, progress_on) as turns:
+                for turn in turns:
+                    self._run_layer(turn, work, dashboard, runtime)
+            results = work.results(everything, trajectories=True)
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
-                    predict_beside(store, inversion.extractor, fingerprint, everything, inputs, threshold)
+                    # a fit leaves the network on the CPU
+                    extractor = inversion.extractor.to(trainer.strategy.root_device)
+                    predict_beside(store, extractor, fingerprint, everything, inputs, threshold)
             if runtime.loggers:
                 dashboard.sweep(results, sizes_table(results, self.estimator))
         return results
@@ -244,131 +225,81 @@ class Sweep:
             )
         extractor = inversion.extractor
         layers = extractor.resolve(self.layers)
-        readout = [fingerprint, inversion.describe(), settings(self.perturbation)]
-        setting = digest([*readout, trainer.max_steps, str(trainer.precision)])[:16]
+        setting = setting_of(fingerprint, inversion.describe(), settings(self.perturbation), trainer)
         named = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
         return {layer: cross(setting, named, layer, self.levels, self.draws, seed) for layer in layers}
 
-    def _plan(
-        self,
-        inversion: FeatureInversion,
-        data: str,
-        problems: Mapping[str, list[Problem]],
-        inputs: Mapping[str, Tensor],
-        steps: int,
-        runtime: Runtime,
-        known: pd.DataFrame,
-        judged: Callable[[pd.DataFrame], pd.DataFrame],
-    ) -> Plan:
-        layers = []
-        finished = set(known["key"])
-        for layer, wanted in problems.items():
-            missing = wanted_now(wanted, judged(_of(known, wanted)), self.search)
-            done = sum(problem.key in finished for problem in wanted)
-            if not missing:
-                layers.append(LayerPlan(layer, wanted, [], Cost(), done, 0, 1))
-                continue
-            # the longest, where lengths differ
-            probed = sorted(missing, key=lambda problem: -inputs[problem.sample].numel())[:PROBE_PROBLEMS]
-            cost = probe(inversion, make_batch(probed, inputs, self.perturbation), runtime)
-            size = self.batch_size
-            if size == "auto":
-                size = automatic_batch_size(cost.problem_bytes, cost.device)
-            groups, most = unfinished(wanted, size, finished), len(wanted)
-            if self.search == "bisection":
-                groups, most = [], len(inputs) * self.draws * most_levels(self.levels)
-            layers.append(LayerPlan(layer, wanted, groups, cost, done, max(most - done, len(missing)), size))
+    def _plan(self, work: Work, problems: Mapping[str, list[Problem]], steps: int, data: str, runtime: Runtime) -> Plan:
+        inputs = work.inputs
         return Plan(
-            title=title(inversion),
-            layers=layers,
+            title=title(work.inversion),
+            layers=[self._plan_layer(work, of_layer, runtime) for of_layer in problems.values()],
             levels=self.levels,
             draws=self.draws,
             samples=len(inputs),
             inputs=f"{len(inputs)} of {size_in_words(inputs.values())} from {data}",
             steps=steps,
-            output=self.output,
+            output=self.settings.output,
             search=self.search,
         )
 
-    def _run_layer(
-        self,
-        plan: LayerPlan,
-        inversion: FeatureInversion,
-        shared: Mapping[str, str],
-        samples: Mapping[str, Sample],
-        dashboard: Dashboard,
-        store: ResultStore,
-        progress: SweepProgress,
-        judged: Callable[[pd.DataFrame], pd.DataFrame],
-        stop: Stop,
-    ) -> None:
-        limit = None if self.batch_size == "auto" else self.batch_size
-        checkpoint = LayerCheckpoint(self.output, plan, self.checkpoint_minutes, stop, progress.console, limit)
-        batches = self._batches(plan, store, judged, checkpoint)
-        progress.start_layer(plan)
+    def _plan_layer(self, work: Work, problems: Sequence[Problem], runtime: Runtime) -> LayerPlan:
+        known = work.results(problems)
+        wanted = wanted_now(problems, known, self.search)
+        largest_first = sorted(wanted, key=lambda problem: -work.inputs[problem.sample].numel())
+        batch = partial(make_batch, inputs=work.inputs, perturbation=self.perturbation)
+        plan = plan_layer(
+            problems, largest_first, set(known["key"]), work.inversion, batch, self.settings.batch_size, runtime
+        )
+        if self.search == "grid" or not wanted:
+            return plan
+        most = len(work.inputs) * self.draws * most_levels(self.levels) - plan.finished
+        return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
+
+    def _run_layer(self, turn: Turn, work: Work, dashboard: Dashboard, runtime: Runtime) -> None:
+        batches = self._batches(turn, work)
         first = list(itertools.islice(batches, 1))
-        if not first and not dashboard.missing(plan, store.finished()):  # another process has done all of it
-            progress.layer_done()
-            return
-        inputs = {name: sample.input for name, sample in samples.items()}
-        with dashboard.layer(plan, list(inversion.extractor.layers).index(plan.layer)) as runs:
-
-            def fit(inversion: FeatureInversion) -> None:
-                checkpoint.fit(dashboard.runtime.make_trainer(runs.loggers, progress, checkpoint), inversion)
-
-            for batch in itertools.chain(first, batches):
-                stop.check()
-                progress.start(batch)
-                attempt = checkpoint.attempt(batch)
-                rows, recovered = invert(inversion, batch, inputs, self.perturbation, fit, attempt)
-                table = _labelled(rows, inversion.extractor, samples).assign(**shared)
-                store.append(judged(table), recovered)
-                checkpoint.stored()
+        if not first and not dashboard.missing(turn.plan, work.store.finished()):
+            return  # another process has done all of it
+        with dashboard.layer(turn.plan, list(work.inversion.extractor.layers).index(turn.plan.layer)) as runs:
+            make_trainer = partial(runtime.make_trainer, runs.loggers)
+            for _ in work.run(turn, itertools.chain(first, batches), make_trainer):
                 runs.batch_stored()
-                progress.done()
-            checkpoint.layer_done()
             if runs.loggers:
-                results = judged(_of(store.load(trajectories=True), plan.problems))
-                recovered_inputs = store.load_recovered(results["key"])
-                runs.finish(results, sizes_table(results, self.estimator), inputs, recovered_inputs)
-        progress.layer_done()
+                results = work.results(turn.plan.problems, trajectories=True)
+                recovered = work.store.load_recovered(results["key"])
+                runs.finish(results, sizes_table(results, self.estimator), work.inputs, recovered)
 
-    def _batches(
-        self,
-        plan: LayerPlan,
-        store: ResultStore,
-        judged: Callable[[pd.DataFrame], pd.DataFrame],
-        checkpoint: LayerCheckpoint,
-    ) -> Iterator[list[Problem]]:
+    def _batches(self, turn: Turn, work: Work) -> Iterator[list[Problem]]:
         """The batches of a layer, first the one that was interrupted; a search learns from each round what the next is.
 
         The store is asked before each, because another process may have been at work.
         """
+        plan, checkpoint, store = turn.plan, turn.checkpoint, work.store
         if self.search == "grid":
             yield from batches_left(plan.batches, store, checkpoint)
             return
         yield from batches_left(checkpoint.round(store.finished()), store, checkpoint)
-        while wanted := wanted_now(plan.problems, judged(_of(store.load(), plan.problems)), self.search):
+        while wanted := wanted_now(plan.problems, work.results(plan.problems), self.search):
             groups = list(batches(wanted, plan.batch_size))
             checkpoint.begin_round(groups)
             yield from batches_left(groups, store, checkpoint)
 
-    def _threshold(self, metric: SampleMetric) -> float:
-        threshold = self.threshold or metric.threshold
-        if threshold is None:
-            raise ReadoutError(f"The paper has no threshold for {metric.name}; set sweep.threshold.")
-        return threshold
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ReadoutError(f"{name} is {value!r}; choose {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}.")
 
 
-def _labelled(rows: list[Row], extractor: FeatureExtractor, samples: Mapping[str, Sample]) -> pd.DataFrame:
-    """Rows with their labels and the place of the layer."""
+def _labelled(
+    rows: list[Row],
+    recovered: list[Tensor],
+    extractor: FeatureExtractor,
+    samples: Mapping[str, Sample],
+    columns: Mapping[str, str],
+) -> pd.DataFrame:
+    """Rows with their labels, the place of the layer, and what all rows have in common."""
     table = pd.DataFrame(rows)
     depth = {layer: place for place, layer in enumerate(extractor.layers)}
     labels = pd.Series([samples[name].label for name in table["sample"]], dtype="string")
-    return table.assign(layer_index=table["layer"].map(depth), label=labels)
-
-
-def _of(results: pd.DataFrame, problems: Iterable[Problem]) -> pd.DataFrame:
-    """The results of these problems."""
-    keys = {problem.key for problem in problems}
-    return results[results["key"].isin(keys)].reset_index(drop=True)
+    return table.assign(layer_index=table["layer"].map(depth), label=labels, **columns)

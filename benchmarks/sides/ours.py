@@ -12,10 +12,9 @@ from benchmarks.pace import Pace, resident_bytes
 from benchmarks.work import FILTERS, Work, network, optimizer, photograph, problem_batch
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.memory import keep_freed_memory
-from readout.plan import automatic_batch_size, probe
 from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.probe import AUTOMATIC_LIMIT, probe
 from readout.runtime import Runtime
-from readout.sweep import PROBE_PROBLEMS
 
 ENDLESS = 10**9
 """Steps; the driver decides when it is enough."""
@@ -69,8 +68,8 @@ def _optimizer(work: Work) -> Any:
 
 
 def _automatic(work: Work, inversion: FeatureInversion, image: Tensor, runtime: Runtime) -> int:
-    cost = probe(inversion, problem_batch(work, image, PROBE_PROBLEMS), runtime)
-    return automatic_batch_size(cost.problem_bytes, cost.device)
+    most = range(max(AUTOMATIC_LIMIT.values()))
+    return probe(inversion, most, lambda some: problem_batch(work, image, len(some)), "auto", runtime)[1]
 
 
 def where(device: str) -> dict[str, Any]:

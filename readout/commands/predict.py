@@ -1,6 +1,7 @@
 """``predict``: recover inputs from features that are given in files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given.collect import Found, collect
-from readout.given.driver import Prediction
+from readout.given.driver import GivenSweep
 from readout.given.joined import extract_several
 from readout.given.shapes import Features, as_features
 from readout.given.texts import as_text_features, true_texts
@@ -36,16 +37,9 @@ def run(arguments: Sequence[str]) -> None:
         given = _of_texts(config, inversion, found)
     else:
         given = _of_images(config, inversion.extractor, found)
-    prediction = Prediction(
-        layer_weights=config.layer_weights,
-        output=config.output,
-        resume=sweep.resume,
-        threshold=sweep.threshold,
-        tolerance=sweep.tolerance,
-        batch_size=sweep.batch_size,
-        checkpoint_minutes=sweep.checkpoint_minutes,
-    )
-    prediction.run(inversion, given.features, given.input_shape, cli.runtime(), given.true, make_console())
+    settings = replace(sweep.settings, output=Path(config.output))
+    driver = GivenSweep(settings, config.layer_weights, sweep.plan_only)
+    driver.run(inversion, given.features, given.input_shape, cli.runtime(), given.true, make_console())
 
 
 def build(arguments: Sequence[str]) -> "PredictCLI":

@@ -41,6 +41,8 @@ def as_one_layer(
             raise ReadoutError(
                 "TokenSearch compares hidden states of one layer; name it with --layer, and leave out layer_weights."
             )
+        if inversion.cuda_graph:
+            raise ReadoutError("Several layers, or weighted ones, can't be taken into a graph; leave out cuda_graph.")
         kind = JoinedTextLayers if isinstance(inversion, TextInversion) else JoinedLayers
         inversion.extractor = kind(extractor, list(shapes))
         inversion.loss = SumOverLayers(loss, shapes, weights or {})

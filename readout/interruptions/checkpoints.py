@@ -206,14 +206,6 @@ def batches_left(
             yield left
 
 
-def check_minutes(minutes: float | None) -> None:
-    """Raise a :class:`ReadoutError` if there can't be so many minutes between checkpoints."""
-    if minutes is not None and minutes <= 0:
-        raise ReadoutError(
-            f"checkpoint_minutes is {minutes:g}; give minutes above 0, or null for a checkpoint only when interrupted."
-        )
-
-
 def versions() -> dict[str, str]:
     """Of the software that must be the same for a batch to go on to the bit."""
     return {"readout": __version__, "torch": str(torch.__version__), "lightning": str(lightning.__version__)}

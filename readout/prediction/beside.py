@@ -8,12 +8,23 @@ from torch import Tensor
 
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
+from readout.metrics import CorrelationDistance, SampleMetric
 from readout.prediction.table import prediction_table
 from readout.problems import Problem
 from readout.store import ResultStore
 
 FILE = "predicted.csv"
 KEY = ["weights_digest", "layer", "input_digest", "threshold"]
+
+
+def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
+    """Raise a :class:`ReadoutError` if there are no predictions of a metric, or of such inputs."""
+    if not isinstance(metric, CorrelationDistance):
+        raise ReadoutError(
+            f"Predictions are of correlation distances, and the metric is {metric.name}; leave out sweep.predict."
+        )
+    if not all(x.is_floating_point() for x in inputs):
+        raise ReadoutError("Predictions are of images, not of texts; leave out sweep.predict.")
 
 
 def predict_beside(
@@ -35,19 +46,17 @@ def predict_beside(
         threshold: t, in units of d_X.
 
     Raises:
-        ReadoutError: if inputs are texts, or the file can't be read.
+        ReadoutError: if the file can't be read.
     """
     known = read_predictions(store)
     done = set() if known.empty else set(known[KEY].itertuples(index=False, name=None))
     tables = [known]
     for problem in {(each.layer, each.sample): each for each in problems}.values():
         key = (fingerprint[:16], problem.layer, problem.input_digest, threshold)
-        x = inputs[problem.sample]
         if key in done:
             continue
-        if not x.is_floating_point():
-            raise ReadoutError("Predictions are of images, not of texts; leave out sweep.predict.")
-        table = prediction_table(extractor, [problem.layer], {problem.sample: x}, threshold=threshold)
+        x = {problem.sample: inputs[problem.sample]}
+        table = prediction_table(extractor, [problem.layer], x, threshold=threshold)
         table[KEY] = key
         tables.append(table)
         store.write_text(FILE, pd.concat(tables).to_csv(index=False))

@@ -3,9 +3,10 @@ from collections.abc import Callable
 
 import pytest
 
-from readout.callbacks.time_left import Foreseen, TimeLeft
+from readout.callbacks.time_left import Foreseen, Left, TimeLeft
 
 Fit = Callable[[str, int], float]
+STEPS = 10
 
 
 class Sweep:
@@ -28,11 +29,14 @@ class Sweep:
         for size in [*batches, *([rest] if rest else [])]:
             self.left.start_batch(name, size, self.now)
             self.left.start_fit(size, self.now)
-            self.now += self.fit(name, size)
+            took = self.fit(name, size)
+            for step in range(1, STEPS + 1):
+                self.left.step(self.now + took * step / STEPS, step / STEPS)
+            self.now += took
             self.left.end_fit(self.now)
             self.now += self.storing * size
             self.left.end_batch(self.now)
-            self.after.append((self.now, self.left.seconds(self.now)))
+            self.after.append((self.now, self.left.seconds.most))
         self.now += self.logging * layer.problems
         self.left.end_layer(name, self.now)
 
@@ -44,8 +48,12 @@ class Sweep:
 TRUE = {"shallow": 1.0, "middle": 2.0, "deep": 4.0}
 
 
+def foreseen(problems: int, size: int, each: float, fixed: float = 0.0) -> Foreseen:
+    return Foreseen(problems, problems, size, each, fixed)
+
+
 def layers(problems: int = 64, size: int = 16, probe: Callable[[str], float] = lambda name: 1.0) -> dict[str, Foreseen]:
-    return {name: Foreseen(problems, size, cost * probe(name)) for name, cost in TRUE.items()}
+    return {name: foreseen(problems, size, cost * probe(name)) for name, cost in TRUE.items()}
 
 
 def linear(name: str, size: int) -> float:
@@ -54,7 +62,7 @@ def linear(name: str, size: int) -> float:
 
 def test_before_anything_ran_the_probe_is_all_there_is() -> None:
     left = TimeLeft(layers())
-    assert left.seconds(0.0) == pytest.approx(64 * 7)
+    assert left.seconds == Left(64 * 7, 64 * 7)
     assert not left.measured
 
 
@@ -90,60 +98,69 @@ def test_logging_at_the_end_of_a_layer_is_known_from_the_first_layer_on() -> Non
 
 def test_small_last_batches_cost_more_than_their_share_where_problems_run_in_parallel() -> None:
     def parallel(name: str, size: int) -> float:
-        return TRUE[name] * (3.8 + 0.05 * size)  # as on a GPU; 4 problems cost what 4 were foreseen to
+        return TRUE[name] * (3.8 + 0.05 * size)  # as on a GPU
 
-    foreseen = layers(problems=75, size=64)
-    assert Sweep(foreseen, parallel).run().errors() == pytest.approx([0.0] * 5, abs=0.02)
+    sweep = Sweep({name: foreseen(75, 64, 0.1 * cost, 7.6 * cost) for name, cost in TRUE.items()}, parallel)
+    assert sweep.run().errors() == pytest.approx([0.0] * 5)  # the probe said twice as long
 
 
 def test_problems_that_arrive_early_or_start_again_are_in_the_pace() -> None:
     early = Sweep(layers(), lambda name, size: 0.3 * linear(name, size)).run()
     assert early.errors() == pytest.approx([0.0] * 11)
-    left = TimeLeft({"one": Foreseen(8, 4, 1.0)})
+    left = TimeLeft({"one": foreseen(8, 4, 1.0)})
     left.start_batch("one", 4, 0.0)
     left.start_fit(4, 0.0)
     left.end_fit(4.0)
     left.start_fit(1, 4.0)  # one died
-    assert left.seconds(4.0) == pytest.approx(1 + 4)
+    assert left.seconds.most == pytest.approx(1 + 5)
     left.end_fit(5.0)
     left.end_batch(5.0)
-    assert left.seconds(5.0) == pytest.approx(5)
+    assert left.seconds.most == pytest.approx(5)
 
 
-def test_within_a_batch_its_own_pace_counts() -> None:
-    left = TimeLeft({"one": Foreseen(8, 4, 1.0)})
-    left.start_batch("one", 4, 0.0)
-    left.start_fit(4, 0.0)
-    assert left.seconds(0.3, share=0.01) == pytest.approx(3.96 + 4)  # too early to tell
-    assert left.seconds(4.0, share=0.5) == pytest.approx(4 + 8)
+def test_a_batch_goes_on_at_its_speed_of_late() -> None:
+    left = TimeLeft({"one": foreseen(200, 100, 1.0)})
+    left.start_batch("one", 100, 0.0)
+    left.start_fit(100, 0.0)
+    left.step(30.0, 0.01)  # the first step sets things up, and says nothing of those to come
+    assert left.seconds.most == pytest.approx(99 + 129)
+    for step in range(2, 51):  # another process takes half of the machine
+        left.step(30.0 + 2 * (step - 1), step / 100)
+    assert left.seconds.most == pytest.approx(100 + 128 + 100, rel=0.01)
+    for step in range(51, 91):  # and is gone again
+        left.step(128.0 + step - 50, step / 100)
+    assert left.seconds.most == pytest.approx(10 + 168 + 10, rel=0.01)
     assert not left.measured
 
 
 def test_a_batch_that_goes_on_after_an_interruption_counts_what_it_took_before() -> None:
-    left = TimeLeft({"only": Foreseen(8, 4, 1.0)})
+    left = TimeLeft({"only": foreseen(8, 4, 1.0)})
     left.start_batch("only", 4, 100.0)
-    left.start_fit(4, 100.0, before=6.0)  # at 3/4 of its steps
-    assert left.seconds(101.0, share=0.875) == pytest.approx(1.0 + 8.0)
+    left.start_fit(4, 100.0, before=6.0, share=0.75)
+    left.step(101.0, share=0.875)
+    assert left.seconds.most == pytest.approx(1.0 + 8.0)
     left.end_fit(102.0)
     left.end_batch(102.0)
-    assert left.seconds(102.0) == pytest.approx(8.0)
+    assert left.seconds.most == pytest.approx(8.0)
 
 
-def test_a_search_that_needs_less_than_most_is_expected_to_do_so_again() -> None:
-    left = TimeLeft({"first": Foreseen(20, 10, 1.0), "second": Foreseen(20, 10, 1.0)})
-    for problems in (6, 4):
+def test_a_search_ends_with_what_is_certainly_wanted_or_goes_on_as_long_as_it_can() -> None:
+    left = TimeLeft({name: Foreseen(problems=20, least=6, batch_size=10, each=1.0) for name in ("first", "second")})
+    assert left.seconds == Left(12, 40)
+    for problems, least, most in ((6, 3, 7 + 10), (2, 3, 6 + 10)):
         left.start_batch("first", problems, 0.0)
         left.start_fit(problems, 0.0)
-        left.end_fit(float(problems))
-        left.end_batch(float(problems))
-    left.end_layer("first", 4.0)
-    assert left.seconds(4.0) == pytest.approx(10)
+        left.end_fit(problems / 2)  # twice as fast as foreseen
+        left.end_batch(problems / 2)
+        assert [left.seconds.least, left.seconds.most] == pytest.approx([least, most])
+    left.end_layer("first", 1.0)
+    assert left.seconds.most - left.seconds.least == pytest.approx(7)
 
 
 def test_layers_with_nothing_left_take_nothing() -> None:
-    left = TimeLeft({"done": Foreseen(0, 1, 0.0), "todo": Foreseen(4, 4, 1.0)})
+    left = TimeLeft({"done": foreseen(0, 1, 0.0), "todo": foreseen(4, 4, 1.0)})
     left.end_layer("done", 0.0)
-    assert left.seconds(0.0) == pytest.approx(4)
+    assert left.seconds.most == pytest.approx(4)
 
 
 @pytest.mark.parametrize("seed", range(5))

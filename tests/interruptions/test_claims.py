@@ -11,7 +11,8 @@ from rich.console import Console
 from readout.interruptions import claims
 from readout.interruptions.claims import claim, in_turn
 from readout.interruptions.signals import Stop
-from readout.plan import Cost, LayerPlan
+from readout.plan import LayerPlan
+from readout.probe import Cost
 from readout.problems import cross
 
 QUIET = Console(quiet=True)
@@ -19,7 +20,7 @@ QUIET = Console(quiet=True)
 
 def plan(layer: str) -> LayerPlan:
     problems = cross("setting", [("cat", "digest")], layer, [0.0], 1, 0)
-    return LayerPlan(layer, problems, [problems], Cost(), 0, 1, 1)
+    return LayerPlan(layer, problems, [problems], Cost(), 0, 1, 1, 1)
 
 
 def test_what_one_has_no_other_gets(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""RunSettings: where inversions leave their results, how many run at once, and when one counts as recovered."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from readout.errors import ReadoutError
+from readout.metrics import SampleMetric
+from readout.probe import BatchSize
+from readout.store import ResultStore
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a sweep and a prediction have in common; see :class:`readout.sweep.Sweep` for what each means.
+
+    Raises:
+        ReadoutError: if one is out of range.
+    """
+
+    output: Path
+    resume: bool = True
+    threshold: float | None = None
+    tolerance: float = 1e-4
+    batch_size: BatchSize = "auto"
+    checkpoint_minutes: float | None = 5
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and self.threshold <= 0:
+            raise ReadoutError(f"threshold is {self.threshold:g}; it must be above 0, because recovery means d_X < t.")
+        if self.tolerance < 0:
+            raise ReadoutError(f"tolerance is {self.tolerance:g}; it can't be negative.")
+        if self.batch_size != "auto" and self.batch_size < 1:
+            raise ReadoutError(f"batch_size is {self.batch_size}; give at least 1, or 'auto'.")
+        if self.checkpoint_minutes is not None and self.checkpoint_minutes <= 0:
+            raise ReadoutError(
+                f"checkpoint_minutes is {self.checkpoint_minutes:g}; give minutes above 0, or null for a checkpoint "
+                "only when interrupted."
+            )
+
+    def threshold_for(self, metric: SampleMetric, judging: bool = True) -> float:
+        """t: as given, or the paper's for the metric; NaN where there is none and nothing is judged.
+
+        Raises:
+            ReadoutError: if there is none and something is.
+        """
+        threshold = self.threshold or metric.threshold
+        if threshold is None and judging:
+            raise ReadoutError(f"The paper has no threshold for {metric.name}; set sweep.threshold.")
+        return math.nan if threshold is None else threshold
+
+    def open_store(self, holds: Literal["sweep", "given"], console: Console) -> ResultStore:
+        """The output folder, once it is known to be fit for use; parts that can't be read are set aside.
+
+        Args:
+            holds: What it is for: a sweep's results, or those of features that were given.
+            console: Told what was set aside.
+
+        Raises:
+            ReadoutError: if it holds results, and is not to be gone on with or is for the other kind.
+        """
+        store = ResultStore(self.output)
+        if not self.resume and store.finished():
+            raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+        for sentence in store.set_aside_broken():
+            console.print(sentence, highlight=False, soft_wrap=True)
+        levels = store.load()["level"]
+        if holds == "given" and levels.notna().any():
+            raise ReadoutError(f"{str(self.output)!r} holds the results of a sweep; choose another output.")
+        if holds == "sweep" and levels.isna().any():
+            raise ReadoutError(f"{str(self.output)!r} holds what `predict` recovered; choose another output.")
+        return store

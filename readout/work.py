@@ -1,0 +1,114 @@
+"""Work: layer after layer, batch after batch, and what comes of each into the store."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import pandas as pd
+from lightning.pytorch import Trainer
+from rich.console import Console
+from torch import Tensor
+
+from readout.callbacks import SweepProgress
+from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, tidy
+from readout.interruptions.claims import in_turn
+from readout.interruptions.signals import Stop, stoppable
+from readout.inversions import FeatureInversion
+from readout.inversions.run import Row, invert
+from readout.perturbations import Perturbation
+from readout.plan import LayerPlan, Plan
+from readout.problems import Problem
+from readout.run_settings import RunSettings
+from readout.store import ResultStore, judge
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A layer that this process has to itself, and what watches over it."""
+
+    plan: LayerPlan
+    checkpoint: LayerCheckpoint
+    progress: SweepProgress
+    stop: Stop
+
+
+@dataclass(frozen=True)
+class Work:
+    """Inversions whose results go into one folder."""
+
+    inversion: FeatureInversion
+    inputs: Mapping[str, Tensor]
+    """True inputs by sample name."""
+    perturbation: Perturbation
+    store: ResultStore
+    settings: RunSettings
+    threshold: float
+    """t; NaN where nothing is judged."""
+    complete: Callable[[list[Row], list[Tensor]], pd.DataFrame]
+    """The table of a batch, from its rows and what was recovered."""
+
+    def results(self, problems: Iterable[Problem], trajectories: bool = False) -> pd.DataFrame:
+        """What the folder holds of these problems, with verdicts; one row each."""
+        keys = {problem.key for problem in problems}
+        results = self.store.load(trajectories)
+        return self.judged(results[results["key"].isin(keys)].reset_index(drop=True))
+
+    def judged(self, results: pd.DataFrame) -> pd.DataFrame:
+        """The same with verdicts."""
+        return judge(results, self.threshold, self.settings.tolerance)
+
+    @contextmanager
+    def turns(self, plan: Plan, layers: Sequence[LayerPlan], console: Console) -> Iterator[Iterator[Turn]]:
+        """Each layer in turn, once no other process works on it.
+
+        Args:
+            plan: Everything there is to do.
+            layers: Layers of it to go through.
+            console: Where progress goes.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C; see :func:`readout.interruptions.signals.stoppable`.
+        """
+        output = self.settings.output
+        with (
+            stoppable() as stop,
+            SweepProgress(plan, console) as progress,
+            closing(in_turn(layers, output / FOLDER, stop, console)) as claimed,
+        ):
+            yield self._turns(claimed, progress, stop)
+        tidy(output)
+
+    def run(
+        self, turn: Turn, batches: Iterable[Sequence[Problem]], make_trainer: Callable[..., Trainer]
+    ) -> Iterator[None]:
+        """Run a layer's batches; comes back after each, when it is stored.
+
+        Args:
+            turn: The layer.
+            batches: What to run side by side.
+            make_trainer: Makes a Trainer with further callbacks.
+        """
+
+        def fit(inversion: FeatureInversion) -> None:
+            turn.checkpoint.fit(make_trainer(turn.progress, turn.checkpoint), inversion)
+
+        for batch in batches:
+            turn.stop.check()
+            turn.progress.start(batch)
+            attempt = turn.checkpoint.attempt(batch)
+            rows, recovered = invert(self.inversion, batch, self.inputs, self.perturbation, fit, attempt)
+            self.store.append(self.judged(self.complete(rows, recovered)), recovered)
+            turn.checkpoint.stored()
+            yield
+            turn.progress.done()
+
+    def _turns(self, layers: Iterable[LayerPlan], progress: SweepProgress, stop: Stop) -> Iterator[Turn]:
+        settings = self.settings
+        limit = None if settings.batch_size == "auto" else settings.batch_size
+        for plan in layers:
+            minutes = settings.checkpoint_minutes
+            checkpoint = LayerCheckpoint(settings.output, plan, minutes, stop, progress.console, limit)
+            progress.start_layer(plan)
+            yield Turn(plan, checkpoint, progress, stop)
+            checkpoint.layer_done()
+            progress.layer_done()
