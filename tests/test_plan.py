@@ -13,7 +13,17 @@ from readout.extractors import FeatureExtractor
 from readout.inversions import ImageInversion
 from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
-from readout.plan import Cost, LayerPlan, Plan, _StepTimer, automatic_batch_size, duration, probe, unfinished
+from readout.plan import (
+    Cost,
+    LayerPlan,
+    Plan,
+    _StepTimer,
+    automatic_batch_size,
+    duration,
+    probe,
+    size_in_words,
+    unfinished,
+)
 from readout.priors import Pixels
 from readout.problems import cross
 from tests.helpers import runtime
@@ -142,3 +152,15 @@ def test_memory_on_cuda_is_this_fits_own_and_leaves_the_network_out(monkeypatch:
     timer.on_train_batch_end(trainer, inversion)
     timer.on_train_end(trainer, inversion)
     assert timer.bytes == 1234
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([torch.zeros(3, 8, 16)] * 2, "3×8×16"),
+        ([torch.tensor([1, 2]), torch.tensor([1]), torch.tensor([3, 4, 5])], "1 to 3 tokens"),
+        ([torch.tensor([1, 2])] * 2, "2 tokens"),
+    ],
+)
+def test_sizes_of_inputs_in_words(inputs: list[torch.Tensor], words: str) -> None:
+    assert size_in_words(inputs) == words
