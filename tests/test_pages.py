@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import yaml
 
@@ -102,6 +103,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
         write_noise_images(folder / name, 64)
     (folder / "stimuli" / "0.png").rename(folder / "stimuli" / "cat.png")
+    np.savez(folder / "decoded_texts.npz", first=np.random.default_rng(0).normal(size=(9, 384)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sweep, "write_report", without_report)

@@ -11,7 +11,7 @@ from readout.callbacks import SweepProgress
 from readout.inversions import ImageInversion
 from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
-from readout.plan import LayerPlan, Plan, duration, unfinished
+from readout.plan import LayerPlan, Plan, duration, size_in_words, unfinished
 from readout.priors import Pixels
 from readout.probe import Cost
 from readout.problems import cross
@@ -101,3 +101,15 @@ def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
     )
     assert re.search(r"d_X \d\.\d{3} \(\d\.\d\d–\d\.\d\d\) · [\d.]+ steps/s · [\w ]+ left$", lines[-4])
     assert lines[-1].startswith("100%  6/6 inversions · done in")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([torch.zeros(3, 8, 16)] * 2, "3×8×16"),
+        ([torch.tensor([1, 2]), torch.tensor([1]), torch.tensor([3, 4, 5])], "1 to 3 tokens"),
+        ([torch.tensor([1, 2])] * 2, "2 tokens"),
+    ],
+)
+def test_sizes_of_inputs_in_words(inputs: list[torch.Tensor], words: str) -> None:
+    assert size_in_words(inputs) == words

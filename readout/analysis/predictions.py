@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import yaml
 from markupsafe import Markup
@@ -181,6 +182,7 @@ def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
         (line,) = axes.plot(row["trajectory_step"], row["trajectory_loss"], label=str(row["sample"]))
         if pd.notna(row["floor"]):
             axes.axhline(row["floor"], color=line.get_color(), lw=0.8, ls="--")
-    axes.set(xlabel="optimisation step", ylabel="loss", yscale="log")
+    positive = any(np.any(np.asarray(one) > 0) for one in results["trajectory_loss"].head(MOST_CURVES))
+    axes.set(xlabel="optimisation step", ylabel="loss", yscale="log" if positive else "linear")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
     return axes

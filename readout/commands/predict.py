@@ -112,7 +112,9 @@ def layer_names(given: Sequence[str]) -> list[str]:
         except yaml.YAMLError:
             several = None
         if not isinstance(several, list) or not all(isinstance(name, str) for name in several):
-            raise ReadoutError(f"--layer is {word!r}, which is no list; write --layer conv3_1 conv4_1, for example.")
+            raise ReadoutError(
+                f"--layer is {word!r}, which is no list of names; write --layer conv3_1 conv4_1, for example."
+            )
         names += several
     return names
 

@@ -117,6 +117,11 @@ class JoinedTextLayers(JoinedLayers):
         """As it is, shape (batch, positions, width)."""
         return feature
 
+    @property
+    def embedding(self) -> nn.Embedding:
+        """See :attr:`readout.extractors.LanguageModel.embedding`."""
+        return self.network.embedding
+
     def embed(self, ids: Tensor) -> Tensor:
         """See :meth:`readout.extractors.LanguageModel.embed`."""
         return self.network.embed(ids)

@@ -1,49 +1,16 @@
 import html
-import json
 import re
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from readout import cli, load_results
 from readout.store import ResultStore
+from tests.analysis.chromium import Look, needs_chromium
 from tests.analysis.helpers import make_output, make_results
 from tests.helpers import tiny_config, write_config
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-
-WATCH = """<script>
-window.errors = [];
-addEventListener("error", (event) => errors.push(event.message ?? event.target.src), true);
-for (const kind of ["error", "warn"]) console[kind] = (...words) => errors.push(words.join(" "));
-</script>"""
-
-PROBE = """<script>
-const all = (what, root = document) => [...root.querySelectorAll(what)];
-const seen = (what) => all(what).filter((one) => one.checkVisibility());
-addEventListener("load", () => {
-  const pictures = all("main img");
-  document.title = JSON.stringify({
-    errors,
-    pictures: pictures.length,
-    loaded: pictures.filter((image) => image.complete && image.naturalWidth > 0).length,
-    outside: performance.getEntriesByType("resource").map((one) => one.name).filter((one) => !one.startsWith("data:")),
-    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    unnamed: all("img").filter((image) => !image.alt && !image.closest("#tip")).length,
-    headless: all("table").filter((table) => !table.caption || !table.querySelector("th[scope]")).length,
-    paper: getComputedStyle(document.body).backgroundColor,
-    ...(() => { STEPS })(),
-  });
-});
-</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -63,36 +30,6 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_output(folder / "second", make_results(kept, setting="two", weights="other"), images=True)
     assert cli.main(["report", str(folder / "first"), str(folder / "second")]) == 0
     return folder / "comparison.html"
-
-
-Look = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def look(tmp_path: Path) -> Look:
-    """What Chromium makes of a page, after some steps of a script."""
-
-    def look(page: Path, steps: str = "return {}", address: str = "", *flags: str) -> dict[str, Any]:
-        text = page.read_text().replace("<head>", "<head>" + WATCH)
-        # beside the page, so that its links lead where they should
-        probed = page.with_name("probed.html")
-        probed.write_text(text.replace("</body>", PROBE.replace("STEPS", steps) + "</body>"))
-        usual = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
-        window = ["--window-size=1000,1200", f"--user-data-dir={tmp_path / 'profile'}"]
-        done = subprocess.run(
-            [str(CHROMIUM), *usual.split(), *window, *flags, "--dump-dom", probed.as_uri() + address],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=600,
-        )
-        title = re.search(r"<title>(.*?)</title>", done.stdout)
-        assert title is not None
-        found: dict[str, Any] = json.loads(html.unescape(title[1]))
-        assert found["errors"] == []
-        return found
-
-    return look
 
 
 def test_the_page_needs_nothing_but_itself(output: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
@@ -24,7 +25,6 @@ from tests.helpers import tiny_config, write_config
 from tests.interruptions.helpers import assert_same_bits, hearing_ctrl_c
 from tests.test_cli import refused
 from tests.tiny import TinyNet
-from tests.tiny_text import save_tiny
 
 SIDE = 16
 IMAGES = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
@@ -269,13 +269,22 @@ class TestBadInput:
         line = refused(predict(settings, "--features", path, "--output", tmp_path / "fit"), capsys)
         assert "results of a sweep" in line
 
-    def test_texts(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @pytest.mark.parametrize("layers", ["[early", "[early: late]", "[1, 2]"])
+    def test_a_list_of_layers_that_is_none(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], layers: str
+    ) -> None:
         path = save(tmp_path / "decoded.npz", tiny_features("early"))
-        bert = {"class_path": "BERT", "init_args": {"weights": save_tiny(tmp_path / "bert")}}
-        text = {"class_path": "TextInversion", "init_args": {"extractor": bert}}
-        settings = write_config(tmp_path / "text.yaml", tiny_config(tmp_path / "fit") | {"model": text})
-        assert predict(settings, "--features", path) == 2
-        assert "texts can't be given yet" in capsys.readouterr().err  # transformers may have its say too
+        line = refused(predict(config(tmp_path), "--features", path, "--layer", layers), capsys)
+        assert f"--layer is {layers!r}, which is no list of names; write --layer conv3_1 conv4_1" in line
+
+
+@pytest.mark.parametrize("layers", [["early", "late"], ["[early, late]"], ["late", "[early]"]])
+def test_layers_are_named_as_words_or_as_a_list(tmp_path: Path, layers: list[str]) -> None:
+    path = save(tmp_path / "decoded.npz", tiny_features("early", "middle", "late"))
+    assert predict(config(tmp_path, steps=2), "--features", path, "--layer", *layers) == 0
+    assert load_results(tmp_path / "out")["layer"].unique().tolist() == ["early+late"]
+    kept = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert sorted(kept["layer"]) == ["early", "late"]
 
 
 def test_an_interrupted_prediction_goes_on_to_the_bit(

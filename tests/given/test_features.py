@@ -27,6 +27,16 @@ def test_features_stand_where_their_seed_says() -> None:
     assert moved.tolist() == [[2, 2, 2, 2, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]]
 
 
+def test_features_of_texts_are_joined_position_by_position_and_padded() -> None:
+    features = {
+        7: {"a": torch.ones(3, 2), "b": torch.zeros(3, 1)},
+        8: {"a": torch.full((2, 2), 2.0), "b": torch.ones(2, 1)},
+    }
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    moved = GivenFeatures(features)(torch.full((2, 3, 3), math.nan), torch.zeros(2), [8, 7], mask)
+    assert moved.tolist() == [[[2, 2, 1], [2, 2, 1], [0, 0, 0]], [[1, 1, 0]] * 3]
+
+
 def test_what_is_not_known_of_a_true_input_is_nan_and_the_rest_is_as_it_would_be() -> None:
     # for f(x) = x the feature is the image
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))

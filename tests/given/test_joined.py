@@ -5,13 +5,15 @@ import torch
 from torch import Tensor, nn
 
 from readout.errors import ReadoutError
-from readout.extractors import VGG19, FeatureExtractor
-from readout.given import JoinedLayers, SumOverLayers, as_one_layer
+from readout.extractors import VGG19, FeatureExtractor, LanguageModel
+from readout.given import JoinedLayers, JoinedTextLayers, SumOverLayers, as_one_layer
 from readout.given.joined import extract_several
-from readout.inversions import FeatureLoss, ImageInversion, MeanSquaredError
+from readout.inversions import FeatureLoss, ImageInversion, MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.padding import PADDING, pad
 from readout.priors import Pixels
 from tests.extractors.test_base import counting
 from tests.tiny import TinyNet
+from tests.tiny_text import WIDTH, save_tiny
 
 X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 SHAPES = {"early": (8, 16, 16), "late": (16, 8, 8)}
@@ -64,6 +66,46 @@ def test_joined_features_lie_one_after_the_other_and_gradients_reach_the_input()
     (plain,) = torch.autograd.grad(sum(net.extract(x, layer).sum() for layer in SHAPES), x)  # type: ignore[arg-type]
     torch.testing.assert_close(gradient, plain)
     assert (joined.name, joined.weights_name, joined.fingerprint()) == (net.name, net.weights_name, net.fingerprint())
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    return LanguageModel(save_tiny(tmp_path_factory.mktemp("bert")))
+
+
+def test_joined_layers_of_texts_keep_positions_apart_and_padding_out(bert: LanguageModel) -> None:
+    layers = ["embeddings", "layer.0", "layer.2"]
+    whole = bert.frame(bert.tokenize("the quick dog ran over the old stone house"))
+    ids = pad([whole, whole[:4]])
+    mask = ids != PADDING
+    joined = JoinedTextLayers(bert, layers)
+    feature = joined.extract(joined.embed(ids), "+".join(layers), mask)
+    assert feature.shape == (2, len(whole), 3 * WIDTH)
+    for layer, part in zip(layers, feature.split(WIDTH, dim=-1), strict=True):
+        torch.testing.assert_close(part, bert.extract(bert.embed(ids), layer, mask), rtol=0, atol=0)
+        alone = bert.extract(bert.embed(ids[1:, :4]), layer)
+        torch.testing.assert_close(part[1:, :4], alone)
+    assert joined.decode(whole) == bert.decode(whole)
+    assert joined.tokens(whole) == bert.tokens(whole)
+    assert torch.equal(joined.is_special(ids), bert.is_special(ids))
+    assert joined.embedding is bert.embedding
+    assert joined.fingerprint() == bert.fingerprint()
+
+
+@pytest.mark.parametrize("weights", [{"late": 0.25}, "balanced"])
+def test_a_loss_of_padded_texts_is_that_of_each_alone(weights: Any) -> None:
+    generator = torch.Generator().manual_seed(2)
+    feature, target = torch.randn(2, 2, 5, 7, generator=generator)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    loss = SumOverLayers(MeanSquaredErrorAndCosine(), {"early": (3,), "late": (4,)}, weights)
+    alone = loss(feature[1:, :3], target[1:, :3])
+    torch.testing.assert_close(loss(feature, target, mask)[1:], alone)
+    torch.testing.assert_close(loss.scale(target, mask)[1:], loss.scale(target[1:, :3]))
+    early, late = (
+        MeanSquaredErrorAndCosine()(feature[:1, :, part], target[:1, :, part]) for part in (slice(3), slice(3, 7))
+    )
+    if weights != "balanced":
+        torch.testing.assert_close(loss(feature, target, mask)[:1], early + 0.25 * late)
 
 
 def pair() -> tuple[Tensor, Tensor]:

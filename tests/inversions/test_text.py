@@ -9,10 +9,11 @@ from torch import Tensor
 from readout import cli, load_results
 from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
-from readout.inversions import ImageInversion, TextInversion
+from readout.inversions import ImageInversion, ProblemBatch, TextInversion
 from readout.inversions.run import invert
 from readout.padding import PADDING
 from readout.perturbations import GaussianPerturbation
+from readout.priors.tokens import FREE
 from readout.problems import cross
 from tests.helpers import run_cli, runtime, tiny_config, write_config
 from tests.tiny import TinyNet
@@ -98,6 +99,23 @@ def test_what_is_scored_of_a_batch(folders: dict[str, str]) -> None:
     inversion = TextInversion(LanguageModel(folders["bert"]))
     ids = torch.tensor([[2, 9, 8, 3, PADDING]])
     assert inversion.scored(ids).tolist() == [[PADDING, 9, 8, PADDING, PADDING]]
+
+
+def test_of_an_unknown_text_nothing_is_known_but_its_frame(folders: dict[str, str]) -> None:
+    inversion = TextInversion(LanguageModel(folders["bert"]))
+    ids = torch.tensor([[2, 9, 8, 3, PADDING], [2, FREE, FREE, FREE, 3]])
+    batch = ProblemBatch(ids, "layer.0", torch.zeros(2), [0, 1], [0, 1], GaussianPerturbation())
+    assert batch.known.tolist() == [True, False]
+    assert batch.mask is not None
+    assert batch.mask.sum(1).tolist() == [4, 5]
+    assert (inversion.scored(ids)[1] == PADDING).all()
+    embedded = inversion.embed(ids)
+    assert embedded[0].isfinite().all()
+    assert embedded[1].isnan().all(1).tolist() == [False, True, True, True, False]
+    inversion.load(batch)
+    assert inversion.prior.read_out(embedded)[1, [0, -1]].tolist() == [2, 3]
+    described = inversion.describe_recovered(ids[1], torch.tensor([2, 9, 8, 7, 3]))
+    assert [name for name, value in described.items() if value is None] == ["true_text", "true_tokens", "wrong_tokens"]
 
 
 def test_texts_and_images_are_told_apart(folders: dict[str, str]) -> None:
