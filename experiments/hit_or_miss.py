@@ -8,6 +8,7 @@ class. ``--scale paper --images IMAGENET`` takes VGG19 and a folder of ImageNet'
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -144,8 +145,9 @@ def _imagenet(experiment: Experiment[Scale]) -> tuple[FeatureExtractor, list[Sam
     """The same of VGG19, judged by torchvision's classifier; classes are its own folders in alphabetical order."""
     from torchvision.models import VGG19_Weights, vgg19
 
-    data = ImageFolder(experiment.image_folder(), limit=16 * experiment.scale.count)
-    classes = sorted(path.name for path in (experiment.images or data.files[0]).iterdir() if path.is_dir())
+    folder = experiment.image_folder()
+    data = ImageFolder(folder, limit=16 * experiment.scale.count)
+    classes = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
     if len(classes) != 1000:
         raise ReadoutError(f"The images are of {len(classes)} classes; give ImageNet's 1,000, a folder each.")
     extractor = VGG19("imagenet")

@@ -45,7 +45,7 @@ def _explained(path: Path) -> Iterator[None]:
         full = getattr(reason, "errno", None) == errno.ENOSPC or "No space left" in str(reason)
         problem = "the disk is full" if full else f"it can't be written ({reason})"
         raise ReadoutError(
-            f"{str(path)!r}: {problem}; make room or choose another `sweep.output`, then run the same command "
+            f"{str(path)!r}: {problem}; make room or choose another output folder, then run the same command "
             "again: what is finished is kept."
         ) from error
 

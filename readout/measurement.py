@@ -4,18 +4,20 @@ import copy
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 
 from readout.data.given import Images, as_data
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.extractors.base import near_matches
+from readout.identity import settings
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import DeepImagePrior, Prior
 from readout.runtime import Runtime
@@ -108,20 +110,24 @@ def measure(
         extractor = model if isinstance(model, FeatureExtractor) else PlainModule(model, mean, std)
         if isinstance(extractor, LanguageModel):
             raise ReadoutError("measure takes images; of language models sizes are measured by the command `fit`.")
-        inversion = ImageInversion(extractor, prior or DeepImagePrior(filters=[16, 32, 64, 128]), optimizer=_adamw(lr))
+        inversion = ImageInversion(
+            extractor, prior or DeepImagePrior(filters=[16, 32, 64, 128]), optimizer=partial(AdamW, lr=lr)
+        )
     extractor = inversion.extractor
     data = as_data(images, extractor.example(size).shape[-1])
-    runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, seed=seed)
+    asked = {"layers": layers, "levels": levels, "draws": draws, "threshold": threshold, **sweep}
+    config = {"seed_everything": seed, "sweep": settings(asked)}  # by which the report is made again
+    runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, config=config, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         kept = None if output is None else Path(output)
-        plan = Sweep(layers, levels, draws, threshold, str(kept or folder), **sweep)
+        driver = Sweep(**asked, output=str(kept or folder))
         try:
-            problems, sizes = plan.measure(inversion, data, runtime, _console(progress), report=kept is not None)
+            problems, sizes = driver.measure(inversion, data, runtime, _console(progress), report=kept is not None)
         except KeyboardInterrupt:
             if kept is None:
                 raise KeyboardInterrupt("Stopped; nothing is kept, because no output folder was given.") from None
             raise
-        store = ResultStore(plan.settings.output)
+        store = ResultStore(driver.settings.output)
         recovered = store.load_recovered(problems["key"])
     return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)
 
@@ -159,13 +165,6 @@ class PlainModule(FeatureExtractor):
     def unknown(self, layer: str) -> str:
         """See :meth:`readout.extractors.FeatureExtractor.unknown`."""
         return f"{self.name} has no submodule {layer!r}.{near_matches(layer, self.layers)}"
-
-
-def _adamw(lr: float) -> Any:
-    def optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return AdamW(parameters, lr=lr)
-
-    return optimizer
 
 
 def _console(progress: bool) -> Console:

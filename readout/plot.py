@@ -32,7 +32,11 @@ def size_by_layer(results: Results, axes: Axes | None = None) -> Axes:
 
 
 def trajectories(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """See :func:`readout.analysis.plots.trajectories`; a table must have been loaded with ``trajectories=True``."""
+    """See :func:`readout.analysis.plots.trajectories`.
+
+    Raises:
+        ReadoutError: if a table was not loaded with ``trajectories=True``.
+    """
     problems = _problems(results)
     if "trajectory_step" not in problems:
         raise ReadoutError("This table holds no trajectories; load it with load_results(folder, trajectories=True).")
@@ -51,6 +55,9 @@ def recovered_images(measured: Measurement, samples: Sequence[str] | None = None
 
     Returns:
         Axes, row by row.
+
+    Raises:
+        ReadoutError: if there is no image of such a name.
     """
     chosen = list(measured.inputs)[:4] if samples is None else list(samples)
     for name in chosen:

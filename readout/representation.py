@@ -184,12 +184,12 @@ def _by_level(
     merged = []
     for level in sorted(set(levels)):
         rows = [row for row, value in enumerate(levels) if value == level]
-        kinds = {Verdict(verdicts[row]) for row in rows}
-        judged = [row for row in rows if verdicts[row] is not Verdict.FAILED]
+        kinds = {row: Verdict(verdicts[row]) for row in rows}
+        judged = [row for row, kind in kinds.items() if kind is not Verdict.FAILED]
         worst = next(
             kind
             for kind in (Verdict.UNRECOVERED, Verdict.FAILED, Verdict.NOT_CONVERGED, Verdict.RECOVERED)
-            if kind in kinds
+            if kind in kinds.values()
         )
         merged.append(
             _Level(

@@ -42,11 +42,19 @@ class Runtime:
     seed: int = 0
 
     def make_trainer(self, loggers: Sequence[Logger], *extra: Callback) -> Trainer:
-        """A Trainer with the configured callbacks and some more."""
+        """A Trainer with the configured callbacks and some more.
+
+        Raises:
+            ReadoutError: if Lightning refuses its settings.
+        """
         return self._trainer(logger=list(loggers) or False, callbacks=[*self.callbacks, *extra])
 
     def make_bare_trainer(self, *callbacks: Callback, **overrides: Any) -> Trainer:
-        """A Trainer with these callbacks only, and no logger."""
+        """A Trainer with these callbacks only, and no logger.
+
+        Raises:
+            ReadoutError: if Lightning refuses its settings.
+        """
         return self._trainer(logger=False, callbacks=list(callbacks), **overrides)
 
     def make_loggers(self, run: "RunLabels", folder: Path) -> list[Logger]:

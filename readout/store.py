@@ -33,7 +33,7 @@ COLUMNS = (
 # fmt: on
 """Columns of every results table; further metrics follow."""
 
-TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_feature_distance")
+TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_recovered_feature_distance")
 """Columns that hold a list a problem: what was recorded along the way."""
 
 TOKENS = ("true_tokens", "recovered_tokens", "wrong_tokens")
@@ -59,7 +59,11 @@ class ResultStore:
         self._keys: dict[tuple[Path, int], list[str]] = {}
 
     def finished(self) -> set[str]:
-        """Keys of the problems that have an answer, by whatever process; only new parts are read."""
+        """Keys of the problems that have an answer, by whatever process; only new parts are read.
+
+        Raises:
+            ReadoutError: if a part can't be read.
+        """
         for path in self._parts():
             part = path, path.stat().st_mtime_ns
             if part not in self._keys:
@@ -111,12 +115,20 @@ class ResultStore:
         write_whole(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
 
     def save_input(self, sample: str, x: Tensor) -> None:
-        """Keep a true input beside what was recovered of it."""
+        """Keep a true input beside what was recovered of it, if it is an image.
+
+        Raises:
+            ReadoutError: if the disk is full or the folder can't be written.
+        """
         if is_image(x):
             write_whole(self._input_path(sample), lambda path: write_png(x, path))
 
     def load(self, trajectories: bool = False) -> pd.DataFrame:
-        """One table of everything, one row a problem; see :func:`load_results`."""
+        """One table of everything, one row a problem; see :func:`load_results`.
+
+        Raises:
+            ReadoutError: if a part can't be read.
+        """
         parts = [_read_part(path, lambda name: trajectories or name not in TRAJECTORY) for path in self._parts()]
         if not parts:
             return pd.DataFrame(columns=list(COLUMNS))
@@ -124,7 +136,11 @@ class ResultStore:
         return table.sort_values(["model", "setting", "layer_index", "sample", "draw", "level"], ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """Recovered inputs of the given problems, lossless."""
+        """Recovered inputs of the given problems, lossless.
+
+        Raises:
+            ReadoutError: if one can't be read, or is not there.
+        """
         wanted = set(keys)
         found: dict[str, Tensor] = {}
         for path in sorted(self.recovered.glob("*.safetensors")):
@@ -134,6 +150,11 @@ class ResultStore:
                     found |= {key: part.get_tensor(key) for key in wanted.intersection(part.keys()) - found.keys()}
             except (SafetensorError, OSError) as error:
                 raise _broken(path) from error
+        if missing := len(wanted - found.keys()):
+            raise ReadoutError(
+                f"{missing} of {len(wanted)} recovered inputs are not in {str(self.recovered)!r}; put its .safetensors "
+                "files back, or delete the results and run the same command again."
+            )
         return found
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
@@ -155,6 +176,9 @@ class ResultStore:
 
         Returns:
             The SVG element, to be put into a page.
+
+        Raises:
+            ReadoutError: if the disk is full or the folder can't be written.
         """
         path = self.folder / "figures" / name
         write_whole(path.with_suffix(".png"), lambda file: figure.savefig(file, format="png", dpi=150))
@@ -163,7 +187,11 @@ class ResultStore:
         return vector
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a text file into the folder, whole or not at all."""
+        """Write a text file into the folder, whole or not at all.
+
+        Raises:
+            ReadoutError: if the disk is full or the folder can't be written.
+        """
         return write_whole(self.folder / name, partial(_write_lines, text))
 
     def _input_path(self, sample: str) -> Path:

@@ -43,7 +43,7 @@ def paced(pace: Pace) -> Callback:
 
 
 class _Plain(DeepImagePrior):
-    """The generators by vmap, as on any device but a CPU."""
+    """The generators by vmap, as on devices that have nothing better."""
 
     def forward(self) -> Tensor:
         return self.one_by_one()

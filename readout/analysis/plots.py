@@ -178,10 +178,11 @@ def recovered_images(
     return figure
 
 
-def verdict_counts(results: pd.DataFrame) -> pd.DataFrame:
-    """Number of problems by (layer, level) and verdict, layers in the order of the results."""
-    counts = results.groupby(["layer", "level", "verdict"], sort=False).size().unstack(fill_value=0)
-    return counts.reset_index()
+def figure_of(axes: Axes) -> Figure:
+    """The figure that axes are in."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    return figure
 
 
 def _axes(width: float, height: float) -> Axes:

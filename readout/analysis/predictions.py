@@ -118,9 +118,7 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
     store = ResultStore(folder)
     store.write_text("predictions.csv", predictions_table(results).to_csv(index=False))
     with mpl.rc_context(plots.STYLE):
-        figure = losses(results).get_figure()
-        assert isinstance(figure, Figure)
-        curves = store.write_figure("losses", figure)
+        curves = store.write_figure("losses", plots.figure_of(losses(results)))
     inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
     rows = [
         row

@@ -174,21 +174,15 @@ def _drawn(output: Output) -> dict[str, str]:
 
 def _figures(output: Output) -> dict[str, Figure]:
     return {
-        "recovery": _figure(_recovery(output)),
-        "sizes": _figure(plots.size_by_layer(output.sizes)),
-        "trajectories": _figure(plots.trajectories(output.results)[0]),
+        "recovery": plots.figure_of(_recovery(output)),
+        "sizes": plots.figure_of(plots.size_by_layer(output.sizes)),
+        "trajectories": plots.figure_of(plots.trajectories(output.results)[0]),
     }
 
 
 def _recovery(output: Output) -> Axes:
     axes, predictions = plots.recovery(output.results), output.predictions
     return axes if predictions.empty else draw_prediction(predictions, axes)
-
-
-def _figure(axes: Any) -> Figure:
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
-    return figure
 
 
 def _colors(count: int, low: float, high: float) -> list[str]:

@@ -16,7 +16,7 @@ from readout.inversions import FeatureInversion
 
 QUANTITIES = {
     "distance": "trajectory_distance",
-    "recovered_feature_distance": "trajectory_feature_distance",
+    "recovered_feature_distance": "trajectory_recovered_feature_distance",
     "loss": "trajectory_loss",
 }
 """Metric name → column of the results."""

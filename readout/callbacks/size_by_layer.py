@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from readout.analysis.plots import STYLE, recovery, size_by_layer
+from readout.analysis.plots import STYLE, figure_of, recovery, size_by_layer
 from readout.analysis.sizes import lower_bounds
 from readout.callbacks.base import SweepCallback, SweepResults
 from readout.callbacks.problem_table import log_sizes, summarise
@@ -25,8 +25,8 @@ class SizeByLayer(SweepCallback):
         by_layer = sizes_by_layer(results)
         with rc_context(STYLE):
             figures = {
-                "size_by_layer": _figure(size_by_layer(results.sizes)),
-                "recovery": _figure(recovery(results.table)),
+                "size_by_layer": figure_of(size_by_layer(results.sizes)),
+                "recovery": figure_of(recovery(results.table)),
             }
         summary = summarise(results.table, results.sizes)
         for logger in results.loggers:
@@ -77,9 +77,3 @@ def _log_figure(logger: Logger, name: str, figure: Figure) -> None:
         logger.experiment.add_figure(name, figure, close=False)
     elif isinstance(logger, CSVLogger):
         figure.savefig(Path(logger.log_dir) / f"{name}.png", dpi=150)
-
-
-def _figure(axes: object) -> Figure:
-    figure = getattr(axes, "figure", None)
-    assert isinstance(figure, Figure)
-    return figure

@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+from torch import Tensor
+
 from readout.data.base import InputData, Sample
 from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
@@ -60,7 +62,13 @@ class ImageFolder(InputData):
         path = self.files[index]
         name = path.relative_to(self.folder)
         label = name.parts[0] if len(name.parts) > 1 else None
-        return Sample(name.as_posix(), resize_and_crop(read_image(path), self.size), label)
+        return Sample(name.as_posix(), resize_and_crop(self._read(path), self.size), label)
+
+    def _read(self, path: Path) -> Tensor:
+        try:
+            return read_image(path)
+        except ReadoutError as error:
+            raise ReadoutError(f"{str(error).rstrip('.')}; `skip_unreadable: true` leaves such files out.") from error
 
 
 def _readable(path: Path) -> bool:

@@ -26,8 +26,7 @@ def read_image(path: Path) -> Tensor:
             return from_array(np.asarray(image.convert("RGB")))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ReadoutError(
-            f"{str(path)!r} can't be read as an image; replace it, take it out of the folder, or set "
-            "`skip_unreadable: true`."
+            f"{str(path)!r} can't be read as an image; replace it, or take it out of the folder."
         ) from error
 
 
@@ -42,7 +41,13 @@ def from_array(array: NDArray[np.uint8]) -> Tensor:
 
 
 def resize_and_crop(image: Tensor, size: int) -> Tensor:
-    """Shorter side to ``size`` pixels (antialiased bilinear), then the central square."""
+    """Shorter side to ``size`` pixels (antialiased bilinear), then the central square.
+
+    Raises:
+        ReadoutError: if ``size`` is less than 1.
+    """
+    if size < 1:
+        raise ReadoutError(f"size is {size}; give the side of the images in pixels.")
     height, width = image.shape[-2:]
     scale = size / min(height, width)
     shape = (max(size, round(height * scale)), max(size, round(width * scale)))

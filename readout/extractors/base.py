@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
 from readout.identity import digest, qualified_name, tensor_digest
 
 
@@ -154,7 +154,11 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
-        """Shape of every layer's feature for one example of a batch, from a single forward pass."""
+        """Shape of every layer's feature for one example of a batch, from a single forward pass.
+
+        Raises:
+            ReadoutError: if the network does not take such inputs.
+        """
         found: dict[str, tuple[int, ...]] = {}
         hooks = []
         for name, path in self.layers.items():
@@ -165,6 +169,11 @@ class FeatureExtractor(nn.Module):
             hooks.append(self.network.get_submodule(path).register_forward_hook(keep))
         try:
             self.network(self.preprocess(example))
+        except RuntimeError as error:
+            raise ReadoutError(
+                f"{self.name} can't be run on inputs of {' × '.join(map(str, example.shape[1:]))} ({reason(error)}); "
+                "try larger ones."
+            ) from error
         finally:
             for hook in hooks:
                 hook.remove()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor
 from readout.weights import PackagedWeights, described, fetch, is_random, load_state_dict
 
@@ -37,7 +38,10 @@ class ONet(FeatureExtractor):
         if not is_random(weights):
             assert weights is not None
             state = load_state_dict(fetch(ONET) if weights == "pretrained" else weights)
-            network.load_state_dict({key: value for key, value in state.items() if not key.startswith("dense6")})
+            try:
+                network.load_state_dict({key: value for key, value in state.items() if not key.startswith("dense6")})
+            except RuntimeError as error:
+                raise ReadoutError(f"{weights!r} does not hold the weights of an O-Net ({reason(error)}).") from error
         layers = {name: name for name in ("conv1", "conv2", "conv3", "conv4", "dense5")}
         super().__init__(network, layers, mean=[127.5 / 255] * 3, std=[128 / 255] * 3)
         self.weights = described(weights, seed)

@@ -60,7 +60,7 @@ class SDXLVAE(FeatureExtractor):
         return super().preprocess(x)
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
-        """See :meth:`FeatureExtractor.run_to`; a plain slice, which compiles."""
+        """See :meth:`FeatureExtractor.run_to`; a plain slice, without hooks."""
         assert isinstance(self.network, nn.Sequential)
         output: Tensor = self.network[: int(self.layers[layer]) + 1](x)
         return output

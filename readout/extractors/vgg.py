@@ -44,7 +44,7 @@ class VGG19(FeatureExtractor):
         self.weights = described(weights, seed)
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
-        """See :meth:`FeatureExtractor.run_to`; a plain slice, which compiles."""
+        """See :meth:`FeatureExtractor.run_to`; a plain slice, without hooks."""
         assert isinstance(self.network, nn.Sequential)
         output: Tensor = self.network[: int(self.layers[layer]) + 1](x)
         return output

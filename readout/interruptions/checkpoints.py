@@ -65,6 +65,7 @@ class LayerCheckpoint(Callback):
         self._found: dict[str, Any] | None = None
         self._going_on = False
         self._told = False
+        self._ignored_for: set[str] = set()
         for partial in self.path.parent.glob(f".{self.path.name}.*.partial"):  # of a process that was killed
             partial.unlink(missing_ok=True)
 
@@ -190,6 +191,9 @@ class LayerCheckpoint(Callback):
         self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
 
     def _ignored(self, why: str) -> list[Problem]:
+        if why in self._ignored_for:  # a search asks again before each round
+            return []
+        self._ignored_for.add(why)
         self.console.print(f"{self.path} {why}, so its batch starts over", highlight=False, soft_wrap=True)
         return []
 

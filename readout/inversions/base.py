@@ -27,8 +27,8 @@ from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.priors import Prior
 
-LEAVING_SHARE = 8
-"""Problems that are done leave their batch once they are one in so many: each departure lays memory out anew."""
+LEAVING_SHARE = 1 / 8
+"""Problems that are done leave their batch once they are such a share of it: each departure lays memory out anew."""
 
 OptimizerFactory = Callable[..., Optimizer]
 ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
@@ -323,7 +323,7 @@ class FeatureInversion(Resumable):
         leaving = len(running.rows) - len(staying)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        if not len(staying) or leaving * LEAVING_SHARE < len(running.rows) or not rows_can_go(optimizer):
+        if not len(staying) or leaving < LEAVING_SHARE * len(running.rows) or not rows_can_go(optimizer):
             return
         with keep_rows(optimizer, staying):
             if not self.prior.keep(staying):

@@ -10,11 +10,15 @@ from readout.errors import ReadoutError
 from readout.inversions.base import FeatureInversion
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.resuming import Attempt
+from readout.inversions.trajectory import Trajectory
 from readout.padding import pad, unpad
 from readout.perturbations import Perturbation
 from readout.problems import Problem
 
 Row = dict[str, Any]
+
+CURVES = ("loss", "distance", "recovered_feature_distance")
+"""What a trajectory records."""
 
 
 def invert(
@@ -56,10 +60,11 @@ def invert(
                 "The fit ended before its last step, so nothing of this batch was kept; take out what ends fits early "
                 "(max_time, max_epochs, limit_train_batches, an early-stopping callback)."
             )
+        curves = _curves(outcome.trajectory)
         for place, index in enumerate(todo):
             seconds = rows[index].get("seconds", 0.0) + outcome.seconds / len(todo)
             recovered[index] = unpad(outcome.recovered[place])
-            rows[index] = _row(problems[index], outcome, place) | {"restarts": restart, "seconds": seconds}
+            rows[index] = _row(problems[index], outcome, curves, place) | {"restarts": restart, "seconds": seconds}
             rows[index] |= {"input_dim": recovered[index].numel()}
             rows[index] |= inversion.describe_recovered(inputs[problems[index].sample], recovered[index])
         attempt.todo = [index for place, index in enumerate(todo) if outcome.dead[place]]
@@ -98,11 +103,15 @@ def readout_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, 
     }
 
 
-def _row(problem: Problem, outcome: Outcome, place: int) -> Row:
+def _curves(trajectory: Trajectory) -> dict[str, Tensor]:
+    """What was recorded, shape (recorded steps, problems), under the names of its columns."""
+    return {f"trajectory_{name}": trajectory.stacked(name) for name in CURVES}
+
+
+def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place: int) -> Row:
     scores = ("distance", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale")
-    recorded = ~outcome.trajectory.stacked("loss")[:, place].isnan()
+    recorded = ~curves["trajectory_loss"][:, place].isnan()
     steps = torch.tensor(outcome.trajectory.steps)[recorded]
-    curves = {"loss": "loss", "distance": "distance", "feature_distance": "recovered_feature_distance"}
     return {
         "layer": problem.layer,
         "sample": problem.sample,
@@ -119,8 +128,5 @@ def _row(problem: Problem, outcome: Outcome, place: int) -> Row:
         "dead": bool(outcome.dead[place]),
         "feature_dim": int(outcome.feature_dim[place]),
         "trajectory_step": steps.tolist(),
-        **{
-            f"trajectory_{column}": outcome.trajectory.stacked(name)[recorded, place].tolist()
-            for column, name in curves.items()
-        },
+        **{column: values[recorded, place].tolist() for column, values in curves.items()},
     }

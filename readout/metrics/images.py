@@ -43,7 +43,7 @@ class LPIPS(SampleMetric):
         net: Backbone: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
 
     Raises:
-        ReadoutError: if the backbone's weights can't be fetched.
+        ReadoutError: if there is no such backbone, or its weights can't be fetched.
     """
 
     name = "lpips"
@@ -53,6 +53,8 @@ class LPIPS(SampleMetric):
         super().__init__()
         from torchmetrics.functional.image.lpips import _NoTrainLpips
 
+        if net not in ("alex", "vgg", "squeeze"):
+            raise ReadoutError(f"net is {net!r}; choose 'alex', 'vgg' or 'squeeze'.")
         self.net = net
         with _fetching("LPIPS"):
             self.network = _NoTrainLpips(pretrained=True, net=net)  # type: ignore[arg-type]

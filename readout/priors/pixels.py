@@ -46,7 +46,7 @@ class Pixels(Prior):
         """See :meth:`Prior.forward`."""
         if self.clamp:
             self.pixels.data.clamp_(0, 1)
-        # A view of its own: what a caller keeps must not change with the next step.
+        # A copy: what a caller keeps must not change with the next step.
         return self.pixels * 1
 
     def penalty(self, recovered: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def make_results(distances: Mapping[tuple[str, str], tuple[float, ...]], **colum
             judged = "recovered" if distance < 0.1 else "unrecovered" if distance >= 0.1 else "failed"
             row |= {"verdict": judged, "feature_dim": 8, "input_dim": 4}
             row |= {"trajectory_step": [0, 5, 10], "trajectory_distance": [1.0, distance / 2, distance]}
-            row |= {"trajectory_loss": [3.0] * 3, "trajectory_feature_distance": [0.0] * 3, "dead": False}
+            row |= {"trajectory_loss": [3.0] * 3, "trajectory_recovered_feature_distance": [0.0] * 3, "dead": False}
             rows.append(row | columns | {"key": f"{columns.get('setting', 'one')} {layer} {sample} {level}"})
     return pd.DataFrame(rows)
 

@@ -67,11 +67,3 @@ def test_pictures_stand_in_a_row_a_layer_and_input_and_a_column_a_level(results:
     figure = plots.recovered_images(results, inputs, recovered)
     assert len(figure.axes) == 4 * 3
     assert sum(len(axes.images) for axes in figure.axes) == 4 * 3
-
-
-def test_verdicts_are_counted_by_layer_and_level(results: pd.DataFrame) -> None:
-    results.loc[0, "verdict"] = "failed"
-    counts = plots.verdict_counts(results)
-    first = counts.iloc[0]
-    assert (first["layer"], first["level"], first["recovered"], first["failed"]) == ("early", 0.0, 1, 1)
-    assert counts["recovered"].sum() == 7
