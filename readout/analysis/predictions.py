@@ -23,6 +23,7 @@ from readout.analysis.outputs import read_config
 from readout.analysis.report import render
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS
+from readout.inversions.protocols import TokenByToken
 from readout.store import TOKENS, TRAJECTORY, ResultStore
 
 BY_LAYER = ("given_distance", "loss", "feature_distance")
@@ -133,6 +134,7 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
         layers=layers_of(results),
         known=int(results["distance"].notna().sum()),
         texts=any("text" in row for row in rows),
+        along=_steps(results),
         losses=curves,
         verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
         steps=int(results["steps"].max()),
@@ -164,6 +166,11 @@ def _printed(row: Mapping[str, Any]) -> Text:
     return text
 
 
+def _steps(results: pd.DataFrame) -> str:
+    """What a step is."""
+    return "tokens read" if (results["protocol"] == TokenByToken.name).all() else "optimisation step"
+
+
 def _in_a_line(text: str) -> str:
     return text.replace("\n", " ")
 
@@ -181,6 +188,6 @@ def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
         if pd.notna(row["floor"]):
             axes.axhline(row["floor"], color=line.get_color(), lw=0.8, ls="--")
     positive = any(np.any(np.asarray(one) > 0) for one in results["trajectory_loss"].head(MOST_CURVES))
-    axes.set(xlabel="optimisation step", ylabel="loss", yscale="log" if positive else "linear")
+    axes.set(xlabel=_steps(results), ylabel="loss", yscale="log" if positive else "linear")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
     return axes

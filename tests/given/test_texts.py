@@ -15,7 +15,6 @@ from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.given.collect import Found
 from readout.given.joined import extract_several
-from readout.given.shapes import Features
 from readout.given.texts import as_text_features, true_texts, unknown_text
 from readout.inversions import MeanSquaredErrorAndCosine, TextInversion
 from readout.priors.tokens import FREE
@@ -45,10 +44,10 @@ def texts(model: LanguageModel) -> dict[str, Tensor]:
     return {"long": model.frame(model.tokenize(TEXT)[:9]), "short": model.frame(model.tokenize(TEXT)[9:13])}
 
 
-def features(model: LanguageModel, *layers: str, noise: float = 0.0) -> dict[str, Features]:
+def features(model: LanguageModel, *layers: str, noise: float = 0.0) -> dict[str, dict[str, NDArray[Any]]]:
     """Layer → text → feature, moved by noise."""
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, Any] = {layer: {} for layer in layers}
+    found: dict[str, dict[str, NDArray[Any]]] = {layer: {} for layer in layers}
     with torch.no_grad():
         for name, ids in texts(model).items():
             for layer, (feature,) in extract_several(model, model.embed(ids[None]), layers).items():
@@ -120,7 +119,7 @@ def test_a_known_truth_brings_scores_and_changes_nothing_that_is_recovered(
 ) -> None:
     path = save(tmp_path / "decoded.npz", features(bert, LAYER, noise=1.5)[LAYER])
     settings = config(tmp_path, folders["bert"], special_tokens=special)
-    given = ["--features", path, "--layer", LAYER]
+    given: list[str | Path] = ["--features", path, "--layer", LAYER]
     true = write_texts(tmp_path / "true", bert, "long")
     assert predict(settings, *given, "--output", tmp_path / "unknown") == 0
     assert predict(settings, *given, "--true", true, "--output", tmp_path / "known") == 0
@@ -140,8 +139,8 @@ def test_a_known_truth_brings_scores_and_changes_nothing_that_is_recovered(
     assert of_long["distance"] == pytest.approx(rate)
     clean, moved = (torch.from_numpy(features(bert, LAYER, noise=noise)[LAYER]["long"])[None] for noise in (0, 1.5))
     assert of_long["floor"] == pytest.approx(MeanSquaredErrorAndCosine()(clean, moved).item(), rel=1e-5)
-    values = (of_long[name] for name in ("distance", "loss", "floor", "scale"))
-    assert of_long["verdict"] == verdict(*values, threshold=0.3)
+    judged = {name: of_long[name] for name in ("distance", "loss", "floor", "scale")}
+    assert of_long["verdict"] == verdict(**judged, threshold=0.3)
     assert of_long["wrong_tokens"].tolist() == (ids != found).nonzero().flatten().tolist()
     assert of_long["true_text"] == bert.decode(ids)
     assert np.isnan([of_short["distance"], of_short["floor"], of_short["exact_match"]]).all()
@@ -155,7 +154,7 @@ def test_a_text_s_answer_does_not_depend_on_what_shares_its_batch(
     both = features(bert, LAYER, noise=0.5)[LAYER]
     settings = config(tmp_path, folders["bert"])
     for name, arrays in {"together": both, "alone": {"short": both["short"]}}.items():
-        path = save(tmp_path / f"{name}.npz", {**arrays})
+        path = save(tmp_path / f"{name}.npz", arrays)
         assert predict(settings, "--features", path, "--layer", LAYER, "--output", tmp_path / name) == 0
     # a file of one array calls it after itself
     assert recovered(tmp_path / "together")["short"] == recovered(tmp_path / "alone")["alone"]
@@ -175,7 +174,7 @@ def test_layers_are_summed_and_padding_enters_none(
         for name, values in arrays.items():
             np.save(tmp_path / "decoded" / layer / f"{name}.npy", values)  # type: ignore[arg-type]
     settings = config(tmp_path, folders["bert"])
-    given = ["--features", tmp_path / "decoded"]
+    given: list[str | Path] = ["--features", tmp_path / "decoded"]
     assert predict(settings, *given, "--output", tmp_path / "both") == 0
     assert predict(settings, *given, "--layer_weights", "{layer.0: 0}", "--output", tmp_path / "weighted") == 0
     assert predict(settings, *given, "--layer", "layer.2", "--output", tmp_path / "alone") == 0
@@ -206,7 +205,7 @@ def test_a_search_token_by_token_wants_one_layer(
     tmp_path: Path, folders: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = features(LanguageModel(folders["gpt2"]), "layer.0", "layer.1")
-    path = save(tmp_path / "decoded.npz", {layer: of_layer["long"] for layer, of_layer in found.items()})  # type: ignore[misc]
+    path = save(tmp_path / "decoded.npz", {layer: of_layer["long"] for layer, of_layer in found.items()})
     capsys.readouterr()
     settings = config(tmp_path, folders["gpt2"], "TokenSearch")
     assert "of one layer; name it with --layer" in refused(predict(settings, "--features", path), capsys)
