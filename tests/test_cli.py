@@ -221,6 +221,12 @@ def test_layers_lists_names_shapes_and_dimensions(capsys: pytest.CaptureFixture[
     assert table["conv5_4"] == ("512 × 14 × 14", "100,352")
 
 
+@pytest.mark.parametrize(("size", "words"), [("-1", "--size is -1"), ("8", "can't be run on inputs of 3 × 8 × 8")])
+def test_layers_of_inputs_that_a_model_does_not_take(size: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["layers", "--model", "VGG19", "--model.weights", "random", "--size", size]
+    assert words in refused(cli.main(arguments), capsys)
+
+
 def test_help_needs_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys\nfrom readout import cli\n"
@@ -261,6 +267,8 @@ class TestBadInput:
             (["--model.metric", "SSIM"], "can't be d_X"),
             (["--data.shape", "[3, 1, 1]", "--data.count", "0"], "count is 0"),
             (["--config", "missing.yaml"], "vgg_dip.yaml"),
+            (["--sweep.tolerance", "-1"], "tolerance is -1"),
+            (["--sweep.checkpoint_minutes", "0"], "checkpoint_minutes is 0"),
         ],
     )
     def test_settings(
@@ -352,7 +360,7 @@ class TestBadInput:
     ) -> None:
         (tmp_path / "file").write_text("in the way")
         line = refused(fit(config, tmp_path, "--sweep.output", str(tmp_path / "file")), capsys)
-        assert "sweep.output" in line
+        assert "choose another output folder" in line
 
     def test_no_resume_refuses_a_folder_with_results(
         self, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import readout
+from readout import cli
 from readout.data.images import read_image, to_pixels
 from readout.errors import ReadoutError
 from readout.inversions import ImageInversion
@@ -59,6 +60,27 @@ def test_a_kept_folder_is_gone_on_from(tmp_path: Path) -> None:
     assert again.problems["key"].tolist() == first.problems["key"].tolist()
     assert (tmp_path / "out" / "report.html").is_file()
     assert readout.load_results(tmp_path / "out")["key"].tolist() == first.problems["key"].tolist()
+
+
+def test_a_report_that_is_made_again_has_the_same_sizes(tmp_path: Path) -> None:
+    asked = {**QUICK, "layers": "early", "estimator": "crossing", "threshold": 0.4}
+    measured = readout.measure(TinyNet(), IMAGES, output=tmp_path / "out", **asked)
+    written = (tmp_path / "out" / "sizes.csv").read_text()
+    assert cli.main(["report", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "sizes.csv").read_text() == written
+    assert set(measured.sizes["estimator"]) == {"crossing"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"estimator": "best"}, "choose 'max', 'contiguous' or 'crossing'"),
+        ({"search": "luck"}, "'grid' or 'bisection'"),
+    ],
+)
+def test_choices_that_there_are_not(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(ReadoutError, match=words):
+        readout.measure(TinyNet(), IMAGES, layers="early", **QUICK, **asked)
 
 
 def test_a_plain_module_stays_as_it_is_and_is_measured_by_module_path() -> None:

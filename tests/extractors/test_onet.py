@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from readout import cli, load_results
+from readout.errors import ReadoutError
 from readout.extractors import ONet
 from readout.extractors.onet import ONET
 from readout.weights import fetch, load_state_dict
@@ -23,6 +24,12 @@ def test_every_layer_of_the_real_network_equals_its_plain_computation() -> None:
         h = F.max_pool2d(h, pool, 2, ceil_mode=True) if pool else h
     dense = F.linear(h.permute(0, 3, 2, 1).flatten(1), state["dense5.weight"], state["dense5.bias"])
     torch.testing.assert_close(extractor.extract(x, "dense5"), dense, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(ReadoutError, match="does not hold the weights of an O-Net"):
+        ONet(str(tmp_path / "other.pt"))
 
 
 def test_random_weights_are_seeded_and_leave_the_global_generator_alone() -> None:

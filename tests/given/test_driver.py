@@ -197,6 +197,13 @@ def test_what_is_finished_is_not_computed_twice(tmp_path: Path, capsys: pytest.C
     assert "early" in page
 
 
+def test_a_plan_can_be_had_without_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path / "decoded.npz", tiny_features("early"))
+    assert predict(config(tmp_path), "--features", path, "--sweep.plan_only", "true") == 0
+    assert "2, 0 with a true input" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_report_is_made_again_from_disk_alone(tmp_path: Path) -> None:
     path = save(tmp_path / "decoded.npz", tiny_features("early", "late"))
     assert predict(config(tmp_path), "--features", path) == 0
@@ -260,6 +267,28 @@ class TestBadInput:
         path = save(tmp_path / "cat.npz", {"early": tiny_features("early")["early"][:1]})
         line = refused(predict(config(tmp_path), "--features", path, "--true", tmp_path / "true"), capsys)
         assert "'cat' is constant" in line
+
+    def test_a_sweep_in_the_folder_of_given_features(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = save(tmp_path / "decoded.npz", tiny_features("early"))
+        assert predict(config(tmp_path), "--features", path) == 0
+        line = refused(
+            cli.main(["fit", "--config", str(config(tmp_path)), "--sweep.output", str(tmp_path / "out")]), capsys
+        )
+        assert "holds what `predict` recovered" in line
+
+    def test_several_layers_in_one_graph(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = save(tmp_path / "decoded.npz", tiny_features("early", "late"))
+        inversion = ["--model.cuda_graph", "true"]
+        assert "leave out cuda_graph" in refused(predict(config(tmp_path), "--features", path, *inversion), capsys)
+
+    def test_recovered_inputs_that_are_gone(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = save(tmp_path / "decoded.npz", tiny_features("early"))
+        assert predict(config(tmp_path), "--features", path) == 0
+        for part in (tmp_path / "out" / "recovered").glob("*.safetensors"):
+            part.unlink()
+        capsys.readouterr()
+        line = refused(cli.main(["report", str(tmp_path / "out")]), capsys)
+        assert "2 of 2 recovered inputs are not in" in line
 
     def test_the_folder_of_a_sweep(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         settings = config(tmp_path)

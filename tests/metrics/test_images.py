@@ -139,6 +139,11 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(
     assert raised.value.__cause__ is error
 
 
+def test_a_backbone_that_there_is_not() -> None:
+    with pytest.raises(ReadoutError, match="choose 'alex', 'vgg' or 'squeeze'"):
+        LPIPS(net="resnet")
+
+
 @pytest.mark.usefixtures("squeeze_weights")
 def test_lpips_is_torchmetrics() -> None:
     recovered, true = images(3, 64)

@@ -12,9 +12,9 @@ from readout.data import UniformNoise
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion
+from readout.metrics import CorrelationDistance, TokenErrorRate
 from readout.prediction import beside, predict_size, prediction_table
 from readout.priors import Pixels
-from readout.problems import Problem
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from tests.helpers import runtime
@@ -61,7 +61,10 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         beside.read_predictions(ResultStore(tmp_path))
 
 
-def test_texts_are_refused(tmp_path: Path) -> None:
-    one = Problem(setting="s", sample="a", input_digest="d", layer="early", level=0.5, draw=0, seed=0)
+def test_texts_and_other_distances_are_refused_before_anything_is_inverted() -> None:
+    image, text = torch.rand(3, 8, 8), torch.tensor([1, 2])
+    beside.check_predictable(CorrelationDistance(), [image])
     with pytest.raises(ReadoutError, match="of images, not of texts"):
-        beside.predict_beside(ResultStore(tmp_path), TinyNet(), "f" * 16, [one], {"a": torch.tensor([1, 2])}, 0.1)
+        beside.check_predictable(CorrelationDistance(), [image, text])
+    with pytest.raises(ReadoutError, match=r"the metric is token_error_rate; leave out sweep\.predict"):
+        beside.check_predictable(TokenErrorRate(), [image])
