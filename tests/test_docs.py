@@ -141,10 +141,10 @@ def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None
     output = tmp_path / "runs" / "decoded"
     described = [name for name in page_table("your-features.md", "## What comes out") if name.endswith(".LAYER")]
     assert len(described) == 3
-    columns = pd.read_csv(output / "predictions.csv").columns
+    columns = pd.read_csv(output / "given.csv").columns
     for layer in ("conv2_1", "conv3_1"):
         assert {name.replace("LAYER", layer) for name in described} <= set(columns)
-    for name in ("report.html", "predictions.csv", "recovered/conv2_1+conv3_1/dog.png"):
+    for name in ("report.html", "given.csv", "recovered/conv2_1+conv3_1/dog.png"):
         assert (output / name).is_file(), name
 
 

@@ -14,8 +14,6 @@ from torch import Tensor
 from readout.commands.console import make_console
 from readout.commands.fit import ReadoutCLI, how_to_build
 from readout.commands.parser import Parser
-from readout.data.folder import SUFFIXES
-from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given.collect import Found, collect
@@ -23,6 +21,7 @@ from readout.given.driver import GivenSweep
 from readout.given.joined import extract_several
 from readout.given.shapes import Features, as_features
 from readout.given.texts import as_text_features, true_texts
+from readout.given.true import true_images
 from readout.inversions import TextInversion
 from readout.runtime import quiet_lightning
 
@@ -119,45 +118,12 @@ def layer_names(given: Sequence[str]) -> list[str]:
     return names
 
 
-def true_inputs(folder: str, names: Sequence[str], input_shape: Sequence[int]) -> dict[str, Tensor]:
-    """Images whose file names, without suffix, are names of features.
-
-    Args:
-        folder: Folder of images; sub-folders are searched too.
-        names: Of the features.
-        input_shape: (3, height, width), square; images are resized and cropped to it.
-
-    Raises:
-        ReadoutError: if there is no such folder, no image fits a name or two do, or one can't be used.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ReadoutError(f"There is no folder {folder!r}; give the path of a folder of true images.")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.stem in found and path.stem in names:
-            raise ReadoutError(f"Two images in {folder!r} are called {path.stem!r}; keep the one that is meant.")
-        found[path.stem] = path
-    matched = {name: found[name] for name in names if name in found}
-    if not matched:
-        raise ReadoutError(
-            f"No image in {folder!r} is called as a feature is; those are called {', '.join(map(repr, names[:3]))}"
-            f"{' …' if len(names) > 3 else ''}, so give images such as {names[0]}.png."
-        )
-    images = {name: resize_and_crop(read_image(path), input_shape[-1]) for name, path in matched.items()}
-    for name, image in images.items():
-        if image.max() == image.min():
-            raise ReadoutError(f"The true image of {name!r} is constant, so nothing correlates with it; take it out.")
-    return images
-
-
 def _of_images(config: Namespace, extractor: FeatureExtractor, found: Sequence[Found]) -> Given:
     example = extractor.example(_size(config, extractor))
     shapes = _shapes(extractor, example, found)
     input_shape = tuple(example.shape[1:])
     features = as_features(found, shapes, extractor.name, input_shape)
-    true = true_inputs(config.true, list(features), input_shape) if config.true else {}
+    true = true_images(config.true, features, input_shape) if config.true else {}
     return Given(features, input_shape, true)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from readout.analysis.predictions import holds_predictions, report_predictions
+from readout.analysis.given import holds_given, report_given
 from readout.analysis.report import report
 from readout.errors import ReadoutError
 
@@ -21,9 +21,9 @@ def run(arguments: Sequence[str]) -> None:
         "--inputs", type=int, help="inputs whose recoveries the page holds by itself; default: what makes about 4 MB"
     )
     asked = parser.parse_args(arguments)
-    if len(asked.folders) > 1 or not holds_predictions(asked.folders[0]):
+    if len(asked.folders) > 1 or not holds_given(asked.folders[0]):
         print(report(asked.folders, asked.output, asked.inputs))
         return
     if asked.output or asked.inputs:
         raise ReadoutError("--output and --inputs are for sweeps; the page of given features stays in its folder.")
-    print(report_predictions(asked.folders[0]))
+    print(report_given(asked.folders[0]))

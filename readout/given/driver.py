@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
 
-from readout.analysis.predictions import print_predictions, write_predictions
+from readout.analysis.given import print_given, write_given
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
@@ -116,8 +116,8 @@ class GivenSweep:
                     for _ in work.run(turn, left, runtime.make_bare_trainer):
                         pass
         results = work.results(problems, trajectories=True)
-        print_predictions(results, console)
-        console.print(f"[bold]report[/bold] {write_predictions(self.settings.output, results)}")
+        print_given(results, console)
+        console.print(f"[bold]report[/bold] {write_given(self.settings.output, results)}")
         return results
 
     def _plan(self, work: Work, problems: list[Problem], trainer: Trainer, runtime: Runtime) -> Plan:

@@ -11,6 +11,7 @@ from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.given.collect import Found
 from readout.given.shapes import Features, Rows, by_name, times
+from readout.given.true import matched
 from readout.inversions import TextInversion
 from readout.priors.tokens import FREE
 
@@ -73,20 +74,10 @@ def true_texts(path: str, features: Features, inversion: TextInversion) -> dict[
             holds special tokens itself.
     """
     data = TextFiles(path)
-    named = [(PurePath(name).stem, name) for name in data.files]
-    matched = [(stem, name) for stem, name in named if stem in features]
-    if not matched:
-        names = list(features)
-        raise ReadoutError(
-            f"No text in {path!r} is called as a feature is; those are called {', '.join(map(repr, names[:3]))}"
-            f"{' …' if len(names) > 3 else ''}, so give texts such as {names[0]}.txt."
-        )
-    stems = [stem for stem, _ in matched]
-    for stem in stems:
-        if stems.count(stem) > 1:
-            raise ReadoutError(f"Two texts in {path!r} are called {stem!r}; keep the one that is meant.")
-    data.files = {name: data.files[name] for _, name in matched}  # no other need be readable
-    texts = zip(stems, data.documents(), strict=True)
+    named = ((PurePath(name).stem, name) for name in data.files)
+    chosen = matched(named, features, path, "text", ".txt")
+    data.files = {name: data.files[name] for name in chosen.values()}  # no other need be readable
+    texts = zip(chosen, data.documents(), strict=True)
     return {stem: _tokens(stem, text, _length(features[stem]), inversion) for stem, (_, text) in texts}
 
 

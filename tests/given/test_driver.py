@@ -74,7 +74,7 @@ def test_where_the_feature_is_the_image_it_comes_back(
         torch.testing.assert_close(found[f"decoded_{place:03d}"], image)
         picture = read_image(out / "recovered" / "identity" / f"decoded_{place:03d}.png")
         torch.testing.assert_close(picture, image, atol=0.5 / 255 + 1e-6, rtol=0)
-    table = pd.read_csv(out / "predictions.csv")
+    table = pd.read_csv(out / "given.csv")
     assert table["sample"].tolist() == list(found)
     assert table["given_distance.identity"].max() < 1e-6
     assert not {"distance", "floor", "verdict"} & set(table.columns)  # nothing is known of true inputs

@@ -104,7 +104,7 @@ def test_texts_come_back_from_features_that_nothing_moved(
     assert results["recovered_text"].to_dict() == said
     for name, text in said.items():
         assert (out / "recovered" / LAYER / f"{name}.txt").read_text() == f"recovered: {text}\n"
-    table = pd.read_csv(out / "predictions.csv")
+    table = pd.read_csv(out / "given.csv")
     assert table["recovered_text"].tolist() == list(said.values())
     assert not {"true_text", "recovered_tokens", "distance", "verdict", "exact_match"} & set(table.columns)
     printed = capsys.readouterr().out

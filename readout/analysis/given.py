@@ -35,7 +35,7 @@ COLUMNS = (
     "model", "weights", "weights_digest", "prior", "protocol", "metric", "seed", "setting", "key",
 )
 # fmt: on
-"""Columns of ``predictions.csv``; those by layer and further metrics follow."""
+"""Columns of ``given.csv``; those by layer and further metrics follow."""
 
 TEXTS = ("recovered_text", "true_text")
 """And where features are those of texts."""
@@ -52,11 +52,11 @@ def layers_of(results: pd.DataFrame) -> list[str]:
     return [str(column).removeprefix(prefix) for column in given if str(column).startswith(prefix)]
 
 
-def predictions_table(results: pd.DataFrame) -> pd.DataFrame:
+def given_table(results: pd.DataFrame) -> pd.DataFrame:
     """One row a feature: what a reader wants to know, first things first.
 
     Args:
-        results: As :meth:`readout.given.driver.Prediction.run` gives them.
+        results: As :meth:`readout.given.driver.GivenSweep.run` gives them.
 
     Returns:
         :data:`COLUMNS` and :data:`TEXTS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns
@@ -70,7 +70,7 @@ def predictions_table(results: pd.DataFrame) -> pd.DataFrame:
     return results[wanted].dropna(axis="columns", how="all")
 
 
-def print_predictions(results: pd.DataFrame, console: Console) -> None:
+def print_given(results: pd.DataFrame, console: Console) -> None:
     """Print what came of each feature, at most :data:`MOST_LINES`; of texts their beginning."""
     layers, known = layers_of(results), results["distance"].notna()
     texts = "recovered_text" in results and results["recovered_text"].notna().any()
@@ -89,25 +89,25 @@ def print_predictions(results: pd.DataFrame, console: Console) -> None:
         table.add_row(Text(str(row["sample"])), *scores, *found)
     console.print(table)
     if len(results) > MOST_LINES:
-        console.print(f"and {len(results) - MOST_LINES} more in predictions.csv", highlight=False)
+        console.print(f"and {len(results) - MOST_LINES} more in given.csv", highlight=False)
 
 
-def holds_predictions(folder: str | Path) -> bool:
+def holds_given(folder: str | Path) -> bool:
     """Whether an output folder is one of features that were given, and not of a sweep."""
     results = ResultStore(folder).load()
     return not results.empty and bool(results["level"].isna().all())
 
 
-def report_predictions(folder: str | Path) -> Path:
+def report_given(folder: str | Path) -> Path:
     """Make table, figure and page of an output folder again, from what is on disk; of several settings, the latest."""
     store = ResultStore(folder)
     results = store.load(trajectories=True)
     latest = results[results["setting"] == store.latest_setting()]
-    return write_predictions(folder, latest.reset_index(drop=True))
+    return write_given(folder, latest.reset_index(drop=True))
 
 
-def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
-    """Write ``predictions.csv``, the figure of losses and ``report.html``.
+def write_given(folder: str | Path, results: pd.DataFrame) -> Path:
+    """Write ``given.csv``, the figure of losses and ``report.html``.
 
     Args:
         folder: The output folder.
@@ -117,7 +117,7 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
         Path of the page.
     """
     store = ResultStore(folder)
-    store.write_text("predictions.csv", predictions_table(results).to_csv(index=False))
+    store.write_text("given.csv", given_table(results).to_csv(index=False))
     with mpl.rc_context(plots.STYLE):
         curves = store.write_figure("losses", plots.figure_of(losses(results)))
     inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
@@ -128,7 +128,7 @@ def write_predictions(folder: str | Path, results: pd.DataFrame) -> Path:
         for row in results.to_dict("records")
     ]
     page = render(
-        "predictions.html.j2",
+        "given.html.j2",
         first=results.iloc[0],
         rows=rows,
         layers=layers_of(results),

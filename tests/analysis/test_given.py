@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from readout import cli
-from readout.analysis.predictions import losses
+from readout.analysis.given import losses
 from readout.data.images import write_png
 from readout.extractors import LanguageModel
 from tests.analysis.chromium import Look, needs_chromium
