@@ -230,10 +230,13 @@ class Sweep:
         return {layer: cross(setting, named, layer, self.levels, self.draws, seed) for layer in layers}
 
     def _plan(self, work: Work, problems: Mapping[str, list[Problem]], steps: int, data: str, runtime: Runtime) -> Plan:
-        inputs = work.inputs
+        inputs, known = work.inputs, work.results(itertools.chain(*problems.values()))
         return Plan(
             title=title(work.inversion),
-            layers=[self._plan_layer(work, of_layer, runtime) for of_layer in problems.values()],
+            layers=[
+                self._plan_layer(work, of_layer, known[known["layer"] == layer], runtime)
+                for layer, of_layer in problems.items()
+            ],
             levels=self.levels,
             draws=self.draws,
             samples=len(inputs),
@@ -243,8 +246,7 @@ class Sweep:
             search=self.search,
         )
 
-    def _plan_layer(self, work: Work, problems: Sequence[Problem], runtime: Runtime) -> LayerPlan:
-        known = work.results(problems)
+    def _plan_layer(self, work: Work, problems: Sequence[Problem], known: pd.DataFrame, runtime: Runtime) -> LayerPlan:
         wanted = wanted_now(problems, known, self.search)
         largest_first = sorted(wanted, key=lambda problem: -work.inputs[problem.sample].numel())
         batch = partial(make_batch, inputs=work.inputs, perturbation=self.perturbation)
