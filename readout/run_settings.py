@@ -1,10 +1,12 @@
 """RunSettings: where inversions leave their results, how many run at once, and when one counts as recovered."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import yaml
 from rich.console import Console
 
 from readout.errors import ReadoutError
@@ -51,6 +53,12 @@ class RunSettings:
         if threshold is None and judging:
             raise ReadoutError(f"The paper has no threshold for {metric.name}; set sweep.threshold.")
         return math.nan if threshold is None else threshold
+
+    def kept(self, config: Mapping[str, Any], threshold: float) -> str:
+        """The configuration as it is kept with the results, in YAML: with t, though the metric's own was asked for."""
+        judged = {} if math.isnan(threshold) else {"threshold": threshold, "tolerance": self.tolerance}
+        sweep = {**(config.get("sweep") or {}), **judged}
+        return yaml.safe_dump({**config, "sweep": sweep}, sort_keys=False)
 
     def open_store(self, holds: Literal["sweep", "given"], console: Console) -> ResultStore:
         """The output folder, once it is known to be fit for use; parts that can't be read are set aside.

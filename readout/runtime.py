@@ -171,7 +171,7 @@ def explained_misconfiguration() -> Iterator[None]:
     """Turn what Lightning refuses (an accelerator that is not there, say) into a sentence for the user."""
     try:
         yield
-    except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
         raise ReadoutError(f"The trainer section can't be used here: {str(error).strip()}") from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -213,16 +214,34 @@ def load_results(folder: str | Path, threshold: float | None = None, trajectorie
 
     Args:
         folder: Output folder of a sweep.
-        threshold: Judge again under this t; None keeps the verdicts as they were stored.
+        threshold: Judge under this t; None for that of the folder's last sweep, with its tolerance.
         trajectories: Also load what was recorded along the way (columns :data:`TRAJECTORY`).
 
     Raises:
-        ReadoutError: if the folder holds no results, or a part can't be read.
+        ReadoutError: if the folder holds no results, or a part or its configuration can't be read.
     """
     table = ResultStore(folder).load(trajectories)
     if table.empty:
         raise ReadoutError(f"{str(folder)!r} holds no results; give the output folder of a sweep, or run it first.")
-    return table if threshold is None else judge(table, threshold)
+    last = read_config(folder).get("sweep") or {}
+    threshold = threshold or last.get("threshold")
+    return table if threshold is None else judge(table, threshold, last.get("tolerance"))
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The configuration kept with the results, that of the last sweep; empty if there is none.
+
+    Raises:
+        ReadoutError: if it can't be read.
+    """
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read as YAML; restore it, or delete it.") from error
+    return loaded if isinstance(loaded, dict) else {}
 
 
 def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None) -> pd.DataFrame:

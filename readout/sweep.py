@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import pandas as pd
-import yaml
 from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
@@ -184,7 +183,7 @@ class Sweep:
             plan.show(console)
             if self.plan_only:
                 return None
-            store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
+            store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
             for name, x in inputs.items():
                 store.save_input(name, x)
             judgement = {

@@ -19,12 +19,11 @@ from torch import Tensor
 
 from readout.analysis import plots
 from readout.analysis.gallery import thumbnail
-from readout.analysis.outputs import read_config
 from readout.analysis.report import render
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS
 from readout.inversions.protocols import TokenByToken
-from readout.store import TOKENS, TRAJECTORY, ResultStore
+from readout.store import TOKENS, TRAJECTORY, ResultStore, read_config
 
 BY_LAYER = ("given_distance", "loss", "feature_distance")
 """Columns that every layer has one of, as ``NAME.LAYER``."""

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from readout.analysis.sizes import sizes_table
 from readout.errors import ReadoutError
 from readout.prediction.beside import read_predictions
 from readout.representation import Estimator
-from readout.store import ResultStore, judge, load_results
+from readout.store import ResultStore, load_results, read_config
 
 
 @dataclass(frozen=True)
@@ -76,30 +75,13 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(name) for name in distinct]
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """The configuration kept with the results; empty if there is none.
-
-    Raises:
-        ReadoutError: if it can't be read.
-    """
-    path = Path(folder) / "config.yaml"
-    if not path.is_file():
-        return {}
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ReadoutError(f"{str(path)!r} can't be read as YAML; restore it, or delete it.") from error
-    return loaded if isinstance(loaded, dict) else {}
-
-
 def _read(folder: Path, name: str) -> Output:
     results = load_results(folder, trajectories=True)
     store, config = ResultStore(folder), read_config(folder)
-    sweep = config.get("sweep", {})
+    estimator = Estimator((config.get("sweep") or {}).get("estimator", "max"))
     results = results[results["setting"] == store.latest_setting()].reset_index(drop=True)
     if results["level"].isna().all():
         raise ReadoutError(
             f"{str(folder)!r} holds features that were given, which have no levels to compare; make its page by itself."
         )
-    results = judge(results, sweep.get("threshold") or results["threshold"].iloc[0], sweep.get("tolerance"))
-    return Output(name, store, results, sizes_table(results, Estimator(sweep.get("estimator", "max"))), config)
+    return Output(name, store, results, sizes_table(results, estimator), config)

@@ -20,13 +20,13 @@ from readout import __version__
 from readout.analysis import comparison, plots
 from readout.analysis.embedded import as_script, page_data
 from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
-from readout.analysis.outputs import Output, read_config, read_outputs
+from readout.analysis.outputs import Output, read_outputs
 from readout.analysis.sizes import EXPLAINED
 from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
 from readout.errors import ReadoutError
 from readout.prediction.plot import draw_prediction
-from readout.store import ResultStore, svg
+from readout.store import ResultStore, read_config, svg
 
 FIGURE_SAMPLES = 4
 """Inputs in the figure ``recovered``, and fewer where there are many layers."""

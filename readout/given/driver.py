@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
@@ -106,7 +105,7 @@ class GivenSweep:
             _show(plan, len(true), console)
             if self.plan_only:
                 return pd.DataFrame()
-            store.write_text("config.yaml", yaml.safe_dump(dict(runtime.config), sort_keys=False))
+            store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
             for name, x in true.items():
                 store.save_input(name, x)
             layers = [layer for layer in plan.layers if layer.remaining]

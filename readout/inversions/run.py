@@ -1,5 +1,6 @@
 """Inverting a batch of problems: one fit, and fits for those whose prior died."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -110,8 +111,15 @@ def _curves(trajectory: Trajectory) -> dict[str, Tensor]:
 
 def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place: int) -> Row:
     scores = ("distance", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale")
+    scored = {name: float(getattr(outcome, name)[place]) for name in scores}
     recorded = ~curves["trajectory_loss"][:, place].isnan()
-    steps = torch.tensor(outcome.trajectory.steps)[recorded]
+    steps = torch.tensor(outcome.trajectory.steps)[recorded].tolist()
+    trajectory = {column: values[recorded, place].tolist() for column, values in curves.items()}
+    if steps and outcome.steps[place] > steps[-1] and math.isfinite(scored["loss"]):
+        # a problem that arrives between two records ends with the iterate that counts
+        steps.append(int(outcome.steps[place]))
+        for name in CURVES:
+            trajectory[f"trajectory_{name}"].append(scored[name])
     return {
         "layer": problem.layer,
         "sample": problem.sample,
@@ -120,13 +128,13 @@ def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place
         "seed": problem.seed,
         "setting": problem.setting,
         "key": problem.key,
-        **{name: float(getattr(outcome, name)[place]) for name in scores},
+        **scored,
         **{name: float(values[place]) for name, values in outcome.metrics.items()},
         "best_distance": float(outcome.best_distance[place]),
         "best_step": int(outcome.best_step[place]),
         "steps": int(outcome.steps[place]),
         "dead": bool(outcome.dead[place]),
         "feature_dim": int(outcome.feature_dim[place]),
-        "trajectory_step": steps.tolist(),
-        **{column: values[recorded, place].tolist() for column, values in curves.items()},
+        "trajectory_step": steps,
+        **trajectory,
     }
