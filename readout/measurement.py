@@ -107,6 +107,11 @@ def measure(
         ReadoutError: if anything that was given can't be used.
     """
     if inversion is None:
+        if not isinstance(model, nn.Module):
+            raise ReadoutError(
+                f"The model is a {type(model).__name__}; give a network (an nn.Module) or an extractor, such as "
+                "readout.extractors.VGG19()."
+            )
         extractor = model if isinstance(model, FeatureExtractor) else PlainModule(model, mean, std)
         if isinstance(extractor, LanguageModel):
             raise ReadoutError("measure takes images; of language models sizes are measured by the command `fit`.")

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from readout import cli, load_results
+from readout.analysis.sizes import sizes_table
 from tests.helpers import run_cli, tiny_config, write_config
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +112,19 @@ def test_another_threshold_judges_again_without_computing(
     sizes = pd.read_csv(tmp_path / "out" / "sizes.csv")
     assert (sizes["threshold"] == 1.5).all()
     assert (sizes["representation_size"] > 0.4).all()
+
+
+def test_results_are_judged_alike_whenever_they_were_computed(config: dict[str, Any], tmp_path: Path) -> None:
+    assert fit(config, tmp_path, "--sweep.layers", "early") == 0
+    assert set(load_results(tmp_path / "out")["threshold"]) == {0.1}
+    more = ["--sweep.levels+", "0.3", "--sweep.threshold", "0.4", "--sweep.tolerance", "0.5"]
+    assert fit(config, tmp_path, "--sweep.layers", "early", *more) == 0
+    results = load_results(tmp_path / "out")
+    assert set(results["threshold"]) == {0.4}
+    assert set(results["tolerance"]) == {0.5}
+    assert len(results) == 2 * 3
+    written = pd.read_csv(tmp_path / "out" / "sizes.csv")
+    assert sizes_table(results)["representation_size"].tolist() == written["representation_size"].tolist()
 
 
 def test_adding_levels_computes_only_those(
@@ -391,7 +405,10 @@ def test_the_discrepancy_protocol_is_another_readout_and_named_so(config: dict[s
     longer = ["--trainer.max_steps", "200", "--sweep.levels", "[0.7]", "--sweep.layers", "early"]
     assert fit(config, tmp_path, *longer) == 0
     assert fit(config, tmp_path, *longer, "--model.protocol", "DiscrepancyProtocol") == 0
-    by_protocol = load_results(tmp_path / "out").groupby("protocol")
+    results = load_results(tmp_path / "out", trajectories=True)
+    assert [steps[-1] for steps in results["trajectory_step"]] == results["steps"].tolist()
+    assert [curve[-1] for curve in results["trajectory_distance"]] == pytest.approx(results["distance"].tolist())
+    by_protocol = results.groupby("protocol")
     assert set(by_protocol.groups) == {"paper", "discrepancy"}
     stopped, full = by_protocol.get_group("discrepancy"), by_protocol.get_group("paper")
     assert (full["steps"] == 200).all()

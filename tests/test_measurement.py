@@ -120,6 +120,7 @@ def test_images_of_every_kind(tmp_path: Path, kind: str) -> None:
         (IMAGES[0], r"shape \(3, 16, 16\)"),
         (IMAGES.mul(255).byte(), "uint8 values"),
         (IMAGES * 255, r"scale images to \[0, 1\]"),
+        (IMAGES.permute(0, 2, 3, 1), r"channels last; give images\.permute\(0, 3, 1, 2\)"),
         ([], "a folder, or a list"),
         ([3], "One of the images is a int"),
         ("nowhere", "There is no folder 'nowhere'"),
@@ -128,6 +129,11 @@ def test_images_of_every_kind(tmp_path: Path, kind: str) -> None:
 def test_images_that_are_none(images: Any, words: str) -> None:
     with pytest.raises(ReadoutError, match=words):
         readout.measure(TinyNet(), images, layers="early", **QUICK)
+
+
+def test_a_model_that_is_none() -> None:
+    with pytest.raises(ReadoutError, match="The model is a str; give a network"):
+        readout.measure("vgg19", IMAGES)  # type: ignore[arg-type]
 
 
 def test_a_readout_of_ones_own() -> None:

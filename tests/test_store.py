@@ -147,8 +147,10 @@ def test_recovered_inputs_come_back_to_the_bit(store: ResultStore) -> None:
     recovered = pictures(3)
     recovered[2, 0, 0, 0] = math.nan
     store.append(table("a", "b", "c"), recovered)
-    found = store.load_recovered(["a", "c", "never heard of"])
+    found = store.load_recovered(["a", "c"])
     assert set(found) == {"a", "c"}
+    with pytest.raises(ReadoutError, match="1 of 2 recovered inputs are not in"):
+        store.load_recovered(["a", "never heard of"])
     assert torch.equal(found["a"], recovered[0])
     assert torch.equal(found["c"].isnan(), recovered[2].isnan())
 
@@ -186,7 +188,7 @@ def test_an_empty_store_holds_nothing(store: ResultStore) -> None:
     assert store.finished() == set()
     assert list(store.load().columns) == list(COLUMNS)
     assert len(store.load()) == 0
-    assert store.load_recovered(["a"]) == {}
+    assert store.load_recovered([]) == {}
     assert not store.folder.exists()
 
 
@@ -268,7 +270,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ReadoutError, match="can't be written") as raised:
         ResultStore(tmp_path / "file" / "out").append(table("a"), pictures(1))
-    assert "sweep.output" in str(raised.value)
+    assert "choose another output folder" in str(raised.value)
 
 
 def test_what_another_process_left_half_written_is_not_a_part(store: ResultStore) -> None:
@@ -276,7 +278,9 @@ def test_what_another_process_left_half_written_is_not_a_part(store: ResultStore
     (store.results / ".0123456789abcdef.parquet.1.partial").write_bytes(b"half of it")
     (store.recovered / ".0123456789abcdef.safetensors.1.partial").write_bytes(b"half of it")
     assert store.finished() == {"a"}
-    assert set(store.load_recovered(["a", "b"])) == {"a"}
+    assert set(store.load_recovered(["a"])) == {"a"}
+    with pytest.raises(ReadoutError, match="1 of 1 recovered inputs are not in"):
+        store.load_recovered(["b"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not a table at all", "half"])
@@ -319,7 +323,10 @@ def test_what_is_cut_short_is_set_aside_with_all_that_belongs_to_it(store: Resul
     assert sentence.startswith(f"{path} can't be read; it is now {path.name}.broken")
     assert sorted(one.suffix for one in store.folder.rglob("*.broken")) == [".broken", ".broken"]
     (left,) = store.finished()
-    assert list(store.load()["key"]) == list(store.load_recovered("ab")) == [left]
+    (lost,) = {"a", "b"} - {left}
+    assert list(store.load()["key"]) == list(store.load_recovered([left])) == [left]
+    with pytest.raises(ReadoutError, match="1 of 1 recovered inputs are not in"):
+        store.load_recovered([lost])
     assert store.set_aside_broken() == []
 
 

@@ -1,7 +1,8 @@
 """Output folders side by side: what differs between them, and their sizes in one table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,8 @@ def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
     table["inputs"] = [str(len(output.samples)) for output in outputs]
     table["draws a level"] = [str(output.results["draw"].nunique()) for output in outputs]
     table["levels"] = [", ".join(f"{level:g}" for level in output.levels) for output in outputs]
-    return table
+    configured = {name: [_configured(output.config, *path) for output in outputs] for name, path in CONFIGURED.items()}
+    return table | {name: values for name, values in configured.items() if set(values) != {UNSAID}}
 
 
 def cautions(outputs: Sequence[Output]) -> list[str]:
@@ -115,6 +117,29 @@ def cautions(outputs: Sequence[Output]) -> list[str]:
         elif common < most:
             said.append(f"{first.name} and {other.name} share {common} of {most} inputs; differences are over those.")
     return said
+
+
+CONFIGURED = {
+    "optimiser": ("model", "init_args", "optimizer", "class_path"),
+    "learning rate": ("model", "init_args", "optimizer", "init_args", "lr"),
+    "schedule": ("model", "init_args", "lr_schedule", "class_path"),
+    "loss": ("model", "init_args", "loss", "class_path"),
+    "perturbation": ("sweep", "perturbation", "class_path"),
+    "precision": ("trainer", "precision"),
+}
+"""Where a configuration says what results do not."""
+
+UNSAID = "default"
+
+
+def _configured(config: Mapping[str, Any], *path: str) -> str:
+    """An entry of a configuration; of a class its own name."""
+    found: Any = config
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if found is None:
+        return UNSAID
+    return str(found).rpartition(".")[2] if path[-1] == "class_path" else str(found)
 
 
 def _values(output: Output, column: str) -> str:

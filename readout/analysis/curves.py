@@ -29,14 +29,19 @@ def recovery_curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataF
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def mean_trajectory(problems: pd.DataFrame) -> "pd.Series[float]":
-    """Mean d_X over problems, by optimisation step.
+def mean_trajectory(problems: pd.DataFrame, column: str = "trajectory_distance") -> "pd.Series[float]":
+    """Mean over problems, by optimisation step: at every step that was recorded, and at the last.
+
+    A problem that has arrived counts with what it arrived at, so the curve ends at the mean of what is scored; one that
+    died counts as long as it lived.
 
     Args:
         problems: At least one, trajectories included.
+        column: Which one.
     """
-    curves = pd.concat(
-        pd.Series(row["trajectory_distance"], index=row["trajectory_step"], dtype=float)
-        for _, row in problems.iterrows()
-    )
-    return curves.groupby(level=0).mean()
+    curves = [pd.Series(row[column], index=row["trajectory_step"], dtype=float) for _, row in problems.iterrows()]
+    together = pd.concat(curves, axis="columns").sort_index()
+    alive = ~problems["dead"].to_numpy(dtype=bool)
+    together.loc[:, alive] = together.loc[:, alive].ffill()
+    recorded = {step for steps in problems["trajectory_step"] for step in steps[:-1]}  # the last is when it arrived
+    return together.mean(axis="columns").loc[sorted(recorded | {together.index[-1]})].dropna()

@@ -129,6 +129,7 @@ def write_page(
         summaries=[summary(output.results, output.sizes) for output in outputs],
         cautions=comparison.cautions(outputs),
         settings=comparison.settings_table(outputs),
+        estimators=sorted({str(output.sizes["estimator"].iloc[0]) for output in outputs}),
         joined=joined,
         compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
         layers=[layer_rows(output) for output in outputs],

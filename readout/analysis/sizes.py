@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -58,20 +61,36 @@ def lower_bounds(sizes: pd.DataFrame) -> pd.Series[bool]:
 
 def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) -> None:
     """Print one line a layer: sizes, mean d_X by level, and how many inversions got which verdict."""
-    levels = sorted(results["level"].unique())
+    by_layer = [at_common_levels(group) for _, group in results.groupby("layer")]
+    levels = sorted(pd.concat(by_layer)["level"].unique())
+    shown = len(levels)
+    while shown > 2 and _width(_printed(sizes, results, _spread(levels, shown))) > console.width:
+        shown -= 1
+    console.print(_printed(sizes, results, _spread(levels, shown)))
+    if shown < len(levels):
+        console.print(f"{shown} of {len(levels)} levels, as many as fit here; the report has all", highlight=False)
+    for flag in Flag:
+        count = int(sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags).sum())
+        if count:
+            console.print(f"* {flag.value} ({count} of {len(sizes)} sizes): {EXPLAINED[flag]}", highlight=False)
+
+
+def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]) -> Table:
+    """One line a layer, no cell of it cut."""
     verdicts = [kind for kind in Verdict if (results["verdict"] == kind.value).any()]
     threshold = results["threshold"].iloc[0]
     table = Table(
         title=f"Representation size by layer, and mean d_X by level (recovered: d_X < {threshold:g})",
         title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
     )
-    table.add_column("layer")
-    table.add_column("median size", justify="right")
-    table.add_column("range", justify="right")
-    for level in levels:
-        table.add_column(f"c={level:g}", justify="right")
-    for kind in verdicts:
-        table.add_column(kind.value.replace("_", " "), justify="right")
+    names = ["median\nsize", "range", *(f"c={level:g}" for level in levels), *(SHORT[kind] for kind in verdicts)]
+    table.add_column("layer", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
     for layer, group in results.groupby("layer", sort=False):
         layer_sizes = sizes[sizes["layer"] == layer]
         values = layer_sizes["representation_size"]
@@ -83,12 +102,26 @@ def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) ->
             *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
             *(str((group["verdict"] == kind.value).sum()) for kind in verdicts),
         )
-    console.print(table)
-    for flag in Flag:
-        count = int(sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags).sum())
-        if count:
-            console.print(f"* {flag.value} ({count} of {len(sizes)} sizes): {EXPLAINED[flag]}", highlight=False)
+    return table
 
+
+def _width(table: Table) -> int:
+    """Characters across that a table takes if nothing in it is cut."""
+    return Console(width=1000).measure(table).maximum
+
+
+def _spread(levels: Sequence[float], count: int) -> list[float]:
+    """So many of them, the first and the last included, as evenly as it goes."""
+    return [levels[round(place * (len(levels) - 1) / max(count - 1, 1))] for place in range(count)]
+
+
+SHORT = {
+    Verdict.RECOVERED: "recov-\nered",
+    Verdict.UNRECOVERED: "unrecov-\nered",
+    Verdict.NOT_CONVERGED: "not con-\nverged",
+    Verdict.FAILED: "failed",
+}
+"""Verdicts above narrow columns."""
 
 EXPLAINED = {
     Flag.RESTS_ON_NOT_CONVERGED: "above the size lies a level that did not converge, so it is a lower bound",

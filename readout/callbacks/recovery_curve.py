@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from readout.analysis.curves import mean_trajectory
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
 from readout.errors import ReadoutError
 from readout.identity import digest
@@ -112,15 +113,13 @@ KINDS = ("recovery", "live")
 
 
 def mean_curves(table: pd.DataFrame) -> dict[int, dict[str, float]]:
-    """Step → metric name → mean over the problems of a level that were still running then."""
-    curves: dict[int, dict[str, list[float]]] = {}
-    for row in table.to_dict("records"):
+    """Step → metric name → mean over the problems of a level; see :func:`readout.analysis.curves.mean_trajectory`."""
+    curves: dict[int, dict[str, float]] = {}
+    for level, problems in table.groupby("level"):
         for name, column in QUANTITIES.items():
-            for step, value in zip(row["trajectory_step"], row[column], strict=True):
-                if np.isfinite(value):
-                    metric = f"recovery/{name}/level={row['level']:g}"
-                    curves.setdefault(int(step), {}).setdefault(metric, []).append(value)
-    return {step: {name: float(np.mean(values)) for name, values in curves[step].items()} for step in sorted(curves)}
+            for step, value in mean_trajectory(problems, column).items():
+                curves.setdefault(int(str(step)), {})[f"recovery/{name}/level={level:g}"] = float(value)
+    return {step: curves[step] for step in sorted(curves)}
 
 
 def _mean_by_level(values: Tensor, levels: Tensor) -> dict[float, float]:

@@ -55,6 +55,10 @@ def as_data(images: Images, size: int) -> InputData:
                 f"The images are a tensor of {kind} values of shape {tuple(images.shape)}; give floats in [0, 1] of "
                 "shape (N, 3, height, width)."
             )
+        if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+            raise ReadoutError(
+                f"The images have shape {tuple(images.shape)}, channels last; give images.permute(0, 3, 1, 2)."
+            )
         return GivenImages({f"image_{place:03d}": image.detach().cpu() for place, image in enumerate(images)})
     if isinstance(images, str | Path):
         if not Path(images).is_file():

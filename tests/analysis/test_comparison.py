@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_a_reader_is_told_what_differs(tmp_path: Path) -> None:
     assert settings_table([first, trained])["weights"] == ["own", "other"]
     (said,) = cautions([first, trained])
     assert "different readouts (weights)" in said
+    slower = {"model": {"init_args": {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}}}}
+    slow = replace(make_output(tmp_path / "b", results.assign(setting="two")), config=slower)
+    assert settings_table([first, slow])["learning rate"] == ["default", "0.01"]
+    assert "perturbation" not in settings_table([first, slow])
+    assert "different readouts (optimiser, learning rate)" in cautions([first, slow])[0]
     texts = make_output(tmp_path / "c", results.assign(metric="token_error_rate", sample="y"))
     said = " ".join(cautions([first, texts]))
     assert "of different kinds" in said

@@ -35,3 +35,12 @@ def test_trajectories_are_averaged_step_by_step() -> None:
     table = make_results({("early", "a"): (0.0, 0.2), ("early", "b"): (0.0, 0.4)})
     mean = mean_trajectory(table[table["level"] == 0.5])
     assert mean.to_dict() == pytest.approx({0: 1.0, 5: 0.15, 10: 0.3})
+
+
+def test_who_has_arrived_counts_with_what_it_arrived_at_and_who_died_as_long_as_it_lived() -> None:
+    table = make_results({("early", name): (0.0, 0.2) for name in "abc"})
+    table = table[table["level"] == 0.5].assign(dead=[False, False, True])
+    table["trajectory_step"] = [[0, 10, 13], [0, 10, 20, 27], [0, 10]]
+    table["trajectory_distance"] = [[1.0, 0.5, 0.2], [1.0, 0.8, 0.6, 0.4], [1.0, 0.8]]
+    # 13 is when one arrived, and no step that was recorded
+    assert mean_trajectory(table).to_dict() == pytest.approx({0: 1.0, 10: 0.7, 20: 0.4, 27: 0.3})

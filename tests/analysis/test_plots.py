@@ -24,6 +24,7 @@ def results() -> pd.DataFrame:
                         "feature_distance": level,
                         "distance": distance,
                         "verdict": "recovered",
+                        "dead": False,
                         "trajectory_step": [0, 10],
                         "trajectory_distance": [1.0, distance],
                     }

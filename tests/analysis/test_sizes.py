@@ -52,11 +52,25 @@ def test_the_printed_table_tells_sizes_distances_verdicts_and_flags() -> None:
     print_sizes(sizes_table(results()), results(), console)
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
-    lines = {line.split()[1]: line.replace("│", " ").split()[1:] for line in printed.splitlines() if line[:1] == "│"}
+    lines = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()}
     # size, range, mean d_X by level; then 2 recovered, 1 unrecovered, in the order of the verdicts
     assert lines["early"] == ["0.51", "0.51–0.51", "0.010", "0.060", "0.600", "2", "0", "1"]
     assert lines["deep"] == ["0.00*", "0.00–0.00", "0.300", "0.500", "–", "0", "1", "1"]
     assert "rests_on_not_converged (1 of 2 sizes)" in printed
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_of_the_printed_table_is_cut_however_many_levels_there_are(width: int) -> None:
+    levels = [place / 20 for place in range(20)]
+    table = pd.concat([results().iloc[:1].assign(level=level) for level in levels])
+    console = Console(file=io.StringIO(), width=width)
+    print_sizes(sizes_table(table), table, console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    assert "c=0 " in printed
+    assert "c=0.95" in printed
+    assert "of 20 levels, as many as fit here" in printed
 
 
 def test_means_leave_out_levels_that_not_every_input_was_inverted_at() -> None:
