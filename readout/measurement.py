@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ NOTEBOOK_WIDTH = 100
 """Columns of the progress bar in a notebook, which does not say how wide it is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """What :func:`readout.measurement.measure` found."""
 
@@ -36,18 +36,25 @@ class Measurement:
     """One row an inversion, trajectories included; columns as :func:`readout.load_results` gives them."""
     sizes: pd.DataFrame
     """One row a (layer, image); see :func:`readout.analysis.sizes.sizes_table`."""
-    inputs: Mapping[str, Tensor] = field(repr=False)
+    inputs: Mapping[str, Tensor]
     """True images by ``sample``, as the network saw them."""
-    recovered: Mapping[str, Tensor] = field(repr=False)
+    recovered: Mapping[str, Tensor]
     """Recovered images by the ``key`` of their problem."""
     output: Path | None = None
     """Folder of everything that came out; None if it was not to be kept."""
 
+    def __repr__(self) -> str:
+        """Its sizes, and how many inversions they rest on."""
+        return f"Measurement of {len(self.problems)} inversions; sizes:\n{self._by_layer().to_string()}"
+
     def _repr_html_(self) -> str:
         """The sizes, as notebooks show them."""
-        shown = self.sizes.pivot(index="sample", columns="layer", values="representation_size")
-        page: str = shown[list(dict.fromkeys(self.sizes["layer"]))].style.format("{:.2f}").to_html()
+        page: str = self._by_layer().style.format("{:.2f}").to_html()
         return page
+
+    def _by_layer(self) -> pd.DataFrame:
+        shown = self.sizes.pivot(index="sample", columns="layer", values="representation_size")
+        return shown[list(dict.fromkeys(self.sizes["layer"]))]
 
 
 def measure(

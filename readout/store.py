@@ -222,7 +222,9 @@ def load_results(folder: str | Path, threshold: float | None = None, trajectorie
     """
     table = ResultStore(folder).load(trajectories)
     if table.empty:
-        raise ReadoutError(f"{str(folder)!r} holds no results; give the output folder of a sweep, or run it first.")
+        begun = (Path(folder) / "checkpoints").is_dir()
+        advice = "it has not finished a batch yet" if begun else "give the output folder of a sweep, or run it first"
+        raise ReadoutError(f"{str(folder)!r} holds no results; {advice}.")
     last = read_config(folder).get("sweep") or {}
     threshold = threshold or last.get("threshold")
     return table if threshold is None else judge(table, threshold, last.get("tolerance"))

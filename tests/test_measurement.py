@@ -30,6 +30,9 @@ def test_three_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(measured.recovered) == set(measured.problems["key"])
     torch.testing.assert_close(measured.inputs["image_001"], IMAGES[1])
     assert "image_000" in measured._repr_html_()
+    first, names, *_ = repr(measured).splitlines()
+    assert first == "Measurement of 8 inversions; sizes:"
+    assert names.split() == ["layer", "early", "late"]
     printed = capsys.readouterr().out
     assert "8/8 inversions" in printed
     assert "report" not in printed

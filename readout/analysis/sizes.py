@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from readout.errors import ReadoutError
 from readout.representation import Estimator, Flag, RepresentationSize, Verdict, representation_size
 
 GROUP = ["model", "weights", "prior", "protocol", "setting", "layer", "sample"]
@@ -25,7 +26,12 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
         Columns ``model, weights, prior, protocol, setting, layer, sample, feature_dim, input_dim,
         threshold, representation_size, estimator, levels_tested, flags, max, contiguous, crossing``.
         ``flags`` are joined by ``;`` and belong to ``representation_size``.
+
+    Raises:
+        ReadoutError: if the results are of features that were given, which have no levels.
     """
+    if results["level"].isna().any():
+        raise ReadoutError("These results are of features that were given, which have no levels, and so no sizes.")
     rows = []
     for names, group in results.groupby(GROUP, sort=False):
         sizes = {kind: _size(group, kind) for kind in Estimator}

@@ -57,7 +57,7 @@ class SweepProgress(Callback):
         self._problems = sum(layer.remaining for layer in plan.layers)
         self._problems_done = 0
         self._shown = self._read = -math.inf
-        self._fit_started = 0.0
+        self._fit_started = self._before = 0.0
         self._first_step = 0
         self._distance = ""
 
@@ -101,6 +101,7 @@ class SweepProgress(Callback):
         self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
         self._read = self._fit_started
         before = 0.0 if pl_module.resumed is None else pl_module.resumed["seconds"]
+        self._before += before
         share = self._first_step / self.plan.steps
         self.time_left.start_fit(len(pl_module.problems), self._fit_started, before, share)
 
@@ -127,7 +128,7 @@ class SweepProgress(Callback):
         if not self._due(now):
             return
         self._shown = now
-        left, elapsed = self.time_left.seconds, now - self._started
+        left, elapsed = self.time_left.seconds, now - self._started + self._before
         share = elapsed / (elapsed + (left.least + left.most) / 2) if elapsed else 0.0
         guess = "" if self.time_left.measured else ", a first guess"
         done = f"{self._problems_done:,}/{self._problems:,} inversions"
