@@ -6,8 +6,6 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from lightning.pytorch import Trainer
-
 from readout.identity import derive_seed, digest
 
 ALGORITHM = 1
@@ -15,11 +13,30 @@ ALGORITHM = 1
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What all problems of a sweep share, as JSON-like data."""
+
+    network: str
+    """Fingerprint of the extractor."""
+    readout: Any
+    """What :meth:`readout.inversions.FeatureInversion.describe` says."""
+    moved_by: Any
+    """What moves features."""
+    steps: int
+    precision: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Its name."""
+        return digest([self.network, self.readout, self.moved_by, self.steps, self.precision])[:16]
+
+
+@dataclass(frozen=True)
 class Problem:
     """One inversion. Nothing of it depends on the batch or the order it runs in."""
 
     setting: str
-    """Digest of everything that all problems of a sweep share: weights, readout, steps, precision."""
+    """Digest of a :class:`Setting`."""
     sample: str
     input_digest: str
     layer: str
@@ -51,18 +68,6 @@ class Problem:
     def prior_seed(self, restart: int = 0) -> int:
         """The same at every level, another for every draw and restart."""
         return derive_seed("prior", self.seed, self.input_digest, self.layer, self.draw, restart)
-
-
-def setting_of(fingerprint: str, readout: Any, moved_by: Any, trainer: Trainer) -> str:
-    """The digest that :attr:`Problem.setting` is.
-
-    Args:
-        fingerprint: The extractor's.
-        readout: What :meth:`readout.inversions.FeatureInversion.describe` says.
-        moved_by: What moves features, as JSON-like data.
-        trainer: Has the number of steps and the precision.
-    """
-    return digest([fingerprint, readout, moved_by, trainer.max_steps, str(trainer.precision)])[:16]
 
 
 def cross(

@@ -4,6 +4,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
 from readout.files import write_whole
 from readout.identity import digest
+from readout.problems import Setting
 from readout.representation import verdict
 
 # fmt: off
@@ -195,6 +197,25 @@ class ResultStore:
         """
         return write_whole(self.folder / name, partial(_write_lines, text))
 
+    def write_setting(self, setting: Setting) -> None:
+        """Keep what a setting is, under its digest.
+
+        Raises:
+            ReadoutError: if the disk is full or the folder can't be written.
+        """
+        self.write_text(self._setting(setting.digest), yaml.safe_dump(asdict(setting), sort_keys=False))
+
+    def read_setting(self, digest: str) -> dict[str, Any]:
+        """What a setting is; empty if that was not kept.
+
+        Raises:
+            ReadoutError: if it can't be read.
+        """
+        return _read_yaml(self.folder / self._setting(digest))
+
+    def _setting(self, digest: str) -> str:
+        return f"settings/{digest}.yaml"
+
     def _input_path(self, sample: str) -> Path:
         return self.inputs / f"{safe_name(sample)}.png"
 
@@ -236,7 +257,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     Raises:
         ReadoutError: if it can't be read.
     """
-    path = Path(folder) / "config.yaml"
+    return _read_yaml(Path(folder) / "config.yaml")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

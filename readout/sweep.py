@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import pandas as pd
-from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from readout.inversions.run import Row, make_batch, readout_columns
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import LayerPlan, Plan, plan_layer, size_in_words, title
 from readout.prediction.beside import check_predictable, predict_beside
-from readout.problems import Problem, batches, cross, setting_of
+from readout.problems import Problem, Setting, batches, cross
 from readout.representation import Estimator
 from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
@@ -173,7 +172,14 @@ class Sweep:
             fingerprint = inversion.extractor.fingerprint()
             trainer = runtime.make_bare_trainer()
             steps = inversion.steps(optimisation_steps(trainer), inputs.values())
-            problems = self._problems(inversion, fingerprint, inputs, trainer, runtime.seed)
+            if trainer.world_size > 1:
+                raise ReadoutError(
+                    f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start the "
+                    "same command for each device, on the same output: they share the layers."
+                )
+            moved_by, precision = settings(self.perturbation), str(trainer.precision)
+            setting = Setting(fingerprint, inversion.describe(), moved_by, trainer.max_steps, precision)
+            problems = self._problems(setting, inversion.extractor, inputs, runtime.seed)
             everything = list(itertools.chain(*problems.values()))
             columns = readout_columns(inversion, fingerprint)
             complete = partial(_labelled, extractor=inversion.extractor, samples=samples, columns=columns)
@@ -183,6 +189,7 @@ class Sweep:
             plan.show(console)
             if self.plan_only:
                 return None
+            store.write_setting(setting)
             store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
             for name, x in inputs.items():
                 store.save_input(name, x)
@@ -209,24 +216,12 @@ class Sweep:
         return results
 
     def _problems(
-        self,
-        inversion: FeatureInversion,
-        fingerprint: str,
-        inputs: Mapping[str, Tensor],
-        trainer: Trainer,
-        seed: int,
+        self, setting: Setting, extractor: FeatureExtractor, inputs: Mapping[str, Tensor], seed: int
     ) -> dict[str, list[Problem]]:
         """All problems by layer."""
-        if trainer.world_size > 1:
-            raise ReadoutError(
-                f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start the same "
-                "command for each device, on the same output: they share the layers."
-            )
-        extractor = inversion.extractor
-        layers = extractor.resolve(self.layers)
-        setting = setting_of(fingerprint, inversion.describe(), settings(self.perturbation), trainer)
         named = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
-        return {layer: cross(setting, named, layer, self.levels, self.draws, seed) for layer in layers}
+        layers = extractor.resolve(self.layers)
+        return {layer: cross(setting.digest, named, layer, self.levels, self.draws, seed) for layer in layers}
 
     def _plan(self, work: Work, problems: Mapping[str, list[Problem]], steps: int, data: str, runtime: Runtime) -> Plan:
         inputs, known = work.inputs, work.results(itertools.chain(*problems.values()))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from readout import cli, load_results
 from readout.analysis.sizes import sizes_table
+from readout.store import ResultStore
 from tests.helpers import run_cli, tiny_config, write_config
 
 ROOT = Path(__file__).parent.parent
@@ -173,7 +174,14 @@ def test_a_fit_that_ends_early_is_not_taken_for_a_result(
 def test_results_of_two_settings_in_one_folder_stay_apart(config: dict[str, Any], tmp_path: Path) -> None:
     assert fit(config, tmp_path) == 0
     assert fit(config, tmp_path, "--trainer.max_steps", "9") == 0
-    assert len(load_results(tmp_path / "out")) == 16
+    results = load_results(tmp_path / "out")
+    assert len(results) == 16
+    store = ResultStore(tmp_path / "out")
+    kept = {steps: store.read_setting(one) for one, steps in results[["setting", "steps"]].drop_duplicates().to_numpy()}
+    assert {steps: one["steps"] for steps, one in kept.items()} == {9: 9, 10: 10}
+    assert kept[9]["readout"] == kept[10]["readout"]
+    assert kept[9]["readout"]["optimizer"]["lr"] == 0.05
+    assert kept[9]["moved_by"]["class"].endswith("GaussianPerturbation")
     assert len(pd.read_csv(tmp_path / "out" / "sizes.csv")) == 4
     assert cli.main(["report", str(tmp_path / "out")]) == 0
 

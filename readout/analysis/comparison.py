@@ -88,8 +88,8 @@ def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
     table["inputs"] = [str(len(output.samples)) for output in outputs]
     table["draws a level"] = [str(output.results["draw"].nunique()) for output in outputs]
     table["levels"] = [", ".join(f"{level:g}" for level in output.levels) for output in outputs]
-    configured = {name: [_configured(output.config, *path) for output in outputs] for name, path in CONFIGURED.items()}
-    return table | {name: values for name, values in configured.items() if set(values) != {UNSAID}}
+    described = {name: [_described(output.setting, *path) for output in outputs] for name, path in DESCRIBED.items()}
+    return table | {name: values for name, values in described.items() if set(values) != {UNKNOWN}}
 
 
 def cautions(outputs: Sequence[Output]) -> list[str]:
@@ -119,27 +119,27 @@ def cautions(outputs: Sequence[Output]) -> list[str]:
     return said
 
 
-CONFIGURED = {
-    "optimiser": ("model", "init_args", "optimizer", "class_path"),
-    "learning rate": ("model", "init_args", "optimizer", "init_args", "lr"),
-    "schedule": ("model", "init_args", "lr_schedule", "class_path"),
-    "loss": ("model", "init_args", "loss", "class_path"),
-    "perturbation": ("sweep", "perturbation", "class_path"),
-    "precision": ("trainer", "precision"),
+DESCRIBED = {
+    "optimiser": ("readout", "optimizer", "class"),
+    "learning rate": ("readout", "optimizer", "lr"),
+    "schedule": ("readout", "lr_schedule", "class"),
+    "loss": ("readout", "loss", "class"),
+    "perturbation": ("moved_by", "class"),
+    "precision": ("precision",),
 }
-"""Where a configuration says what results do not."""
+"""Where a setting says what results do not."""
 
-UNSAID = "default"
+UNKNOWN = "–"
 
 
-def _configured(config: Mapping[str, Any], *path: str) -> str:
-    """An entry of a configuration; of a class its own name."""
-    found: Any = config
+def _described(setting: Mapping[str, Any], *path: str) -> str:
+    """An entry of a setting; of a class its own name."""
+    found: Any = setting
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
     if found is None:
-        return UNSAID
-    return str(found).rpartition(".")[2] if path[-1] == "class_path" else str(found)
+        return UNKNOWN
+    return str(found).rpartition(".")[2] if path[-1] == "class" else str(found)
 
 
 def _values(output: Output, column: str) -> str:

@@ -47,6 +47,11 @@ class Output:
         shown &= known["weights_digest"].isin(self.results["weights_digest"])
         return known[shown].drop_duplicates(["layer", "sample", "level"], keep="last").reset_index(drop=True)
 
+    @cached_property
+    def setting(self) -> dict[str, Any]:
+        """What the setting of the results is; empty if that was not kept."""
+        return self.store.read_setting(str(self.results["setting"].iloc[0]))
+
     @property
     def levels(self) -> list[float]:
         """Perturbation levels, ascending."""

@@ -26,7 +26,7 @@ from readout.metrics import correlation_distance
 from readout.padding import pad
 from readout.perturbations import GaussianPerturbation
 from readout.plan import Plan, plan_layer, size_in_words, title
-from readout.problems import Problem, setting_of
+from readout.problems import Problem, Setting
 from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
 from readout.work import Work
@@ -96,8 +96,8 @@ class GivenSweep:
                 raise ReadoutError(
                     f"Features are inverted on one device, not {trainer.world_size}; set `trainer.devices: 1`."
                 )
-            setting = setting_of(fingerprint, inversion.describe(), "given", trainer)
-            problems = _problems(setting, layer, features, true, runtime.seed)
+            setting = Setting(fingerprint, inversion.describe(), "given", trainer.max_steps, str(trainer.precision))
+            problems = _problems(setting.digest, layer, features, true, runtime.seed)
             given = GivenFeatures({problem.noise_seed: features[problem.sample] for problem in problems})
             work = Work(inversion, inputs, given, store, self.settings, threshold, complete)
             with console.status("checking the layers, and what a step costs"):
@@ -105,6 +105,7 @@ class GivenSweep:
             _show(plan, len(true), console)
             if self.plan_only:
                 return pd.DataFrame()
+            store.write_setting(setting)
             store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
             for name, x in true.items():
                 store.save_input(name, x)

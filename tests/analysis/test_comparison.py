@@ -1,9 +1,9 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from readout.analysis.comparison import all_layers, cautions, joined_sizes, settings_table
+from readout.problems import Setting
 from tests.analysis.helpers import make_output, make_results
 
 LOST, KEPT = (0.0, 0.9), (0.0, 0.05)
@@ -45,11 +45,16 @@ def test_a_reader_is_told_what_differs(tmp_path: Path) -> None:
     assert settings_table([first, trained])["weights"] == ["own", "other"]
     (said,) = cautions([first, trained])
     assert "different readouts (weights)" in said
-    slower = {"model": {"init_args": {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}}}}
-    slow = replace(make_output(tmp_path / "b", results.assign(setting="two")), config=slower)
-    assert settings_table([first, slow])["learning rate"] == ["default", "0.01"]
-    assert "perturbation" not in settings_table([first, slow])
-    assert "different readouts (optimiser, learning rate)" in cautions([first, slow])[0]
+    optimizer = {"class": "torch.optim.adamw.AdamW", "lr": 0.01}
+    slower = Setting("network", {"optimizer": optimizer}, None, steps=10, precision="32-true")
+    first.store.write_setting(Setting("network", {"optimizer": {**optimizer, "lr": 0.1}}, None, 10, "32-true"))
+    slow = make_output(tmp_path / "b", results.assign(setting=slower.digest))
+    slow.store.write_setting(slower)
+    of_first = make_output(tmp_path / "a", results.assign(setting=next((tmp_path / "a" / "settings").iterdir()).stem))
+    assert settings_table([of_first, slow])["learning rate"] == ["0.1", "0.01"]
+    assert settings_table([of_first, slow])["optimiser"] == ["AdamW", "AdamW"]
+    assert "perturbation" not in settings_table([of_first, slow])
+    assert "different readouts (learning rate)" in cautions([of_first, slow])[0]
     texts = make_output(tmp_path / "c", results.assign(metric="token_error_rate", sample="y"))
     said = " ".join(cautions([first, texts]))
     assert "of different kinds" in said
