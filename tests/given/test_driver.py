@@ -214,6 +214,28 @@ def test_the_report_is_made_again_from_disk_alone(tmp_path: Path) -> None:
     assert page.read_text() == before
 
 
+@pytest.mark.parametrize("then", ["true inputs", "other features", "another threshold"])
+def test_the_report_shows_what_the_last_prediction_showed(tmp_path: Path, then: str) -> None:
+    (tmp_path / "true").mkdir()
+    write_png(IMAGES[0], tmp_path / "true" / "decoded_000.png")
+    path, true = save(tmp_path / "decoded.npz", tiny_features("early")), ["--true", tmp_path / "true"]
+    settings = config(tmp_path)
+    assert predict(settings, "--features", path, *(true if then == "another threshold" else [])) == 0
+    first = len(load_results(tmp_path / "out"))
+    again = {
+        "true inputs": lambda: true,
+        "other features": lambda: save(path, {"early": tiny_features("early")["early"] + 1}) and [],
+        "another threshold": lambda: [*true, "--sweep.threshold", "1.9"],
+    }
+    assert predict(settings, "--features", path, *again[then]()) == 0
+    assert len(load_results(tmp_path / "out")) > first or then == "another threshold"
+    shown = [tmp_path / "out" / name for name in ("given.csv", "report.html")]
+    before = [file.read_text() for file in shown]
+    assert len(pd.read_csv(shown[0])) == 2
+    assert cli.main(["report", str(tmp_path / "out")]) == 0
+    assert [file.read_text() for file in shown] == before
+
+
 class TestBadInput:
     """One clear sentence, exit code 2, no traceback."""
 
@@ -289,6 +311,15 @@ class TestBadInput:
         capsys.readouterr()
         line = refused(cli.main(["report", str(tmp_path / "out")]), capsys)
         assert "2 of 2 recovered inputs are not in" in line
+
+    def test_a_report_of_features_that_nobody_knows(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = save(tmp_path / "decoded.npz", tiny_features("early"))
+        assert predict(config(tmp_path), "--features", path) == 0
+        (tmp_path / "out" / "keys.txt").write_text("of one that was interrupted at once\n")
+        capsys.readouterr()
+        assert "nothing is finished" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
+        (tmp_path / "out" / "keys.txt").unlink()
+        assert "which features the last" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
 
     def test_the_folder_of_a_sweep(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         settings = config(tmp_path)
