@@ -14,6 +14,9 @@ from readout.given.files import READERS, WHOLE, Arrays, read_arrays
 NAMES = "names"
 """Key of an array of texts, one a row, by which the features of a file are called."""
 
+NO_NAMES = (WHOLE, "feat", "arr_0")
+"""Keys that name nothing, where they are a file's only one: bdpy's of any feature, and NumPy's own."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -101,11 +104,11 @@ def _in_file(place: Place, extractor: FeatureExtractor, layers: Sequence[str]) -
     keys = [key for key in arrays if key != NAMES]
     if layer and (searched or not any(key in extractor.layers for key in keys)):
         if not layers or layer in layers:
-            yield from _of_one_layer(place, arrays, layer)
+            yield from _of_one_layer(place, arrays, layer, called_as_file=keys)
         return
     of_layers = not layers or len(layers) > 1 or layers[0] in arrays
     if not of_layers:
-        yield from _of_one_layer(place, arrays, layers[0])
+        yield from _of_one_layer(place, arrays, layers[0], called_as_file=NO_NAMES)
         return
     if WHOLE in arrays:
         raise ReadoutError(f"{str(path)!r} does not say which layer its features are of; name it with --layer.")
@@ -125,11 +128,12 @@ def _in_file(place: Place, extractor: FeatureExtractor, layers: Sequence[str]) -
         yield _found(place, arrays, layer, layer, path.stem)
 
 
-def _of_one_layer(place: Place, arrays: Arrays, layer: str) -> Iterator[Found]:
-    """Keys, if there are several, are names of features."""
+def _of_one_layer(place: Place, arrays: Arrays, layer: str, called_as_file: Sequence[str]) -> Iterator[Found]:
+    """Keys are names of features, but for one that is alone and among ``called_as_file``."""
     keys = [key for key in arrays if key != NAMES]
     for key in keys:
-        yield _found(place, arrays, layer, key, key if len(keys) > 1 else place.path.stem)
+        alone = len(keys) == 1 and key in called_as_file
+        yield _found(place, arrays, layer, key, place.path.stem if alone else key)
 
 
 def _found(place: Place, arrays: Arrays, layer: str, key: str, name: str) -> Found:

@@ -7,6 +7,7 @@ from scipy.io import savemat
 
 from readout.errors import ReadoutError
 from readout.given.collect import collect
+from tests.given.test_files import save
 from tests.tiny import TinyNet
 
 ONE = np.ones((8, 4, 4), dtype=np.float32)
@@ -31,8 +32,18 @@ def test_keys_are_layers(tmp_path: Path) -> None:
 def test_keys_are_names_where_one_layer_is_asked_for_and_they_are_none(tmp_path: Path) -> None:
     path = savez(tmp_path / "decoded.npz", cat=ONE, dog=ONE)
     assert found([path], ["early"]) == [("early", "cat", ONE.shape), ("early", "dog", ONE.shape)]
-    alone = savez(tmp_path / "bird.npz", feat=ONE)
-    assert found([alone], ["early"]) == [("early", "bird", ONE.shape)]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".safetensors"])
+@pytest.mark.parametrize(("key", "name"), [("cat", "cat"), ("feat", "bird"), ("arr_0", "bird")])
+def test_a_key_that_is_alone_is_a_name_too_unless_it_names_nothing(
+    tmp_path: Path, suffix: str, key: str, name: str
+) -> None:
+    path = save(tmp_path / f"bird{suffix}", {key: ONE})
+    assert found([path], ["early"]) == [("early", name, ONE.shape)]
+    (tmp_path / "early").mkdir()
+    path = save(tmp_path / "early" / f"bird{suffix}", {key: ONE})
+    assert found([path], ["early"]) == [("early", "bird", ONE.shape)]  # in a layer's folder files are features
 
 
 def test_a_folder_a_layer_and_a_file_a_feature(tmp_path: Path) -> None:
