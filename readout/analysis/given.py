@@ -22,8 +22,9 @@ from readout.analysis.gallery import thumbnail
 from readout.analysis.report import render
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS
+from readout.errors import ReadoutError
 from readout.inversions.protocols import TokenByToken
-from readout.store import TOKENS, TRAJECTORY, ResultStore, read_config
+from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
 
 BY_LAYER = ("given_distance", "loss", "feature_distance")
 """Columns that every layer has one of, as ``NAME.LAYER``."""
@@ -38,6 +39,9 @@ COLUMNS = (
 
 TEXTS = ("recovered_text", "true_text")
 """And where features are those of texts."""
+
+ASKED = "keys.txt"
+"""File with the key of each feature that the last `predict` into the folder was of, one a line."""
 
 MOST_CURVES = 12
 
@@ -98,11 +102,24 @@ def holds_given(folder: str | Path) -> bool:
 
 
 def report_given(folder: str | Path) -> Path:
-    """Make table, figure and page of an output folder again, from what is on disk; of several settings, the latest."""
-    store = ResultStore(folder)
-    results = store.load(trajectories=True)
-    latest = results[results["setting"] == store.latest_setting()]
-    return write_given(folder, latest.reset_index(drop=True))
+    """Make table, figure and page of an output folder again, from what is on disk: of the last `predict`, as it judged.
+
+    Raises:
+        ReadoutError: if the folder does not say which features those were, or none of them is finished.
+    """
+    path = Path(folder) / ASKED
+    if not path.is_file():
+        raise ReadoutError(
+            f"There is no {str(path)!r}, which says which features the last `predict` was of; run the same command "
+            "again: what is finished is not computed twice."
+        )
+    results = load_results(folder, trajectories=True)
+    asked = results[results["key"].isin(path.read_text(encoding="utf-8").split())]
+    if asked.empty:
+        raise ReadoutError(
+            f"Of the last `predict` into {str(folder)!r} nothing is finished; run the same command again to go on."
+        )
+    return write_given(folder, asked.reset_index(drop=True))
 
 
 def write_given(folder: str | Path, results: pd.DataFrame) -> Path:

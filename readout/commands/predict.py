@@ -1,6 +1,6 @@
 """``predict``: recover inputs from features that are given in files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from readout.commands.parser import Parser
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.given.collect import Found, collect
+from readout.given.doubts import doubt
 from readout.given.driver import GivenSweep
 from readout.given.joined import extract_several
 from readout.given.shapes import Features, as_features
@@ -36,9 +37,12 @@ def run(arguments: Sequence[str]) -> None:
         given = _of_texts(config, inversion, found)
     else:
         given = _of_images(config, inversion.extractor, found)
+    console = make_console()
+    if given.doubt:
+        console.print(f"warning: {given.doubt}", markup=False, highlight=False, soft_wrap=True)
     settings = replace(sweep.settings, output=Path(config.output))
     driver = GivenSweep(settings, config.layer_weights, sweep.plan_only)
-    driver.run(inversion, given.features, given.input_shape, cli.runtime(), given.true, make_console())
+    driver.run(inversion, given.features, given.input_shape, cli.runtime(), given.true, console)
 
 
 def build(arguments: Sequence[str]) -> "PredictCLI":
@@ -78,6 +82,8 @@ class Given(NamedTuple):
     """None for texts."""
     true: dict[str, Tensor]
     """Those of true inputs that are known."""
+    doubt: str | None = None
+    """Why they may be of another network."""
 
 
 class DatalessParser(Parser):
@@ -119,27 +125,31 @@ def layer_names(given: Sequence[str]) -> list[str]:
 
 
 def _of_images(config: Namespace, extractor: FeatureExtractor, found: Sequence[Found]) -> Given:
-    example = extractor.example(_size(config, extractor))
-    shapes = _shapes(extractor, example, found)
-    input_shape = tuple(example.shape[1:])
-    features = as_features(found, shapes, extractor.name, input_shape)
+    noise = torch.rand(extractor.example(_size(config, extractor)).shape, generator=torch.Generator().manual_seed(0))
+    own = _own_features(extractor, noise, found)
+    input_shape = tuple(noise.shape[1:])
+    features = as_features(found, _shapes(own), extractor.name, input_shape)
     true = true_images(config.true, features, input_shape) if config.true else {}
-    return Given(features, input_shape, true)
+    return Given(features, input_shape, true, doubt(features, own, f"{extractor.name} ({extractor.weights_name})"))
 
 
 def _of_texts(config: Namespace, inversion: TextInversion, found: Sequence[Found]) -> Given:
     if config.size is not None:
         raise ReadoutError("--size is for images; how many tokens a text has follows from its feature. Leave it out.")
-    shapes = _shapes(inversion.extractor, inversion.extractor.example(1), found)
+    shapes = _shapes(_own_features(inversion.extractor, inversion.extractor.example(1), found))
     features = as_text_features(found, {layer: width for layer, (_, width) in shapes.items()}, inversion)
     return Given(features, None, true_texts(config.true, features, inversion) if config.true else {})
 
 
 @torch.no_grad()
-def _shapes(extractor: FeatureExtractor, example: Tensor, found: Sequence[Found]) -> dict[str, tuple[int, ...]]:
-    """Of the features of layers that were found, in the network's order."""
-    layers = extractor.resolve({one.layer for one in found})
-    return {name: tuple(one.shape[1:]) for name, one in extract_several(extractor, example, layers).items()}
+def _own_features(extractor: FeatureExtractor, example: Tensor, found: Sequence[Found]) -> dict[str, Tensor]:
+    """What the network itself gives at the layers that were found, in its order."""
+    return extract_several(extractor, example, extractor.resolve({one.layer for one in found}))
+
+
+def _shapes(own: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Without the batch."""
+    return {layer: tuple(feature.shape[1:]) for layer, feature in own.items()}
 
 
 def _size(config: Namespace, extractor: FeatureExtractor) -> int:

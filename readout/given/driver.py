@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
 
-from readout.analysis.given import print_given, write_given
+from readout.analysis.given import ASKED, print_given, write_given
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
@@ -107,6 +107,7 @@ class GivenSweep:
                 return pd.DataFrame()
             store.write_setting(setting)
             store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
+            store.write_text(ASKED, "".join(f"{problem.key}\n" for problem in problems))
             for name, x in true.items():
                 store.save_input(name, x)
             layers = [layer for layer in plan.layers if layer.remaining]

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ def read_arrays(path: Path) -> Arrays:
     Raises:
         ReadoutError: if there is no such file, it can't be read, or it holds nothing.
     """
+    if not path.is_file():
+        raise ReadoutError(f"There is no file or folder {str(path)!r}; give the path of features.")
     read = READERS.get(path.suffix.lower())
     if read is None:
         raise ReadoutError(f"{str(path)!r} is not a file of features; those end in {', '.join(READERS)}.")
-    if not path.is_file():
-        raise ReadoutError(f"There is no file {str(path)!r}; give the path of a file of features.")
     try:
         arrays = read(path)
     except ReadoutError:
@@ -52,11 +53,24 @@ def _read_npz(path: Path) -> Arrays:
     if not zipfile.is_zipfile(path):
         raise ValueError("not an archive of arrays")
     with np.load(path, allow_pickle=False) as archive:  # a pickle could run anything
-        return {key: archive[key] for key in archive.files}
+        return {key: _plain(partial(archive.__getitem__, key), f"{key!r} of {str(path)!r}") for key in archive.files}
 
 
 def _read_npy(path: Path) -> Arrays:
-    return {WHOLE: np.asarray(np.load(path, allow_pickle=False))}
+    return {WHOLE: np.asarray(_plain(partial(np.load, path, allow_pickle=False), repr(str(path))))}
+
+
+def _plain(read: Callable[[], NDArray[Any]], where: str) -> NDArray[Any]:
+    """What ``read`` gives, or in a sentence that it would be Python's objects."""
+    try:
+        return read()
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ReadoutError(
+            f"{where} holds Python objects, which are not read; save features as floats, and names with "
+            "`np.array(names, dtype=str)`."
+        ) from error
 
 
 def _read_safetensors(path: Path) -> Arrays:

@@ -48,17 +48,28 @@ def by_name(found: Sequence[Found], layers: Sequence[str], as_rows: Callable[[Fo
         as_rows: Turns an array into features of its layer, or refuses it.
 
     Raises:
-        ReadoutError: if values can't be used, two features have one name, or one lacks a layer that another has.
+        ReadoutError: if values can't be used, two features have one name, layers of one differ in their
+            rows, or one lacks a layer that another has.
     """
     features: Features = {}
+    counts: dict[str, dict[str, int]] = {}
     for one in found:
         _check_numbers(one)
         rows = as_rows(one)
+        if one.names is None:
+            counts.setdefault(one.name, {})[one.layer] = len(rows)
         for name, row in zip(_names(one, len(rows)), rows, strict=True):
             of_name = features.setdefault(name, {})
             if one.layer in of_name:
                 raise ReadoutError(f"Two features of {one.layer} are called {name!r}; give each a name of its own.")
             of_name[one.layer] = _checked(row, f"{one.where} ({name})" if len(rows) > 1 else one.where)
+    for name, of_layers in counts.items():
+        if len({*of_layers.values()}) > 1:
+            said = ", ".join(f"{count} in {layer}" for layer, count in of_layers.items())
+            raise ReadoutError(
+                f"The layers of {name!r} differ in their number of rows ({said}); every row is a feature, so give "
+                "every layer as many."
+            )
     layers = [layer for layer in layers if any(layer in given for given in features.values())]
     for name, given in features.items():
         for layer in layers:

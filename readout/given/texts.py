@@ -59,7 +59,7 @@ def unknown_text(inversion: TextInversion, tokens: int) -> Tensor:
 
 
 def true_texts(path: str, features: Features, inversion: TextInversion) -> dict[str, Tensor]:
-    """Texts whose file names, without suffix, are names of features.
+    """Texts whose file names, without suffix, are names of features or the last part of those, after a slash.
 
     Args:
         path: A text file, or a folder of ``.txt`` files; sub-folders are searched too.
@@ -77,8 +77,8 @@ def true_texts(path: str, features: Features, inversion: TextInversion) -> dict[
     named = ((PurePath(name).stem, name) for name in data.files)
     chosen = matched(named, features, path, "text", ".txt")
     data.files = {name: data.files[name] for name in chosen.values()}  # no other need be readable
-    texts = zip(chosen, data.documents(), strict=True)
-    return {stem: _tokens(stem, text, _length(features[stem]), inversion) for stem, (_, text) in texts}
+    texts = dict(data.documents())
+    return {name: _tokens(name, texts[file], _length(features[name]), inversion) for name, file in chosen.items()}
 
 
 def _rows(found: Found, width: int, model: LanguageModel) -> Rows:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def true_images(folder: str, names: Collection[str], input_shape: Sequence[int]) -> dict[str, Tensor]:
-    """Images whose file names, without suffix, are names of features.
+    """Images whose file names, without suffix, are names of features or the last part of those, after a slash.
 
     Args:
         folder: Folder of images; sub-folders are searched too.
@@ -37,7 +37,7 @@ def true_images(folder: str, names: Collection[str], input_shape: Sequence[int])
 
 
 def matched(files: Iterable[tuple[str, T]], names: Collection[str], where: str, kind: str, suffix: str) -> dict[str, T]:
-    """What is called as a feature is.
+    """What is called as a feature is, or as the last part of its name: that of ``S1/cat`` and ``S2/cat`` is ``cat``.
 
     Args:
         files: Each under its name.
@@ -49,16 +49,22 @@ def matched(files: Iterable[tuple[str, T]], names: Collection[str], where: str, 
     Raises:
         ReadoutError: if nothing fits a name, or two do.
     """
+    wanted = {name: last_part(name) for name in names}
     found: dict[str, T] = {}
     for name, file in files:
         if name in found:
             raise ReadoutError(f"Two {kind}s in {where!r} are called {name!r}; keep the one that is meant.")
-        if name in names:
+        if name in wanted.values():
             found[name] = file
     if not found:
         first = [*names][:3]
         raise ReadoutError(
             f"No {kind} in {where!r} is called as a feature is; those are called {', '.join(map(repr, first))}"
-            f"{' …' if len(names) > 3 else ''}, so give {kind}s such as {first[0]}{suffix}."
+            f"{' …' if len(names) > 3 else ''}, so give {kind}s such as {last_part(first[0])}{suffix}."
         )
-    return {name: found[name] for name in names if name in found}
+    return {name: found[last] for name, last in wanted.items() if last in found}
+
+
+def last_part(name: str) -> str:
+    """Of a feature's name that is led by folders."""
+    return name.rsplit("/", 1)[-1]

@@ -3,9 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from readout.errors import ReadoutError
 from readout.given.collect import collect
+from tests.given.test_files import save
 from tests.tiny import TinyNet
 
 ONE = np.ones((8, 4, 4), dtype=np.float32)
@@ -30,8 +32,18 @@ def test_keys_are_layers(tmp_path: Path) -> None:
 def test_keys_are_names_where_one_layer_is_asked_for_and_they_are_none(tmp_path: Path) -> None:
     path = savez(tmp_path / "decoded.npz", cat=ONE, dog=ONE)
     assert found([path], ["early"]) == [("early", "cat", ONE.shape), ("early", "dog", ONE.shape)]
-    alone = savez(tmp_path / "bird.npz", feat=ONE)
-    assert found([alone], ["early"]) == [("early", "bird", ONE.shape)]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".safetensors"])
+@pytest.mark.parametrize(("key", "name"), [("cat", "cat"), ("feat", "bird"), ("arr_0", "bird")])
+def test_a_key_that_is_alone_is_a_name_too_unless_it_names_nothing(
+    tmp_path: Path, suffix: str, key: str, name: str
+) -> None:
+    path = save(tmp_path / f"bird{suffix}", {key: ONE})
+    assert found([path], ["early"]) == [("early", name, ONE.shape)]
+    (tmp_path / "early").mkdir()
+    path = save(tmp_path / "early" / f"bird{suffix}", {key: ONE})
+    assert found([path], ["early"]) == [("early", "bird", ONE.shape)]  # in a layer's folder files are features
 
 
 def test_a_folder_a_layer_and_a_file_a_feature(tmp_path: Path) -> None:
@@ -41,6 +53,76 @@ def test_a_folder_a_layer_and_a_file_a_feature(tmp_path: Path) -> None:
     expected = [(layer, name, ONE.shape) for layer in ("early", "late") for name in ("cat", "dog")]
     assert found([tmp_path / "decoded"]) == expected
     assert found([tmp_path / "decoded"], ["late"]) == expected[2:]
+
+
+DECODED = ("S1/VC/cat", "S1/VC/dog", "S2/VC/cat")
+
+
+def decoded(folder: Path, layout: str = "{layer}/{name}", files: tuple[str, ...] = DECODED, **arrays: Any) -> Path:
+    """Files of two layers, as decoders of several subjects and regions leave them."""
+    for layer in ("early", "late"):
+        for name in files:
+            (folder / layout.format(layer=layer, name=name)).parent.mkdir(parents=True, exist_ok=True)
+            savemat(folder / f"{layout.format(layer=layer, name=name)}.mat", arrays or {"feat": ONE})
+    return folder
+
+
+def by_layer(found: list[tuple[str, str, tuple[int, ...]]]) -> dict[str, list[str]]:
+    return {layer: sorted(name for of, name, _ in found if of == layer) for layer in ("early", "late")}
+
+
+@pytest.mark.parametrize(
+    ("layout", "given"),
+    [
+        ("{layer}/{name}", ["."]),
+        ("{layer}/{name}", ["early", "late"]),
+        ("{layer}/{name}", ["early/S1", "early/S2", "late"]),
+        ("{layer}/{name}", [f"{layer}/{name}.mat" for layer in ("late", "early") for name in DECODED]),
+        ("subjects/{layer}/{name}", ["subjects"]),
+        ("from_{layer}/{layer}/{name}", ["."]),
+    ],
+)
+def test_files_of_one_name_are_called_by_their_folders_too(tmp_path: Path, layout: str, given: list[str]) -> None:
+    decoded(tmp_path, layout)
+    paths = [tmp_path / path for path in given]
+    assert by_layer(found(paths)) == {"early": [*DECODED], "late": [*DECODED]}
+    assert by_layer(found(paths, ["late"])) == {"early": [], "late": [*DECODED]}
+
+
+def test_folders_are_no_part_of_a_name_that_is_plain_without(tmp_path: Path) -> None:
+    decoded(tmp_path)
+    of_one = [tmp_path / "early" / "S1", tmp_path / "late" / "S1"]
+    assert by_layer(found(of_one)) == {"early": ["cat", "dog"], "late": ["cat", "dog"]}
+
+
+def test_the_folder_of_a_layer_may_lie_in_that_of_a_subject(tmp_path: Path) -> None:
+    for subject in ("S1", "S2"):
+        decoded(tmp_path / subject, files=("cat", "dog"))
+    names = ["S1/cat", "S1/dog", "S2/cat", "S2/dog"]
+    assert by_layer(found([tmp_path])) == {"early": names, "late": names}
+
+
+@pytest.mark.parametrize("arrays", [{"cat": ONE, "dog": ONE}, {"feat": np.stack([ONE, ONE]), "names": ["cat", "dog"]}])
+def test_names_inside_files_are_led_by_the_file(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    given = collect([decoded(tmp_path, files=("S1", "S2"), **arrays)], TinyNet(), ["late"])
+    names = [name for one in given for name in one.names or [one.name]]
+    assert sorted(names) == ["S1/cat", "S1/dog", "S2/cat", "S2/dog"]
+
+
+def test_keys_that_are_layers_count_before_the_folder_that_was_given(tmp_path: Path) -> None:
+    path = savez(tmp_path / "early" / "cat.npz", late=ONE)
+    for given in (path, path.parent):
+        assert found([given]) == [("late", "cat", ONE.shape)]
+
+
+def test_a_layer_that_no_folder_is_of(tmp_path: Path) -> None:
+    with pytest.raises(ReadoutError, match="no features of 'middle' in what was given"):
+        found([decoded(tmp_path)], ["early", "middle"])
+
+
+def test_a_feature_that_is_given_twice(tmp_path: Path) -> None:
+    path = savez(tmp_path / "cat.npz", early=ONE)
+    assert [name for _, name, _ in found([path, path])] == ["cat", "cat"]  # which is then refused
 
 
 def test_a_folder_of_files_with_layers(tmp_path: Path) -> None:

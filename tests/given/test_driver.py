@@ -214,6 +214,41 @@ def test_the_report_is_made_again_from_disk_alone(tmp_path: Path) -> None:
     assert page.read_text() == before
 
 
+def test_a_true_input_belongs_to_the_features_of_every_subject(tmp_path: Path) -> None:
+    values = tiny_features("early", "late")
+    for subject, name in (("S1", "cat"), ("S1", "dog"), ("S2", "cat")):
+        for layer, rows in values.items():
+            (tmp_path / "decoded" / layer / subject / "VC").mkdir(parents=True, exist_ok=True)
+            save(tmp_path / "decoded" / layer / subject / "VC" / f"{name}.mat", {"feat": rows[0]})
+    (tmp_path / "true").mkdir()
+    write_png(IMAGES[0], tmp_path / "true" / "cat.png")
+    settings = config(tmp_path, steps=2)
+    assert predict(settings, "--features", tmp_path / "decoded", "--true", tmp_path / "true") == 0
+    results = load_results(tmp_path / "out").set_index("sample")
+    assert results["distance"].notna().to_dict() == {"S1/VC/cat": True, "S1/VC/dog": False, "S2/VC/cat": True}
+    assert len([*(tmp_path / "out" / "recovered" / "early+late").iterdir()]) == 3
+
+
+@pytest.mark.parametrize("then", ["true inputs", "other features", "another threshold"])
+def test_the_report_shows_what_the_last_prediction_showed(tmp_path: Path, then: str) -> None:
+    (tmp_path / "true").mkdir()
+    write_png(IMAGES[0], tmp_path / "true" / "decoded_000.png")
+    path, true = save(tmp_path / "decoded.npz", tiny_features("early")), ["--true", str(tmp_path / "true")]
+    settings = config(tmp_path)
+    assert predict(settings, "--features", path, *(true if then == "another threshold" else [])) == 0
+    first = len(load_results(tmp_path / "out"))
+    if then == "other features":
+        save(path, {"early": tiny_features("early")["early"] + 1})
+    more = {"true inputs": true, "other features": [], "another threshold": [*true, "--sweep.threshold", "1.9"]}
+    assert predict(settings, "--features", path, *more[then]) == 0
+    assert len(load_results(tmp_path / "out")) > first or then == "another threshold"
+    shown = [tmp_path / "out" / name for name in ("given.csv", "report.html")]
+    before = [file.read_text() for file in shown]
+    assert len(pd.read_csv(shown[0])) == 2
+    assert cli.main(["report", str(tmp_path / "out")]) == 0
+    assert [file.read_text() for file in shown] == before
+
+
 class TestBadInput:
     """One clear sentence, exit code 2, no traceback."""
 
@@ -261,6 +296,11 @@ class TestBadInput:
         line = refused(predict(config(tmp_path), "--features", path, "--true", tmp_path / "true"), capsys)
         assert "cat_000.png" in line
 
+    def test_two_features_of_one_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = save(tmp_path / "cat.npz", tiny_features("early"))
+        line = refused(predict(config(tmp_path), "--features", path, path), capsys)
+        assert "Two features of early are called 'cat_000'" in line
+
     def test_a_constant_true_input(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "true").mkdir()
         Image.new("RGB", (20, 20)).save(tmp_path / "true" / "cat.png")
@@ -289,6 +329,15 @@ class TestBadInput:
         capsys.readouterr()
         line = refused(cli.main(["report", str(tmp_path / "out")]), capsys)
         assert "2 of 2 recovered inputs are not in" in line
+
+    def test_a_report_of_features_that_nobody_knows(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = save(tmp_path / "decoded.npz", tiny_features("early"))
+        assert predict(config(tmp_path), "--features", path) == 0
+        (tmp_path / "out" / "keys.txt").write_text("of one that was interrupted at once\n")
+        capsys.readouterr()
+        assert "nothing is finished" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
+        (tmp_path / "out" / "keys.txt").unlink()
+        assert "which features the last" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
 
     def test_the_folder_of_a_sweep(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         settings = config(tmp_path)

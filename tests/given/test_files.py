@@ -74,12 +74,27 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (tmp_path / "pickled.npy").write_bytes(buffer.getvalue())
-    with pytest.raises(ReadoutError, match="can't be read as npy"):
+    with pytest.raises(ReadoutError, match="holds Python objects, which are not read"):
         read_arrays(tmp_path / "pickled.npy")
 
 
-@pytest.mark.parametrize(("name", "words"), [("decoded.csv", "npz, .npy"), ("missing.npz", "no file")])
+@pytest.mark.parametrize("kind", [object, str])
+def test_names_are_texts_and_no_objects(tmp_path: Path, kind: type) -> None:
+    path = tmp_path / "decoded.npz"
+    np.savez(path, names=np.array(["cat", "dog"], dtype=kind), early=np.ones((2, 3)))
+    if kind is str:
+        assert read_arrays(path)["names"].tolist() == ["cat", "dog"]
+        return
+    with pytest.raises(ReadoutError, match=r"'names' of '.*decoded.npz' holds Python objects.*dtype=str"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("decoded.csv", "npz, .npy"), ("missing.npz", "no file or folder"), ("nosuchfolder", "no file or folder")],
+)
 def test_other_files(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "decoded.csv").touch()
     with pytest.raises(ReadoutError, match=words):
         read_arrays(tmp_path / name)
 

@@ -71,6 +71,13 @@ def test_names_must_be_as_many_as_features_and_differ() -> None:
         features(VALUES, names=["a", "b", "a"])
 
 
+@pytest.mark.parametrize(("early", "late"), [(1, 2), (2, 3)])
+def test_layers_have_as_many_rows(early: int, late: int) -> None:
+    found = [Found("a", "conv", "f", VALUES[:early]), Found("b", "fc", "f", np.arange(5.0 * late).reshape(late, 5))]
+    with pytest.raises(ReadoutError, match=rf"'f' differ in their number of rows \({early} in conv, {late} in fc\)"):
+        as_features(found, {"conv": SHAPE, "fc": (5,)}, "Net", (3, 16, 24))
+
+
 def test_every_feature_has_every_layer() -> None:
     one = Found("a", "conv", "cat", VALUES[0])
     other = Found("b", "fc", "dog", np.arange(5.0))
