@@ -1,4 +1,8 @@
-"""Logbook: what loggers were given already, so that a resumed sweep goes on in the same runs and repeats nothing."""
+"""Logbook: what loggers were given already, so that a resumed sweep goes on in the same runs and repeats nothing.
+
+A logger may keep in memory what it is given, so nothing counts as given before its run is closed. Where a process was
+killed, a run may have some values twice then, at the same place of their axis; it lacks only live ones.
+"""
 
 import json
 import os
@@ -67,7 +71,7 @@ class Logbook:
 
 @dataclass
 class Entry:
-    """What a logger was given of one run; :meth:`save` keeps it."""
+    """What a logger was given of one run; :meth:`save` keeps it, once the run is closed."""
 
     live_start: int = 0
     """Where the present batch starts on the axis of live values."""
@@ -79,10 +83,18 @@ class Entry:
     """Digest of what tables and summary were made of; empty before they were logged."""
 
     def keep_in(self, store: ResultStore, path: Path) -> None:
-        """Say where it is kept."""
-        self._store, self._path = store, path
+        """Say where it is kept, and take what it is now for what is kept there."""
+        self._store, self._path, self._kept = store, path, asdict(self)
 
     def save(self) -> None:
         """Write it; nothing, if it is kept nowhere."""
+        self._write(**asdict(self))
+
+    def save_start(self) -> None:
+        """Write :attr:`live_start` alone: it follows from the batches that are stored, whatever was logged of them."""
+        self._write(live_start=self.live_start)
+
+    def _write(self, **values: Any) -> None:
         if hasattr(self, "_store"):
-            self._store.write_text(str(self._path), json.dumps(asdict(self)))
+            self._kept |= values
+            self._store.write_text(str(self._path), json.dumps(self._kept))

@@ -57,27 +57,19 @@ class Runtime:
         """
         return self._trainer(logger=False, callbacks=list(callbacks), **overrides)
 
-    def make_loggers(self, run: "RunLabels", folder: Path) -> list[Logger]:
-        """The same run in every configured logger, in the order of :attr:`loggers`.
+    def make_logger(self, spec: Mapping[str, Any], run: "RunLabels", folder: Path) -> Logger:
+        """A run in a logger.
 
         A logger whose ``save_dir`` is not set, or is the working directory, writes below ``folder``.
 
         Args:
+            spec: One of :attr:`loggers`.
             run: What the run is.
             folder: Output folder of the sweep.
 
         Raises:
             ReadoutError: if a logger was given the id of one run.
         """
-        return [self._make_logger(spec, run, folder) for spec in self.loggers]
-
-    @property
-    def callbacks(self) -> list[Callback]:
-        """The configured callbacks."""
-        configured = self.trainer.get("callbacks") or []
-        return list(configured) if isinstance(configured, list) else [configured]
-
-    def _make_logger(self, spec: Mapping[str, Any], run: "RunLabels", folder: Path) -> Logger:
         logger_class = _import(str(spec["class_path"]))
         known = inspect.signature(logger_class.__init__).parameters
         given = (spec.get("init_args") or {}) | (spec.get("dict_kwargs") or {})
@@ -100,6 +92,12 @@ class Runtime:
             logger = logger_class(**arguments)
             logger.log_hyperparams({**run.facts, "configuration": dict(self.config)})
         return logger
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The configured callbacks."""
+        configured = self.trainer.get("callbacks") or []
+        return list(configured) if isinstance(configured, list) else [configured]
 
     def _trainer(self, **overrides: Any) -> Trainer:
         with explained_misconfiguration():
@@ -175,19 +173,18 @@ def explained_misconfiguration() -> Iterator[None]:
         raise ReadoutError(f"The trainer section can't be used here: {str(error).strip()}") from error
 
 
-def finish(loggers: Sequence[Logger], failed: bool = False) -> None:
-    """Close runs, so that the next layer does not silently write into a live one.
+def finish(logger: Logger, failed: bool = False) -> None:
+    """Close a run, so that the next layer does not silently write into a live one.
 
     Args:
-        loggers: One run of each.
+        logger: Has the run.
         failed: Whether something ended the run before its time; W&B then says so until it is gone on with.
     """
-    for logger in loggers:
-        logger.finalize("failed" if failed else "success")
-        if isinstance(logger, WandbLogger):
-            import wandb
+    logger.finalize("failed" if failed else "success")
+    if isinstance(logger, WandbLogger):
+        import wandb
 
-            wandb.finish(exit_code=int(failed))
+        wandb.finish(exit_code=int(failed))
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ class RecoveryCurve(SweepCallback):
         """Let the next batch do so too, in whichever process."""
         for run in self._runs:
             run.entry.live_start += self._steps
-            run.entry.save()
+            run.entry.save_start()
         self._steps = 0
 
     def on_layer_end(self, results: LayerResults) -> None:
@@ -89,7 +89,6 @@ class RecoveryCurve(SweepCallback):
                 axis = {} if isinstance(run.logger, TensorBoardLogger) else {"optimisation_step": step}
                 run.logger.log_metrics({**axis, **values}, step=step)
             run.entry.curves |= made_of
-            run.entry.save()
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
@@ -104,7 +103,6 @@ class RecoveryCurve(SweepCallback):
             if step > run.entry.live_last:
                 run.logger.log_metrics(values, step=step)
                 run.entry.live_last = step
-                run.entry.save()
 
 
 KINDS = ("recovery", "live")

@@ -1,6 +1,9 @@
 """A sweep that goes on goes on in the same runs, and tells no logger anything twice."""
 
 import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -22,6 +25,7 @@ from readout.store import ResultStore
 from readout.sweep import Sweep
 from tests.callbacks.wandb_file import OfflineRun, read_runs
 from tests.helpers import CPU
+from tests.pages import ROOT
 from tests.tiny import TinyNet
 
 OFFLINE = {"project": "test", "offline": True}
@@ -106,6 +110,46 @@ def test_interrupted_anywhere_the_parts_together_are_the_uninterrupted_runs(
             assert times_logged(parts, prefix, axis) == times_logged([uninterrupted], prefix, axis)
         for name in ("inversions", "representation_size/median", "size_by_layer/median"):
             assert list(chain.from_iterable(run.column(name) for run in parts)) == uninterrupted.column(name)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import wandb
+from tests.callbacks.test_resumed import CSV, WANDB, sweep
+
+wandb.finish = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
+sweep(Path(sys.argv[1]), loggers=(WANDB, CSV), layers=["early"])
+"""
+"""Is killed when everything of a layer is logged, the CSV file is closed, and the W&B run is about to be."""
+
+
+def test_killed_before_a_run_is_closed_that_run_gets_everything_again_and_no_other(tmp_path: Path) -> None:
+    # W&B's own variables would have it share this process's connection
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")], cwd=ROOT, env=alone, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    for _ in range(2):
+        sweep(tmp_path / "out", loggers=(WANDB, CSV), layers=["early"])
+    first, again, everything = read_runs(tmp_path / "out")
+    assert first.files.parent.name.endswith(again.id)  # of what it was given, nothing need have reached its file
+    assert (again.kind, everything.kind) == ("layer", "sweep")
+    assert again.column("optimisation_step") == [0, 5, 10]
+    assert again.column("inversions") == [4]
+    assert len(again.table("problems")["data"]) == 4
+    # a batch that was stored is not begun anew on the axis of live values
+    assert not again.column("live/distance/level=0")
+    table = pd.read_csv(tmp_path / "out" / "logs" / "early" / "metrics.csv")
+    assert table["optimisation_step"].dropna().tolist() == [0, 5, 10]
+    assert table["inversions"].dropna().tolist() == [4]
+
+
+def test_killed_between_batches_the_next_one_has_a_place_of_its_own_on_the_axis(tmp_path: Path) -> None:
+    """The place follows from the batches that are stored, of which the logbook is told at once."""
+    entry = Logbook(ResultStore(tmp_path)).entry("run", CSV)
+    entry.live_start, entry.live_last, entry.curves = 10, 10, {"0": "logged"}
+    entry.save_start()
+    assert Logbook(ResultStore(tmp_path)).entry("run", CSV) == Entry(live_start=10)
 
 
 def test_a_finished_sweep_is_logged_afterwards_without_inverting_anything(tmp_path: Path) -> None:
