@@ -9,12 +9,13 @@ from torch import Tensor
 
 from readout import __version__
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepResults
+from readout.files import explained
 from readout.identity import digest
 from readout.inversions import FeatureInversion
 from readout.logbook import Logbook
 from readout.plan import LayerPlan, Plan
 from readout.problems import Problem
-from readout.runtime import RunLabels, Runtime, finish
+from readout.runtime import RunLabels, Runtime, finish, logging_folder
 from readout.store import ResultStore
 
 Facts = Mapping[str, Any]
@@ -106,14 +107,15 @@ class Dashboard:
     @contextmanager
     def _run(self, spec: Mapping[str, Any], labels: RunLabels) -> Iterator[OpenRun]:
         """A run in one logger. What it was given is noted once it is closed: until then a logger may lose it."""
-        run = OpenRun(self.runtime.make_logger(spec, labels, self._store.folder), self._logbook.entry(labels.id, spec))
-        failed = True
-        try:
-            yield run
-            failed = False
-        finally:
-            finish(run.logger, failed)
-            run.entry.save()
+        with explained(logging_folder(spec, self._store.folder), OSError):
+            logger = self.runtime.make_logger(spec, labels, self._store.folder)
+            run, failed = OpenRun(logger, self._logbook.entry(labels.id, spec)), True
+            try:
+                yield run
+                failed = False
+            finally:
+                finish(logger, failed)
+                run.entry.save()
 
     def _without(self, run_id: str, content: str) -> Loggers:
         """The loggers whose run does not have everything."""

@@ -1,6 +1,7 @@
 """Runtime: Trainers and loggers on demand, because a sweep needs a fresh one for every fit."""
 
 import contextlib
+import errno
 import inspect
 import logging
 import os
@@ -16,7 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
@@ -68,7 +69,8 @@ class Runtime:
             folder: Output folder of the sweep.
 
         Raises:
-            ReadoutError: if a logger was given the id of one run.
+            ReadoutError: if a logger was given the id of one run, or W&B refuses to begin one.
+            OSError: if its folder can't be written.
         """
         logger_class = _import(str(spec["class_path"]))
         known = inspect.signature(logger_class.__init__).parameters
@@ -76,8 +78,7 @@ class Runtime:
         # the parser fills in defaults; only what differs was asked for
         defaults = {name: parameter.default for name, parameter in known.items()}
         arguments = {key: value for key, value in given.items() if value not in (None, defaults.get(key))}
-        if arguments.get("save_dir", ".") == ".":
-            arguments["save_dir"] = str(folder)
+        arguments["save_dir"] = str(logging_folder(spec, folder))
         if issubclass(logger_class, WandbLogger):
             return _wandb_run(logger_class, arguments, run, folder, self.config)
         if "version" in known:
@@ -122,6 +123,17 @@ class RunLabels:
     """One plain value a key."""
 
 
+def logging_folder(spec: Mapping[str, Any], folder: Path) -> Path:
+    """Where a logger writes.
+
+    Args:
+        spec: The logger.
+        folder: Output folder of the sweep, which stands for the working directory too.
+    """
+    given = (spec.get("init_args") or {}).get("save_dir") or "."
+    return folder if str(given) == "." else Path(given)
+
+
 def _wandb_run(
     logger_class: type[WandbLogger],
     arguments: dict[str, Any],
@@ -145,10 +157,25 @@ def _wandb_run(
         "settings": wandb.Settings(silent=True),  # a run a layer would drown the progress display
     }
     logger = logger_class(**(labels | arguments))
+    _check_writable(Path(arguments["save_dir"]))
+    try:
+        _ = logger.experiment
+    except wandb.errors.Error as error:
+        raise ReadoutError(
+            f"W&B can't begin a run ({reason(error)}); run `wandb login`, or leave out "
+            "`--trainer.logger.offline false`: offline, runs stay in the output folder until `wandb sync` sends them."
+        ) from error
     logger.experiment.define_metric("recovery/*", step_metric="optimisation_step")
     logger.experiment.define_metric("size_by_layer/*", step_metric="layer_index")
     logger.log_hyperparams({**run.facts, "configuration": dict(config)})
     return logger
+
+
+def _check_writable(folder: Path) -> None:
+    """W&B would silently choose a folder for temporary files instead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def _carried_on(logger: CSVLogger) -> CSVLogger:

@@ -203,6 +203,41 @@ def test_an_id_of_the_users_own_would_put_all_layers_into_one_run_and_is_refused
         sweep(tmp_path / "out", loggers=({**WANDB, "init_args": {**OFFLINE, "id": "mine"}},))
 
 
+TENSORBOARD = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "."}}
+
+
+@pytest.mark.parametrize("logger", [WANDB, CSV, TENSORBOARD], ids=["wandb", "csv", "tensorboard"])
+def test_a_folder_that_a_logger_cannot_write_is_one_sentence(logger: Mapping[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    elsewhere = {**logger, "init_args": {**logger["init_args"], "save_dir": str(tmp_path / "file" / "logs")}}
+    with pytest.raises(ReadoutError, match="file/logs': it can't be written") as raised:
+        sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_disk_that_is_full_for_a_logger_is_one_sentence_and_its_layer_is_logged_later(tmp_path: Path) -> None:
+    metrics = tmp_path / "out" / "logs" / "early" / "metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    metrics.symlink_to("/dev/full")
+    with pytest.raises(ReadoutError, match="out': the disk is full"):
+        sweep(tmp_path / "out", loggers=(CSV,), layers=["early"])
+    metrics.unlink()
+    sweep(tmp_path / "out", loggers=(CSV,), layers=["early"])
+    assert pd.read_csv(metrics)["inversions"].dropna().tolist() == [4]
+
+
+def test_without_a_login_it_is_said_how_to_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    def no_key(**_: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", no_key)
+    with pytest.raises(ReadoutError, match=r"No API key .*`wandb login`, or leave out .*offline false"):
+        sweep(tmp_path / "out", layers=["early"])
+
+
 def test_a_csv_that_is_there_is_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         sweep(tmp_path / "out", PowerCut(2, 8), loggers=(CSV,))
