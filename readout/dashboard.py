@@ -16,7 +16,7 @@ from readout.logbook import Logbook
 from readout.plan import LayerPlan, Plan
 from readout.problems import Problem
 from readout.runtime import RunLabels, Runtime, finish, logging_folder
-from readout.store import ResultStore
+from readout.store import ResultStore, safe_name
 
 Facts = Mapping[str, Any]
 Loggers = Sequence[Mapping[str, Any]]
@@ -97,7 +97,7 @@ class Dashboard:
             name=f"{name} · {facts['prior']}, {facts['protocol']}, {facts['steps']} steps",
             group=str(facts["sweep"]),
             kind=kind,
-            folder=folder,
+            folder=safe_name(folder),
             tags=[str(facts[key]) for key in ("model", "prior", "protocol")],
             facts=facts,
         )

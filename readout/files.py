@@ -33,6 +33,31 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
     return path
 
 
+def write_first(path: Path, text: str) -> str:
+    """Write a text file unless it is there.
+
+    Args:
+        path: Where it is to be; missing folders are made.
+        text: What to write.
+
+    Returns:
+        What it holds, whoever wrote it: of several processes, the first.
+
+    Raises:
+        ReadoutError: if the disk is full or the path can't be written.
+    """
+    if not path.exists():
+        own = path.with_name(f"{path.name}.{os.getpid()}")
+        write_whole(own, lambda file: file.write_text(text, encoding="utf-8"))
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            pass
+        finally:
+            own.unlink()
+    return path.read_text(encoding="utf-8")
+
+
 @contextmanager
 def explained(path: Path, kinds: type[Exception] = Exception) -> Iterator[None]:
     """Say in one sentence why a path can't be written.

@@ -5,13 +5,13 @@ killed, a run may have some values twice then, at the same place of their axis; 
 """
 
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from readout.files import write_first
 from readout.identity import digest
 from readout.store import ResultStore
 
@@ -56,17 +56,7 @@ class Logbook:
 
     def _sweep(self) -> str:
         """The output folder's own random name."""
-        path = self._store.folder / FOLDER / "sweep"
-        if not path.exists():
-            unique = path.with_name(f"sweep.{os.getpid()}")
-            self._store.write_text(str(unique.relative_to(self._store.folder)), secrets.token_hex(8))
-            try:
-                os.link(unique, path)  # whoever is first names it for all
-            except FileExistsError:
-                pass
-            finally:
-                unique.unlink()
-        return path.read_text(encoding="utf-8")
+        return write_first(self._store.folder / FOLDER / "sweep", secrets.token_hex(8))
 
 
 @dataclass

@@ -18,9 +18,13 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from readout.errors import ReadoutError, reason
+from readout.files import write_first
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
+
+RUN = "run"
+"""Of a folder with the files of a logger: the file with the id of the run that has it."""
 
 WANDB_DATA_DIR = os.environ.get("WANDB_DATA_DIR")
 """Where the user wants W&B to stage files, if anywhere in particular."""
@@ -78,11 +82,13 @@ class Runtime:
         # the parser fills in defaults; only what differs was asked for
         defaults = {name: parameter.default for name, parameter in known.items()}
         arguments = {key: value for key, value in given.items() if value not in (None, defaults.get(key))}
-        arguments["save_dir"] = str(logging_folder(spec, folder))
+        if arguments.get("save_dir", ".") == ".":
+            arguments["save_dir"] = str(folder)
         if issubclass(logger_class, WandbLogger):
             return _wandb_run(logger_class, arguments, run, folder, self.config)
         if "version" in known:
-            arguments = {"name": "logs", "version": run.folder} | arguments
+            arguments = {"name": "logs"} | arguments
+            arguments.setdefault("version", _own_folder(f"{arguments['save_dir']}/{arguments['name']}", run))
         if issubclass(logger_class, TensorBoardLogger):
             # hyperparameters are logged with the summary, or TensorBoard does not list them
             logger: Logger = logger_class(**({"default_hp_metric": False} | arguments))
@@ -117,7 +123,7 @@ class RunLabels:
     kind: str
     """``layer`` or ``sweep``."""
     folder: str
-    """Where loggers that write files put it, below ``logs``."""
+    """Where loggers that write files put it, below ``logs``, unless another run is there."""
     tags: Sequence[str]
     facts: Mapping[str, Any]
     """One plain value a key."""
@@ -169,6 +175,14 @@ def _wandb_run(
     logger.experiment.define_metric("size_by_layer/*", step_metric="layer_index")
     logger.log_hyperparams({**run.facts, "configuration": dict(config)})
     return logger
+
+
+def _own_folder(parent: str, run: RunLabels) -> str:
+    """The folder of a run: its plain name goes to the first that asks, whose id is kept there."""
+    other = f"{run.folder}-{run.id[:6]}"
+    if "://" in parent:  # not of this file system, so nothing is kept there
+        return other
+    return run.folder if write_first(Path(parent) / run.folder / RUN, run.id) == run.id else other
 
 
 def _check_writable(folder: Path) -> None:

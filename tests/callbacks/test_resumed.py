@@ -1,6 +1,7 @@
 """A sweep that goes on goes on in the same runs, and tells no logger anything twice."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -210,7 +211,7 @@ TENSORBOARD = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "ini
 def test_a_folder_that_a_logger_cannot_write_is_one_sentence(logger: Mapping[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     elsewhere = {**logger, "init_args": {**logger["init_args"], "save_dir": str(tmp_path / "file" / "logs")}}
-    with pytest.raises(ReadoutError, match="file/logs': it can't be written") as raised:
+    with pytest.raises(ReadoutError, match="file/logs.*': it can't be written") as raised:
         sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"])
     assert "\n" not in str(raised.value)
 
@@ -236,6 +237,33 @@ def test_without_a_login_it_is_said_how_to_do_without(tmp_path: Path, monkeypatc
     monkeypatch.setattr(wandb, "init", no_key)
     with pytest.raises(ReadoutError, match=r"No API key .*`wandb login`, or leave out .*offline false"):
         sweep(tmp_path / "out", layers=["early"])
+
+
+@pytest.mark.parametrize("logger", [CSV, TENSORBOARD], ids=["csv", "tensorboard"])
+def test_another_run_of_a_layer_has_a_folder_of_its_own_and_goes_on_there(
+    logger: Mapping[str, Any], tmp_path: Path
+) -> None:
+    def folders() -> set[str]:
+        return {path.name for path in (tmp_path / "logs").iterdir()}
+
+    elsewhere = {**logger, "init_args": {"save_dir": str(tmp_path)}}
+    sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"])
+    assert folders() == {"early", "sweep"}
+    sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"], draws=2)
+    with_draws = folders()
+    assert len(with_draws) == 4
+    assert all(re.fullmatch(r"(early|sweep)(-[0-9a-f]{6})?", name) for name in with_draws)
+    sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"], draws=2, levels=[0, 0.5, 0.7])
+    assert {name for name in folders() if name.startswith("early")} == {name for name in with_draws if "early" in name}
+    sweep(tmp_path / "other", loggers=(elsewhere,), layers=["early"])
+    assert len([name for name in folders() if name.startswith("early")]) == 3
+
+
+def test_each_judgement_of_a_sweep_has_its_sizes_in_a_file_of_its_own(tmp_path: Path) -> None:
+    for threshold in (0.1, 0.5):
+        sweep(tmp_path / "out", loggers=(CSV,), threshold=threshold)
+    tables = [pd.read_csv(path) for path in (tmp_path / "out" / "logs").glob("sweep*/metrics.csv")]
+    assert [table["layer_index"].dropna().tolist() for table in tables] == [[0, 1], [0, 1]]
 
 
 def test_a_csv_that_is_there_is_gone_on_with(tmp_path: Path) -> None:
