@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from readout.analysis.sizes import at_common_levels
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
 from readout.errors import ReadoutError
 from readout.identity import digest
@@ -26,8 +27,9 @@ class RecoveryCurve(SweepCallback):
     """Logs the mean over problems of one level, never one metric a sample.
 
     While a batch runs, ``live/QUANTITY/level=…`` shows it as it goes; when a layer is done,
-    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems. What a logger was
-    given before a sweep was interrupted it is not given again.
+    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems, at levels that
+    every input was inverted at; a search leaves gaps elsewhere. What a logger was given before a sweep was interrupted
+    it is not given again.
 
     Args:
         every_n_steps: Read the curves from the device every so many steps.
@@ -81,10 +83,11 @@ class RecoveryCurve(SweepCallback):
     def on_layer_end(self, results: LayerResults) -> None:
         """Log the mean curves of the layer."""
         self._runs = ()
-        made_of = {f"{level:g}": digest(sorted(rows["key"])) for level, rows in results.table.groupby("level")}
+        common = at_common_levels(results.table)
+        made_of = {f"{level:g}": digest(sorted(rows["key"])) for level, rows in common.groupby("level")}
         for run in results.runs:
             new = [level for level in made_of if run.entry.curves.get(level) != made_of[level]]
-            table = results.table[results.table["level"].map("{:g}".format).isin(new)]
+            table = common[common["level"].map("{:g}".format).isin(new)]
             for step, values in mean_curves(table).items():
                 axis = {} if isinstance(run.logger, TensorBoardLogger) else {"optimisation_step": step}
                 run.logger.log_metrics({**axis, **values}, step=step)

@@ -211,7 +211,7 @@ TENSORBOARD = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "ini
 def test_a_folder_that_a_logger_cannot_write_is_one_sentence(logger: Mapping[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     elsewhere = {**logger, "init_args": {**logger["init_args"], "save_dir": str(tmp_path / "file" / "logs")}}
-    with pytest.raises(ReadoutError, match="file/logs.*': it can't be written") as raised:
+    with pytest.raises(ReadoutError, match=r"file/logs.*': it can't be written") as raised:
         sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"])
     assert "\n" not in str(raised.value)
 
