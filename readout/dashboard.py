@@ -1,7 +1,7 @@
 """Dashboard: one run a (model, layer) in every logger, and one for the sweep as a whole; resumed, they go on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pandas as pd
@@ -9,15 +9,18 @@ from torch import Tensor
 
 from readout import __version__
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepResults
+from readout.files import explained
 from readout.identity import digest
 from readout.inversions import FeatureInversion
 from readout.logbook import Logbook
 from readout.plan import LayerPlan, Plan
 from readout.problems import Problem
-from readout.runtime import RunLabels, Runtime, finish
-from readout.store import ResultStore
+from readout.runtime import RunLabels, Runtime, finish, logging_folder
+from readout.store import ResultStore, safe_name
 
 Facts = Mapping[str, Any]
+Loggers = Sequence[Mapping[str, Any]]
+"""Of :attr:`readout.runtime.Runtime.loggers`."""
 
 
 class Dashboard:
@@ -40,28 +43,28 @@ class Dashboard:
         self._store, self._judgement = store, judgement
         self._logbook = Logbook(store)
 
-    def missing(self, plan: LayerPlan, finished: set[str]) -> bool:
-        """Whether something of a layer is still to be logged, all inversions done or not."""
+    def missing(self, plan: LayerPlan, finished: set[str]) -> Loggers:
+        """The loggers that something of a layer is still to be told, if all of its inversions are done."""
         if not self.runtime.loggers:
-            return False
+            return []
         content = self._content(problem.key for problem in plan.problems if problem.key in finished)
-        run_id = self._layer_id(plan.problems)
-        return any(self._logbook.entry(run_id, spec).content != content for spec in self.runtime.loggers)
+        return self._without(self._layer_id(plan.problems), content)
 
     @contextmanager
-    def layer(self, plan: LayerPlan, index: int) -> Iterator["LayerRuns"]:
+    def layer(self, plan: LayerPlan, index: int, loggers: Loggers) -> Iterator["LayerRuns"]:
         """The runs of a layer, for as long as it lasts.
 
         Args:
             plan: The layer.
             index: Its place in the network.
+            loggers: Which loggers it is for: all if something is left to invert, or those of :meth:`missing`.
         """
-        if not self.runtime.loggers:
+        if not loggers:
             yield LayerRuns(self, plan.layer, [], {})
             return
         facts = {**self.facts, "layer": plan.layer, "layer_index": index}
         name = f"{facts['model']} {plan.layer}"
-        with self._open(self._layer_id(plan.problems), "layer", plan.layer, name, facts) as runs:
+        with self._open(loggers, self._layer_id(plan.problems), "layer", plan.layer, name, facts) as runs:
             self._tell(runs, "on_layer_start", runs)
             yield LayerRuns(self, plan.layer, runs, facts)
 
@@ -76,33 +79,47 @@ class Dashboard:
             return
         content = self._content(results["key"])
         run_id = self._logbook.run_id("sweep", content)
-        if all(self._logbook.entry(run_id, spec).content == content for spec in self.runtime.loggers):
+        loggers = self._without(run_id, content)
+        if not loggers:
             return
         name = f"{self.facts['model']} all layers"
-        with self._open(run_id, "sweep", "sweep", name, self.facts) as runs:
+        with self._open(loggers, run_id, "sweep", "sweep", name, self.facts) as runs:
             outcome = SweepResults(results, sizes, [run.logger for run in runs], self.facts)
             self._tell(runs, "on_sweep_end", outcome)
             _complete(runs, content)
 
     @contextmanager
-    def _open(self, run_id: str, kind: str, folder: str, name: str, facts: Facts) -> Iterator[list[OpenRun]]:
+    def _open(
+        self, specs: Loggers, run_id: str, kind: str, folder: str, name: str, facts: Facts
+    ) -> Iterator[list[OpenRun]]:
         labels = RunLabels(
             id=run_id,
             name=f"{name} · {facts['prior']}, {facts['protocol']}, {facts['steps']} steps",
             group=str(facts["sweep"]),
             kind=kind,
-            folder=folder,
+            folder=safe_name(folder),
             tags=[str(facts[key]) for key in ("model", "prior", "protocol")],
             facts=facts,
         )
-        loggers = self.runtime.make_loggers(labels, self._store.folder)
-        entries = (self._logbook.entry(run_id, spec) for spec in self.runtime.loggers)
-        try:
-            yield [OpenRun(logger, entry) for logger, entry in zip(loggers, entries, strict=True)]
-        except BaseException:
-            finish(loggers, failed=True)
-            raise
-        finish(loggers)
+        with ExitStack() as opened:
+            yield [opened.enter_context(self._run(spec, labels)) for spec in specs]
+
+    @contextmanager
+    def _run(self, spec: Mapping[str, Any], labels: RunLabels) -> Iterator[OpenRun]:
+        """A run in one logger. What it was given is noted once it is closed: until then a logger may lose it."""
+        with explained(logging_folder(spec, self._store.folder), OSError):
+            logger = self.runtime.make_logger(spec, labels, self._store.folder)
+            run, failed = OpenRun(logger, self._logbook.entry(labels.id, spec)), True
+            try:
+                yield run
+                failed = False
+            finally:
+                finish(logger, failed)
+                run.entry.save()
+
+    def _without(self, run_id: str, content: str) -> Loggers:
+        """The loggers whose run does not have everything."""
+        return [spec for spec in self.runtime.loggers if self._logbook.entry(run_id, spec).content != content]
 
     def _tell(self, runs: Sequence[OpenRun], hook: str, *arguments: Any) -> None:
         if runs:
@@ -224,4 +241,3 @@ def _short(path: object) -> str | None:
 def _complete(runs: Iterable[OpenRun], content: str) -> None:
     for run in runs:
         run.entry.content = content
-        run.entry.save()

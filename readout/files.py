@@ -21,7 +21,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
         ReadoutError: if the disk is full or the path can't be written.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(unfinished)
@@ -33,12 +33,47 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
     return path
 
 
+def write_first(path: Path, text: str) -> str:
+    """Write a text file unless it is there.
+
+    Args:
+        path: Where it is to be; missing folders are made.
+        text: What to write.
+
+    Returns:
+        What it holds, whoever wrote it: of several processes, the first.
+
+    Raises:
+        ReadoutError: if the disk is full or the path can't be written.
+    """
+    if not path.exists():
+        own = path.with_name(f"{path.name}.{os.getpid()}")
+        write_whole(own, lambda file: file.write_text(text, encoding="utf-8"))
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            pass
+        finally:
+            own.unlink()
+    return path.read_text(encoding="utf-8")
+
+
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Say in one sentence why a path can't be written."""
+def explained(path: Path, kinds: type[Exception] = Exception) -> Iterator[None]:
+    """Say in one sentence why a path can't be written.
+
+    Args:
+        path: What is written.
+        kinds: Errors that the system may be behind; libraries wrap its own in theirs.
+
+    Raises:
+        ReadoutError: if the disk is full or the path can't be written.
+    """
     try:
         yield
-    except Exception as error:
+    except ReadoutError:
+        raise
+    except kinds as error:
         reason = _system_error(error)
         if reason is None:
             raise
@@ -47,6 +82,22 @@ def _explained(path: Path) -> Iterator[None]:
         raise ReadoutError(
             f"{str(path)!r}: {problem}; make room or choose another output folder, then run the same command "
             "again: what is finished is kept."
+        ) from error
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Say in one sentence why an output folder can't be looked into.
+
+    Raises:
+        ReadoutError: if the system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ReadoutError(
+            f"{str(folder)!r} can't be read ({error.strerror or error}); choose another output folder, or ask for the "
+            "right to read and write this one."
         ) from error
 
 

@@ -1,13 +1,17 @@
-"""Logbook: what loggers were given already, so that a resumed sweep goes on in the same runs and repeats nothing."""
+"""Logbook: what loggers were given already, so that a resumed sweep goes on in the same runs and repeats nothing.
+
+A logger may keep in memory what it is given, so nothing counts as given before its run is closed. Where a process was
+killed, a run may have some values twice then, at the same place of their axis; it lacks only live ones.
+"""
 
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from readout.files import write_first
 from readout.identity import digest
 from readout.store import ResultStore
 
@@ -52,22 +56,12 @@ class Logbook:
 
     def _sweep(self) -> str:
         """The output folder's own random name."""
-        path = self._store.folder / FOLDER / "sweep"
-        if not path.exists():
-            unique = path.with_name(f"sweep.{os.getpid()}")
-            self._store.write_text(str(unique.relative_to(self._store.folder)), secrets.token_hex(8))
-            try:
-                os.link(unique, path)  # whoever is first names it for all
-            except FileExistsError:
-                pass
-            finally:
-                unique.unlink()
-        return path.read_text(encoding="utf-8")
+        return write_first(self._store.folder / FOLDER / "sweep", secrets.token_hex(8))
 
 
 @dataclass
 class Entry:
-    """What a logger was given of one run; :meth:`save` keeps it."""
+    """What a logger was given of one run; :meth:`save` keeps it, once the run is closed."""
 
     live_start: int = 0
     """Where the present batch starts on the axis of live values."""
@@ -79,10 +73,18 @@ class Entry:
     """Digest of what tables and summary were made of; empty before they were logged."""
 
     def keep_in(self, store: ResultStore, path: Path) -> None:
-        """Say where it is kept."""
-        self._store, self._path = store, path
+        """Say where it is kept, and take what it is now for what is kept there."""
+        self._store, self._path, self._kept = store, path, asdict(self)
 
     def save(self) -> None:
         """Write it; nothing, if it is kept nowhere."""
+        self._write(**asdict(self))
+
+    def save_start(self) -> None:
+        """Write :attr:`live_start` alone: it follows from the batches that are stored, whatever was logged of them."""
+        self._write(live_start=self.live_start)
+
+    def _write(self, **values: Any) -> None:
         if hasattr(self, "_store"):
-            self._store.write_text(str(self._path), json.dumps(asdict(self)))
+            self._kept |= values
+            self._store.write_text(str(self._path), json.dumps(self._kept))

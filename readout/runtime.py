@@ -1,6 +1,7 @@
 """Runtime: Trainers and loggers on demand, because a sweep needs a fresh one for every fit."""
 
 import contextlib
+import errno
 import inspect
 import logging
 import os
@@ -16,10 +17,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
+from readout.files import write_first
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
+
+RUN = "run"
+"""Of a folder with the files of a logger: the file with the id of the run that has it."""
 
 WANDB_DATA_DIR = os.environ.get("WANDB_DATA_DIR")
 """Where the user wants W&B to stage files, if anywhere in particular."""
@@ -57,27 +62,20 @@ class Runtime:
         """
         return self._trainer(logger=False, callbacks=list(callbacks), **overrides)
 
-    def make_loggers(self, run: "RunLabels", folder: Path) -> list[Logger]:
-        """The same run in every configured logger, in the order of :attr:`loggers`.
+    def make_logger(self, spec: Mapping[str, Any], run: "RunLabels", folder: Path) -> Logger:
+        """A run in a logger.
 
         A logger whose ``save_dir`` is not set, or is the working directory, writes below ``folder``.
 
         Args:
+            spec: One of :attr:`loggers`.
             run: What the run is.
             folder: Output folder of the sweep.
 
         Raises:
-            ReadoutError: if a logger was given the id of one run.
+            ReadoutError: if a logger was given the id of one run, or W&B refuses to begin one.
+            OSError: if its folder can't be written.
         """
-        return [self._make_logger(spec, run, folder) for spec in self.loggers]
-
-    @property
-    def callbacks(self) -> list[Callback]:
-        """The configured callbacks."""
-        configured = self.trainer.get("callbacks") or []
-        return list(configured) if isinstance(configured, list) else [configured]
-
-    def _make_logger(self, spec: Mapping[str, Any], run: "RunLabels", folder: Path) -> Logger:
         logger_class = _import(str(spec["class_path"]))
         known = inspect.signature(logger_class.__init__).parameters
         given = (spec.get("init_args") or {}) | (spec.get("dict_kwargs") or {})
@@ -89,7 +87,8 @@ class Runtime:
         if issubclass(logger_class, WandbLogger):
             return _wandb_run(logger_class, arguments, run, folder, self.config)
         if "version" in known:
-            arguments = {"name": "logs", "version": run.folder} | arguments
+            arguments = {"name": "logs"} | arguments
+            arguments.setdefault("version", _own_folder(f"{arguments['save_dir']}/{arguments['name']}", run))
         if issubclass(logger_class, TensorBoardLogger):
             # hyperparameters are logged with the summary, or TensorBoard does not list them
             logger: Logger = logger_class(**({"default_hp_metric": False} | arguments))
@@ -100,6 +99,12 @@ class Runtime:
             logger = logger_class(**arguments)
             logger.log_hyperparams({**run.facts, "configuration": dict(self.config)})
         return logger
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The configured callbacks."""
+        configured = self.trainer.get("callbacks") or []
+        return list(configured) if isinstance(configured, list) else [configured]
 
     def _trainer(self, **overrides: Any) -> Trainer:
         with explained_misconfiguration():
@@ -118,10 +123,21 @@ class RunLabels:
     kind: str
     """``layer`` or ``sweep``."""
     folder: str
-    """Where loggers that write files put it, below ``logs``."""
+    """Where loggers that write files put it, below ``logs``, unless another run is there."""
     tags: Sequence[str]
     facts: Mapping[str, Any]
     """One plain value a key."""
+
+
+def logging_folder(spec: Mapping[str, Any], folder: Path) -> Path:
+    """Where a logger writes.
+
+    Args:
+        spec: The logger.
+        folder: Output folder of the sweep, which stands for the working directory too.
+    """
+    given = (spec.get("init_args") or {}).get("save_dir") or "."
+    return folder if str(given) == "." else Path(given)
 
 
 def _wandb_run(
@@ -147,10 +163,33 @@ def _wandb_run(
         "settings": wandb.Settings(silent=True),  # a run a layer would drown the progress display
     }
     logger = logger_class(**(labels | arguments))
+    _check_writable(Path(arguments["save_dir"]))
+    try:
+        _ = logger.experiment
+    except wandb.errors.Error as error:
+        raise ReadoutError(
+            f"W&B can't begin a run ({reason(error)}); run `wandb login`, or leave out "
+            "`--trainer.logger.offline false`: offline, runs stay in the output folder until `wandb sync` sends them."
+        ) from error
     logger.experiment.define_metric("recovery/*", step_metric="optimisation_step")
     logger.experiment.define_metric("size_by_layer/*", step_metric="layer_index")
     logger.log_hyperparams({**run.facts, "configuration": dict(config)})
     return logger
+
+
+def _own_folder(parent: str, run: RunLabels) -> str:
+    """The folder of a run: its plain name goes to the first that asks, whose id is kept there."""
+    other = f"{run.folder}-{run.id[:6]}"
+    if "://" in parent:  # not of this file system, so nothing is kept there
+        return other
+    return run.folder if write_first(Path(parent) / run.folder / RUN, run.id) == run.id else other
+
+
+def _check_writable(folder: Path) -> None:
+    """W&B would silently choose a folder for temporary files instead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def _carried_on(logger: CSVLogger) -> CSVLogger:
@@ -175,19 +214,18 @@ def explained_misconfiguration() -> Iterator[None]:
         raise ReadoutError(f"The trainer section can't be used here: {str(error).strip()}") from error
 
 
-def finish(loggers: Sequence[Logger], failed: bool = False) -> None:
-    """Close runs, so that the next layer does not silently write into a live one.
+def finish(logger: Logger, failed: bool = False) -> None:
+    """Close a run, so that the next layer does not silently write into a live one.
 
     Args:
-        loggers: One run of each.
+        logger: Has the run.
         failed: Whether something ended the run before its time; W&B then says so until it is gone on with.
     """
-    for logger in loggers:
-        logger.finalize("failed" if failed else "success")
-        if isinstance(logger, WandbLogger):
-            import wandb
+    logger.finalize("failed" if failed else "success")
+    if isinstance(logger, WandbLogger):
+        import wandb
 
-            wandb.finish(exit_code=int(failed))
+        wandb.finish(exit_code=int(failed))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
-from readout.files import write_whole
+from readout.files import readable, write_whole
 from readout.identity import digest
 from readout.problems import Setting
 from readout.representation import verdict
@@ -220,7 +220,8 @@ class ResultStore:
         return self.inputs / f"{safe_name(sample)}.png"
 
     def _parts(self) -> list[Path]:
-        return sorted(self.results.glob("*.parquet"))
+        with readable(self.folder):
+            return sorted(self.results.glob("*.parquet"))
 
 
 def svg(figure: Figure) -> str:

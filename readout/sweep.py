@@ -255,9 +255,11 @@ class Sweep:
     def _run_layer(self, turn: Turn, work: Work, dashboard: Dashboard, runtime: Runtime) -> None:
         batches = self._batches(turn, work)
         first = list(itertools.islice(batches, 1))
-        if not first and not dashboard.missing(turn.plan, work.store.finished()):
+        loggers = runtime.loggers if first else dashboard.missing(turn.plan, work.store.finished())
+        if not first and not loggers:
             return  # another process has done all of it
-        with dashboard.layer(turn.plan, list(work.inversion.extractor.layers).index(turn.plan.layer)) as runs:
+        place = list(work.inversion.extractor.layers).index(turn.plan.layer)
+        with dashboard.layer(turn.plan, place, loggers) as runs:
             make_trainer = partial(runtime.make_trainer, runs.loggers)
             for _ in work.run(turn, itertools.chain(first, batches), make_trainer):
                 runs.batch_stored()

@@ -266,6 +266,15 @@ def test_a_full_disk_is_recognised_where_a_library_hides_it(
         store.append(table("a"), pictures(1))
 
 
+def test_a_folder_that_cannot_be_looked_into_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "glob", refused)
+    with pytest.raises(ReadoutError, match=r"can't be read \(Permission denied\); choose another output"):
+        ResultStore(tmp_path).finished()
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ReadoutError, match="can't be written") as raised:

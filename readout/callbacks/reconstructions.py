@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
-from torch import Tensor
 
 from readout.callbacks.base import LayerResults, SweepCallback
 from readout.data.images import is_image, to_pixels
@@ -13,7 +12,7 @@ from readout.store import safe_name
 
 
 class Reconstructions(SweepCallback):
-    """Logs one panel a sample: the true input, then what was recovered at each level.
+    """Logs one panel a sample: the true input, then what was recovered at each level; white where it was not inverted.
 
     W&B and TensorBoard show them; beside a ``metrics.csv`` they are ``reconstructions/SAMPLE.png``.
 
@@ -32,7 +31,7 @@ class Reconstructions(SweepCallback):
         panels = {sample: Image.fromarray(panel(results, sample)) for sample in samples}
         for logger in results.loggers:
             if isinstance(logger, WandbLogger):
-                captions = [f"{sample}: true, then levels {_levels(results)}" for sample in samples]
+                captions = [caption(results, sample) for sample in samples]
                 logger.log_image("reconstructions", [*panels.values()], caption=captions)
             elif isinstance(logger, TensorBoardLogger):
                 for sample, image in panels.items():
@@ -45,11 +44,31 @@ class Reconstructions(SweepCallback):
 
 
 def panel(results: LayerResults, sample: str) -> np.ndarray:
-    """True input and first-draw recoveries side by side, bytes of shape (height, width, 3)."""
-    rows = results.table[(results.table["sample"] == sample) & (results.table["draw"] == 0)].sort_values("level")
-    images: list[Tensor] = [results.inputs[sample], *(results.recovered[key] for key in rows["key"])]
-    return np.concatenate([to_pixels(image) for image in images], axis=1)
+    """True input and first-draw recoveries side by side, bytes of shape (height, width, 3).
+
+    There is a tile a level of the layer, white where the sample was not inverted.
+    """
+    true, found = to_pixels(results.inputs[sample]), _by_level(results, sample)
+    recovered = (
+        to_pixels(results.recovered[found[level]]) if level in found else np.full_like(true, 255)
+        for level in _levels(results)
+    )
+    return np.concatenate([true, *recovered], axis=1)
 
 
-def _levels(results: LayerResults) -> str:
-    return ", ".join(f"{level:g}" for level in sorted(results.table["level"].unique()))
+def caption(results: LayerResults, sample: str) -> str:
+    """What a panel shows, from left to right."""
+    found = _by_level(results, sample)
+    gaps = [f"{level:g}" for level in _levels(results) if level not in found]
+    shown = f"{sample}: true, then levels {', '.join(f'{level:g}' for level in _levels(results))}"
+    return f"{shown}; white, not inverted: {', '.join(gaps)}" if gaps else shown
+
+
+def _by_level(results: LayerResults, sample: str) -> dict[float, str]:
+    """Level → key of a sample's first draw."""
+    rows = results.table[(results.table["sample"] == sample) & (results.table["draw"] == 0)]
+    return dict(zip(rows["level"], rows["key"], strict=True))
+
+
+def _levels(results: LayerResults) -> list[float]:
+    return sorted(results.table["level"].unique())

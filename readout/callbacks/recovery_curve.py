@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from readout.analysis.curves import mean_trajectory
+from readout.analysis.sizes import at_common_levels
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
 from readout.errors import ReadoutError
 from readout.identity import digest
@@ -27,8 +28,9 @@ class RecoveryCurve(SweepCallback):
     """Logs the mean over problems of one level, never one metric a sample.
 
     While a batch runs, ``live/QUANTITY/level=…`` shows it as it goes; when a layer is done,
-    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems. What a logger was
-    given before a sweep was interrupted it is not given again.
+    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems, at levels that
+    every input was inverted at; a search leaves gaps elsewhere. What a logger was given before a sweep was interrupted
+    it is not given again.
 
     Args:
         every_n_steps: Read the curves from the device every so many steps.
@@ -76,21 +78,21 @@ class RecoveryCurve(SweepCallback):
         """Let the next batch do so too, in whichever process."""
         for run in self._runs:
             run.entry.live_start += self._steps
-            run.entry.save()
+            run.entry.save_start()
         self._steps = 0
 
     def on_layer_end(self, results: LayerResults) -> None:
         """Log the mean curves of the layer."""
         self._runs = ()
-        made_of = {f"{level:g}": digest(sorted(rows["key"])) for level, rows in results.table.groupby("level")}
+        common = at_common_levels(results.table)
+        made_of = {f"{level:g}": digest(sorted(rows["key"])) for level, rows in common.groupby("level")}
         for run in results.runs:
             new = [level for level in made_of if run.entry.curves.get(level) != made_of[level]]
-            table = results.table[results.table["level"].map("{:g}".format).isin(new)]
+            table = common[common["level"].map("{:g}".format).isin(new)]
             for step, values in mean_curves(table).items():
                 axis = {} if isinstance(run.logger, TensorBoardLogger) else {"optimisation_step": step}
                 run.logger.log_metrics({**axis, **values}, step=step)
             run.entry.curves |= made_of
-            run.entry.save()
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
@@ -105,7 +107,6 @@ class RecoveryCurve(SweepCallback):
             if step > run.entry.live_last:
                 run.logger.log_metrics(values, step=step)
                 run.entry.live_last = step
-                run.entry.save()
 
 
 KINDS = ("recovery", "live")
@@ -117,8 +118,9 @@ def mean_curves(table: pd.DataFrame) -> dict[int, dict[str, float]]:
     curves: dict[int, dict[str, float]] = {}
     for level, problems in table.groupby("level"):
         for name, column in QUANTITIES.items():
-            for step, value in mean_trajectory(problems, column).items():
-                curves.setdefault(int(str(step)), {})[f"recovery/{name}/level={level:g}"] = float(value)
+            mean = mean_trajectory(problems, column)
+            for step, value in zip(mean.index.tolist(), mean.tolist(), strict=True):
+                curves.setdefault(step, {})[f"recovery/{name}/level={level:g}"] = value
     return {step: curves[step] for step in sorted(curves)}
 
 

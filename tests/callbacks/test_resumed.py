@@ -1,6 +1,10 @@
 """A sweep that goes on goes on in the same runs, and tells no logger anything twice."""
 
 import os
+import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -22,6 +26,7 @@ from readout.store import ResultStore
 from readout.sweep import Sweep
 from tests.callbacks.wandb_file import OfflineRun, read_runs
 from tests.helpers import CPU
+from tests.pages import ROOT
 from tests.tiny import TinyNet
 
 OFFLINE = {"project": "test", "offline": True}
@@ -108,6 +113,46 @@ def test_interrupted_anywhere_the_parts_together_are_the_uninterrupted_runs(
             assert list(chain.from_iterable(run.column(name) for run in parts)) == uninterrupted.column(name)
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import wandb
+from tests.callbacks.test_resumed import CSV, WANDB, sweep
+
+wandb.finish = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
+sweep(Path(sys.argv[1]), loggers=(WANDB, CSV), layers=["early"])
+"""
+"""Is killed when everything of a layer is logged, the CSV file is closed, and the W&B run is about to be."""
+
+
+def test_killed_before_a_run_is_closed_that_run_gets_everything_again_and_no_other(tmp_path: Path) -> None:
+    # W&B's own variables would have it share this process's connection
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")], cwd=ROOT, env=alone, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    for _ in range(2):
+        sweep(tmp_path / "out", loggers=(WANDB, CSV), layers=["early"])
+    first, again, everything = read_runs(tmp_path / "out")
+    assert first.files.parent.name.endswith(again.id)  # of what it was given, nothing need have reached its file
+    assert (again.kind, everything.kind) == ("layer", "sweep")
+    assert again.column("optimisation_step") == [0, 5, 10]
+    assert again.column("inversions") == [4]
+    assert len(again.table("problems")["data"]) == 4
+    # a batch that was stored is not begun anew on the axis of live values
+    assert not again.column("live/distance/level=0")
+    table = pd.read_csv(tmp_path / "out" / "logs" / "early" / "metrics.csv")
+    assert table["optimisation_step"].dropna().tolist() == [0, 5, 10]
+    assert table["inversions"].dropna().tolist() == [4]
+
+
+def test_killed_between_batches_the_next_one_has_a_place_of_its_own_on_the_axis(tmp_path: Path) -> None:
+    """The place follows from the batches that are stored, of which the logbook is told at once."""
+    entry = Logbook(ResultStore(tmp_path)).entry("run", CSV)
+    entry.live_start, entry.live_last, entry.curves = 10, 10, {"0": "logged"}
+    entry.save_start()
+    assert Logbook(ResultStore(tmp_path)).entry("run", CSV) == Entry(live_start=10)
+
+
 def test_a_finished_sweep_is_logged_afterwards_without_inverting_anything(tmp_path: Path) -> None:
     sweep(tmp_path / "out", loggers=())
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()}
@@ -157,6 +202,68 @@ def test_another_threshold_is_logged_to_the_same_run_without_its_curves(tmp_path
 def test_an_id_of_the_users_own_would_put_all_layers_into_one_run_and_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReadoutError, match="a W&B run a layer"):
         sweep(tmp_path / "out", loggers=({**WANDB, "init_args": {**OFFLINE, "id": "mine"}},))
+
+
+TENSORBOARD = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "."}}
+
+
+@pytest.mark.parametrize("logger", [WANDB, CSV, TENSORBOARD], ids=["wandb", "csv", "tensorboard"])
+def test_a_folder_that_a_logger_cannot_write_is_one_sentence(logger: Mapping[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    elsewhere = {**logger, "init_args": {**logger["init_args"], "save_dir": str(tmp_path / "file" / "logs")}}
+    with pytest.raises(ReadoutError, match=r"file/logs.*': it can't be written") as raised:
+        sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_disk_that_is_full_for_a_logger_is_one_sentence_and_its_layer_is_logged_later(tmp_path: Path) -> None:
+    metrics = tmp_path / "out" / "logs" / "early" / "metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    metrics.symlink_to("/dev/full")
+    with pytest.raises(ReadoutError, match="out': the disk is full"):
+        sweep(tmp_path / "out", loggers=(CSV,), layers=["early"])
+    metrics.unlink()
+    sweep(tmp_path / "out", loggers=(CSV,), layers=["early"])
+    assert pd.read_csv(metrics)["inversions"].dropna().tolist() == [4]
+
+
+def test_without_a_login_it_is_said_how_to_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    def no_key(**_: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", no_key)
+    with pytest.raises(ReadoutError, match=r"No API key .*`wandb login`, or leave out .*offline false"):
+        sweep(tmp_path / "out", layers=["early"])
+
+
+@pytest.mark.parametrize("logger", [CSV, TENSORBOARD], ids=["csv", "tensorboard"])
+def test_another_run_of_a_layer_has_a_folder_of_its_own_and_goes_on_there(
+    logger: Mapping[str, Any], tmp_path: Path
+) -> None:
+    def folders() -> set[str]:
+        return {path.name for path in (tmp_path / "logs").iterdir()}
+
+    elsewhere = {**logger, "init_args": {"save_dir": str(tmp_path)}}
+    sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"])
+    assert folders() == {"early", "sweep"}
+    sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"], draws=2)
+    with_draws = folders()
+    assert len(with_draws) == 4
+    assert all(re.fullmatch(r"(early|sweep)(-[0-9a-f]{6})?", name) for name in with_draws)
+    sweep(tmp_path / "out", loggers=(elsewhere,), layers=["early"], draws=2, levels=[0, 0.5, 0.7])
+    assert {name for name in folders() if name.startswith("early")} == {name for name in with_draws if "early" in name}
+    sweep(tmp_path / "other", loggers=(elsewhere,), layers=["early"])
+    assert len([name for name in folders() if name.startswith("early")]) == 3
+
+
+def test_each_judgement_of_a_sweep_has_its_sizes_in_a_file_of_its_own(tmp_path: Path) -> None:
+    for threshold in (0.1, 0.5):
+        sweep(tmp_path / "out", loggers=(CSV,), threshold=threshold)
+    tables = [pd.read_csv(path) for path in (tmp_path / "out" / "logs").glob("sweep*/metrics.csv")]
+    assert [table["layer_index"].dropna().tolist() for table in tables] == [[0, 1], [0, 1]]
 
 
 def test_a_csv_that_is_there_is_gone_on_with(tmp_path: Path) -> None:
