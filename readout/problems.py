@@ -19,7 +19,7 @@ class Setting:
     network: str
     """Fingerprint of the extractor."""
     readout: Any
-    """What :meth:`readout.inversions.FeatureInversion.describe` says."""
+    """How the inversion describes itself: prior, loss, optimiser, schedule, protocol, metrics."""
     moved_by: Any
     """What moves features."""
     steps: int
