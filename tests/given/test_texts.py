@@ -156,8 +156,7 @@ def test_a_text_s_answer_does_not_depend_on_what_shares_its_batch(
     for name, arrays in {"together": both, "alone": {"short": both["short"]}}.items():
         path = save(tmp_path / f"{name}.npz", arrays)
         assert predict(settings, "--features", path, "--layer", LAYER, "--output", tmp_path / name) == 0
-    # a file of one array calls it after itself
-    assert recovered(tmp_path / "together")["short"] == recovered(tmp_path / "alone")["alone"]
+    assert recovered(tmp_path / "together")["short"] == recovered(tmp_path / "alone")["short"]
     together = load_results(tmp_path / "together").set_index("sample").loc["short"]
     alone = load_results(tmp_path / "alone").iloc[0]
     for name in ("loss", f"loss.{LAYER}", f"given_distance.{LAYER}"):
