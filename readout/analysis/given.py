@@ -21,7 +21,7 @@ from readout.analysis import plots
 from readout.analysis.gallery import thumbnail
 from readout.analysis.report import render
 from readout.analysis.texts import marked
-from readout.analysis.words import VERDICTS
+from readout.analysis.words import VERDICTS_OF_GIVEN
 from readout.errors import ReadoutError
 from readout.inversions.protocols import TokenByToken
 from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
@@ -43,7 +43,8 @@ TEXTS = ("recovered_text", "true_text")
 ASKED = "keys.txt"
 """File with the key of each feature that the last `predict` into the folder was of, one a line."""
 
-MOST_CURVES = 12
+MOST_CURVES = 10
+"""In the figure of losses: as many as Matplotlib has colours."""
 
 MOST_LINES = 20
 
@@ -74,7 +75,7 @@ def given_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_given(results: pd.DataFrame, console: Console) -> None:
-    """Print what came of each feature, at most :data:`MOST_LINES`; of texts their beginning."""
+    """Print what came of each feature, at most :data:`MOST_LINES`; texts in full."""
     layers, known = layers_of(results), results["distance"].notna()
     texts = "recovered_text" in results and results["recovered_text"].notna().any()
     table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
@@ -82,7 +83,7 @@ def print_given(results: pd.DataFrame, console: Console) -> None:
     for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
         table.add_column(name, justify="right")
     if texts:
-        table.add_column("recovered", ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column("recovered", ratio=1, overflow="fold")
     for row in results.head(MOST_LINES).to_dict("records"):
         scores = [f"{row['loss']:.4g}", *(f"{row[f'given_distance.{layer}']:.3f}" for layer in layers)]
         if known.any():
@@ -151,8 +152,9 @@ def write_given(folder: str | Path, results: pd.DataFrame) -> Path:
         known=int(results["distance"].notna().sum()),
         texts=any("text" in row for row in rows),
         along=_steps(results),
+        curves=min(len(results), MOST_CURVES),
         losses=curves,
-        verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
+        verdicts={kind.value: meaning for kind, meaning in VERDICTS_OF_GIVEN.items()},
         steps=int(results["steps"].max()),
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
     )

@@ -1,6 +1,6 @@
 """Verdicts and results in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -47,6 +47,34 @@ VERDICTS = {
         "A size below such a level is a lower bound. Try a lower rate.",
     ),
 }
+
+VERDICTS_OF_GIVEN = {
+    kind: replace(VERDICTS[kind], says=says, leaves=leaves)
+    for kind, says, leaves in (
+        (
+            Verdict.RECOVERED,
+            "The feature that was given still tells the input, for this readout.",
+            "The prior may have supplied some of it: compare with another prior.",
+        ),
+        (
+            Verdict.UNRECOVERED,
+            "The feature that was given fits another input as well.",
+            "That may be the layer's doing or that of whatever made the feature: compare how far it lies from the true "
+            "input's.",
+        ),
+        (
+            Verdict.NOT_CONVERGED,
+            "That says nothing about the feature.",
+            "Try more steps, another rate or another prior.",
+        ),
+        (
+            Verdict.FAILED,
+            "That says nothing about the feature.",
+            "Try a lower rate.",
+        ),
+    )
+}
+"""The same where a feature was given: there are no levels, and it need not be the network's own."""
 
 
 def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:

@@ -1,16 +1,19 @@
 """The page of features that were given."""
 
 import html
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 
-from readout import cli
-from readout.analysis.given import losses
+from readout import cli, load_results
+from readout.analysis.given import losses, print_given
 from readout.data.images import write_png
 from readout.extractors import LanguageModel
 from tests.analysis.chromium import Look, needs_chromium
@@ -84,6 +87,47 @@ def test_texts_stand_beside_the_true_ones_with_wrong_tokens_marked(texts: Path) 
     assert "[SEP]" in dog
     assert "Wrong tokens are marked" in page
     assert "data:image" not in page
+
+
+def test_the_page_speaks_of_what_was_given(images: Path) -> None:
+    page = plain(images)
+    assert "The feature that was given fits another input as well." in page
+    assert "level" not in page
+    assert "Moved" not in page
+    (known,) = (card for card in re.findall(r'<div class="card">.*?</dl>', page, flags=re.S) if ">cat<" in card)
+    row = pd.read_csv(images.parent / "given.csv").set_index("sample").loc["cat"]
+    assert (
+        f"d_H {row['given_distance.early']:.3f}; the decoder's own error {row['feature_distance.early']:.3f}" in known
+    )
+    assert f"d_X is below {row['threshold']:g}" in page
+    assert "the first" not in page
+
+
+def test_the_page_says_of_which_loss_it_speaks(texts: Path, images: Path) -> None:
+    assert "The loss is that of the recovered tokens" in plain(texts)
+    assert "the mixture of tokens that is optimised" in plain(texts)
+    assert "tokens" not in plain(images)
+
+
+def test_curves_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    features = TinyNet().extract(torch.rand(11, 3, 16, 16), "early").numpy()
+    (tmp_path / "true").mkdir()
+    write_png(IMAGES[0], tmp_path / "true" / "f00.png")
+    page = predicted(tmp_path, {f"f{place:02d}": feature for place, feature in enumerate(features)}, "early")
+    assert "; the first 10 of 11 features." in plain(page)
+    axes = losses(load_results(page.parent, trajectories=True))
+    colours = [line.get_color() for line in axes.lines if line.get_linestyle() == "-"]
+    assert len({*colours}) == len(colours) == 10
+
+
+def test_long_texts_are_printed_in_full(texts: Path) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    results = load_results(texts.parent)
+    print_given(results, console)
+    printed = console.export_text()
+    assert "…" not in printed
+    (unknown,) = results.loc[results["distance"].isna(), "recovered_text"]
+    assert set(unknown.split()) <= set(re.sub(r"[│┃]", " ", printed).split())
 
 
 def test_losses_that_are_all_0_are_drawn() -> None:
