@@ -63,7 +63,7 @@ class Dashboard:
             yield LayerRuns(self, plan.layer, [], {})
             return
         facts = {**self.facts, "layer": plan.layer, "layer_index": index}
-        name = f"{facts['model']} {plan.layer}"
+        name = _name(plan.layer, facts)
         with self._open(loggers, self._layer_id(plan.problems), "layer", plan.layer, name, facts) as runs:
             self._tell(runs, "on_layer_start", runs)
             yield LayerRuns(self, plan.layer, runs, facts)
@@ -82,8 +82,7 @@ class Dashboard:
         loggers = self._without(run_id, content)
         if not loggers:
             return
-        name = f"{self.facts['model']} all layers"
-        with self._open(loggers, run_id, "sweep", "sweep", name, self.facts) as runs:
+        with self._open(loggers, run_id, "sweep", "sweep", _sweep_name(self.facts), self.facts) as runs:
             outcome = SweepResults(results, sizes, [run.logger for run in runs], self.facts)
             self._tell(runs, "on_sweep_end", outcome)
             _complete(runs, content)
@@ -94,7 +93,7 @@ class Dashboard:
     ) -> Iterator[list[OpenRun]]:
         labels = RunLabels(
             id=run_id,
-            name=f"{name} · {facts['prior']}, {facts['protocol']}, {facts['steps']} steps",
+            name=name,
             group=str(facts["sweep"]),
             kind=kind,
             folder=safe_name(folder),
@@ -231,6 +230,19 @@ def describe_sweep(
         "readout_version": __version__,
         **more,
     }
+
+
+def _name(of: str, facts: Facts) -> str:
+    """What a run is called; a sweep of learning rates is told apart at a glance."""
+    rate = "" if facts["lr"] is None else f", lr {facts['lr']:g}"
+    return f"{facts['model']} {of} · {facts['prior']}, {facts['protocol']}, {facts['steps']} steps{rate}"
+
+
+def _sweep_name(facts: Facts) -> str:
+    """The same for a sweep as a whole, which has another run for other levels, or judged otherwise."""
+    count = len(facts["levels"])
+    levels = f"{count} level{'s' * (count > 1)}"
+    return f"{_name('all layers', facts)} · {levels}, {facts['estimator']}, threshold {facts['threshold']:g}"
 
 
 def _short(path: object) -> str | None:

@@ -65,8 +65,8 @@ class Entry:
 
     live_start: int = 0
     """Where the present batch starts on the axis of live values."""
-    live_last: int = 0
-    """The last place on it that was logged."""
+    live_last: int = -1
+    """The last place on it that was logged; -1 before the first."""
     curves: dict[str, str] = field(default_factory=dict)
     """Level → digest of the problems whose mean curve was logged."""
     content: str = ""

@@ -163,6 +163,8 @@ def _wandb_run(
         "settings": wandb.Settings(silent=True),  # a run a layer would drown the progress display
     }
     logger = logger_class(**(labels | arguments))
+    if "anonymous" not in arguments:  # Lightning passes on that it is None, and W&B warns that nobody should
+        vars(logger).get("_wandb_init", {}).pop("anonymous", None)
     _check_writable(Path(arguments["save_dir"]))
     try:
         _ = logger.experiment

@@ -58,9 +58,9 @@ class RecoveryCurve(SweepCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Flush the newest values every N steps."""
-        if self._runs and trainer.global_step % self.every_n_steps == 0:
-            self._log(trainer, pl_module)
+        """Flush the newest values every N steps; a step is recorded before its update, and counted after it."""
+        if self._runs and (trainer.global_step - 1) % self.every_n_steps == 0:
+            self._log(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a restart go on where this fit ended on the logger's axis."""
@@ -94,16 +94,16 @@ class RecoveryCurve(SweepCallback):
                 run.logger.log_metrics({**axis, **values}, step=step)
             run.entry.curves |= made_of
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _log(self, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
-        levels = pl_module.problems.levels
+        levels, trajectory = pl_module.problems.levels, pl_module.trajectory
         values = {
             f"live/{name}/level={level:g}": value
-            for name, tensor in pl_module.trajectory.latest().items()
+            for name, tensor in trajectory.latest().items()
             for level, value in _mean_by_level(tensor, levels).items()
         }
-        for run in self._runs:
-            step = run.entry.live_start + self._steps + trainer.global_step
+        for run in self._runs if values else ():
+            step = run.entry.live_start + self._steps + trajectory.steps[-1]
             if step > run.entry.live_last:
                 run.logger.log_metrics(values, step=step)
                 run.entry.live_last = step

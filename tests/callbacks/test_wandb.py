@@ -22,8 +22,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wandb")
     trainer = {"callbacks": CALLBACKS, "logger": OFFLINE}
     config = write_config(folder / "config.yaml", tiny_config(folder / "out", trainer=trainer))
-    done = run_cli("fit", "--config", str(config), cwd=Path.cwd(), WANDB_API_KEY="")
+    done = run_cli("fit", "--config", str(config), cwd=Path.cwd(), WANDB_API_KEY="", WANDB_SILENT="false")
     assert done.returncode == 0, done.stderr
+    (folder / "said").write_text(done.stderr)
     return folder / "out"
 
 
@@ -40,15 +41,19 @@ def runs(every_run: list[OfflineRun]) -> list[OfflineRun]:
 
 def test_one_run_a_model_and_layer_and_one_for_all_grouped_by_sweep(every_run: list[OfflineRun]) -> None:
     assert [run.name for run in every_run] == [
-        "TinyNet early · Pixels, paper, 10 steps",
-        "TinyNet middle · Pixels, paper, 10 steps",
-        "TinyNet all layers · Pixels, paper, 10 steps",
+        "TinyNet early · Pixels, paper, 10 steps, lr 0.05",
+        "TinyNet middle · Pixels, paper, 10 steps, lr 0.05",
+        "TinyNet all layers · Pixels, paper, 10 steps, lr 0.05 · 2 levels, max, threshold 0.1",
     ]
     assert [run.kind for run in every_run] == ["layer", "layer", "sweep"]
     assert len({run.group for run in every_run}) == 1
     assert every_run[0].group.startswith("out-")
     assert len({run.id for run in every_run}) == 3
     assert every_run[0].tags == ["TinyNet", "Pixels", "paper"]
+
+
+def test_wandb_has_nothing_to_warn_of(output: Path) -> None:
+    assert "WARNING" not in (output.parent / "said").read_text()
 
 
 def test_what_runs_are_filtered_by_are_plain_values(every_run: list[OfflineRun], output: Path) -> None:
@@ -98,7 +103,7 @@ def test_curves_by_level_are_means_over_problems(runs: list[OfflineRun], output:
 
 def test_live_values_go_on_from_batch_to_batch(runs: list[OfflineRun]) -> None:
     rows = [row for row in runs[0].history if "live/distance/level=0" in row]
-    assert [row["trainer/global_step"] for row in rows] == [5, 10, 15, 20]  # two batches of ten steps
+    assert [row["trainer/global_step"] for row in rows] == [0, 5, 10, 15]  # two batches of ten steps
 
 
 def test_problems_are_rows_of_one_table_with_thumbnails(runs: list[OfflineRun], output: Path) -> None:
