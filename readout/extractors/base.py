@@ -1,8 +1,9 @@
 """FeatureExtractor: a frozen network whose layers have public names."""
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -168,16 +169,32 @@ class FeatureExtractor(nn.Module):
 
             hooks.append(self.network.get_submodule(path).register_forward_hook(keep))
         try:
-            self.network(self.preprocess(example))
-        except RuntimeError as error:
-            raise ReadoutError(
-                f"{self.name} can't be run on inputs of {' × '.join(map(str, example.shape[1:]))} ({reason(error)}); "
-                "try larger ones."
-            ) from error
+            with self.explained_size(example):
+                self.network(self.preprocess(example))
         finally:
             for hook in hooks:
                 hook.remove()
         return {name: found[name] for name in self.layers if name in found}
+
+    @contextlib.contextmanager
+    def explained_size(self, x: Tensor) -> Iterator[None]:
+        """Explain what goes wrong with inputs of a size that the network does not take.
+
+        Args:
+            x: The inputs.
+
+        Raises:
+            ReadoutError: if something does.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            size = " × ".join(map(str, x.shape[1:]))
+            raise ReadoutError(
+                f"{self.name} can't be run on inputs of {size} ({reason(error)}); try larger ones."
+            ) from error
 
     def example(self, size: int) -> Tensor:
         """A batch of one blank input, for :meth:`shapes`; images of ``size`` pixels a side by default."""

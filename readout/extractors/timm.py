@@ -85,17 +85,12 @@ class TimmModel(FeatureExtractor):
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
         """See :meth:`FeatureExtractor.run_to`."""
-        with self._other_sizes(x):
+        with self.explained_size(x):
             return super().run_to(x, layer)
 
-    def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
-        """See :meth:`FeatureExtractor.shapes`."""
-        with self._other_sizes(example):
-            return super().shapes(example)
-
     @contextlib.contextmanager
-    def _other_sizes(self, x: Tensor) -> Iterator[None]:
-        """Explain what goes wrong with images that are not of the network's own size."""
+    def explained_size(self, x: Tensor) -> Iterator[None]:
+        """See :meth:`FeatureExtractor.explained_size`; at the network's own size nothing is to be explained."""
         try:
             yield
         except torch.OutOfMemoryError:
