@@ -1,11 +1,14 @@
 """The files that a repository has beside its code."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
 
 from readout import __version__
 from tests.pages import ROOT
@@ -64,7 +67,45 @@ def test_lanes_are_those_of_the_settings() -> None:
     assert all(f'"{lane}:' in PROJECT for lane in lanes)
 
 
-@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"])
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_constraints_pin_what_the_project_needs(python: str) -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.9"}
+    pinned: dict[str, str] = {}
+    for each in map(Requirement, lines):
+        assert re.fullmatch(r"==[\w.]+", str(each.specifier))
+        assert each.url is None
+        if each.marker is None or each.marker.evaluate(environment):
+            assert pinned.setdefault(each.name, str(each.specifier)) == str(each.specifier)
+    lists = "".join(PROJECT.split(f"\n{name} = [")[1].split("\n]")[0] for name in ("dependencies", "dev"))
+    needed = [Requirement(text) for text in re.findall(r'^    "([^"]+)",', lists, re.MULTILINE)]
+    wanted = {need.name.lower().replace("_", "-"): need.specifier for need in needed}
+    assert len(wanted) > 30
+    assert {
+        name for name, admitted in wanted.items() if not admitted.contains(pinned[name].removeprefix("=="))
+    } == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "category", "message", "fails"),
+    [
+        ("readout.sweep", UserWarning, "odd", True),
+        ("readout.sweep", FutureWarning, "`old` is now `new`", False),
+        ("readout.sweep", UserWarning, "old() is deprecated", False),
+        ("somebody.else", UserWarning, "odd", False),
+        ("somebody.else", RuntimeWarning, "divide by zero", True),
+    ],
+)
+def test_warnings_of_our_own_are_errors(module: str, category: type[Warning], message: str, fails: bool) -> None:
+    caught: type[Warning] | tuple[()] = ()
+    try:
+        warnings.warn_explicit(message, category, "file.py", 1, module)
+    except Warning as warning:
+        caught = type(warning)
+    assert (caught == category) is fails
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "constraints.txt"])
 def test_house_files_are_in_the_source_distribution(name: str) -> None:
     included = PROJECT.split("[tool.hatch.build.targets.sdist]")[1].split("[tool.")[0]
     assert f'"{name}"' in included

@@ -1,5 +1,6 @@
 """Language models of transformers, fed with input embeddings in place of tokens."""
 
+import inspect
 import json
 from functools import cached_property
 from itertools import pairwise
@@ -256,10 +257,13 @@ class _FromEmbeddings(nn.Module):
         self.embeddings = nn.Identity()
         first: nn.Module = model.get_submodule(blocks)[0]
         first.register_forward_pre_hook(self._pass)
+        # transformers 5 renames `past_key_values` to `cache`, model by model
+        accepted = inspect.signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: Any = None) -> Tensor:
         """The last hidden state; with the library's cache of keys and values, that of what comes after it."""
-        kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+        kept = {} if cache is None else {self._cache_argument: cache, "use_cache": True}
         output = self.model(inputs_embeds=x, attention_mask=None if mask is None else mask.long(), **kept)
         state: Tensor = output.last_hidden_state
         return state
