@@ -1,13 +1,18 @@
-"""Checks of the numbers a user gives: one rule and one sentence for every constructor, function and option."""
+"""Checks of what a user gives, numbers above all: one rule and one sentence for every constructor and option."""
 
 import math
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, cast
 
 from readout.errors import ReadoutError
 
 LARGEST_SEED = 2**32 - 1
 """Every generator behind a sweep takes seeds up to here; NumPy's takes no larger one."""
+
+FLOAT_BYTES = 4
+"""Of one value of an input."""
 
 
 def check_number(
@@ -41,7 +46,7 @@ def check_number(
 
 
 def check_whole(name: str, value: Any, low: int | None = None, high: int | None = None, hint: str = "") -> int:
-    """Return a whole number, once it is within its bounds; 3.0 becomes 3.
+    """Return a whole number as Python's ``int``, once it is within its bounds; 3.0 is none.
 
     Args:
         name: The argument, as the user knows it.
@@ -54,8 +59,8 @@ def check_whole(name: str, value: Any, low: int | None = None, high: int | None 
         ReadoutError: if it is anything else.
     """
     plain = _plain(value)
-    if _finite(plain) and plain == int(plain) and _within(plain, low, high):
-        return int(plain)
+    if isinstance(plain, int) and _finite(plain) and _within(plain, low, high):
+        return plain
     raise _refused(name, plain, "whole number", _bounds(low, high), hint)
 
 
@@ -66,6 +71,82 @@ def check_seed(name: str, value: Any) -> int:
         ReadoutError: if it is anything else.
     """
     return check_whole(name, value, 0, LARGEST_SEED)
+
+
+def check_threshold(name: str, value: Any) -> float:
+    """Return t: a number above 0, because recovery means d_X < t.
+
+    Raises:
+        ReadoutError: if it is anything else.
+    """
+    return check_number(name, value, above=0, hint=", because recovery means d_X < t")
+
+
+def check_list(name: str, values: Any, example: str) -> list[Any]:
+    """Return a list of something, as any iterable gives it; text and single values are none.
+
+    Args:
+        name: The argument, as the user knows it.
+        values: What was given.
+        example: Ends the sentence, such as ``[0, 0.5, 0.9]``.
+
+    Raises:
+        ReadoutError: if it is empty or no list.
+    """
+    if not isinstance(values, str | bytes) and isinstance(values, Iterable) and getattr(values, "ndim", None) != 0:
+        listed = list(values)
+        if listed:
+            return listed
+    raise ReadoutError(f"{name} is {_shown(values)}; give a list, such as {example}.")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise a :class:`ReadoutError` unless the value is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ReadoutError(
+            f"{name} is {_shown(value)}; choose {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}."
+        )
+
+
+def check_shape(name: str, shape: Any, count: int = 1) -> tuple[int, ...]:
+    """Return the shape of an input: whole numbers from 1, of which so many inputs fit the memory of this machine.
+
+    Args:
+        name: The argument, as the user knows it.
+        shape: What was given.
+        count: Inputs of this shape.
+
+    Raises:
+        ReadoutError: if it is anything else.
+    """
+    sides = tuple(check_whole(f"A side of {name}", side, 1) for side in check_list(name, shape, "[3, 64, 64]"))
+    needed, there = count * math.prod(sides) * FLOAT_BYTES, memory()
+    if needed > there:
+        raise ReadoutError(
+            f"{name} is {' × '.join(map(str, sides))}, of which {count:,} take {needed / 2**30:,.0f} GiB, but there are "
+            f"{there / 2**30:,.0f} GiB of memory here; ask for fewer or smaller inputs."
+        )
+    return sides
+
+
+def check_side(name: str, value: Any) -> int:
+    """Return the side of a square image in pixels: a whole number from 1, whose image fits the memory.
+
+    Raises:
+        ReadoutError: if it is anything else.
+    """
+    side = check_whole(name, value, 1, hint=": the side of an image in pixels")
+    check_shape(name, (3, side, side))
+    return side
+
+
+def memory() -> int:
+    """Bytes that this machine has, or the container that confines the process."""
+    import psutil
+
+    limits = [Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    given = [limit.read_text().strip() for limit in limits if limit.is_file()]
+    return min([psutil.virtual_memory().total, *(int(limit) for limit in given if limit.isdigit())])
 
 
 def _plain(value: Any) -> Any:
@@ -104,6 +185,9 @@ def _bounds(low: float | None, high: float | None, above: float | None = None, b
 
 
 def _refused(name: str, value: Any, kind: str, bounds: str, hint: str) -> ReadoutError:
-    shown = f"{value:g}" if isinstance(value, float) else repr(value)
-    shown = shown if len(shown) <= 80 else f"{shown[:80]} …"
-    return ReadoutError(f"{name} is {shown}; give a {kind}{bounds}{hint}.")
+    return ReadoutError(f"{name} is {_shown(value)}; give a {kind}{bounds}{hint}.")
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]} …"

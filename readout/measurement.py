@@ -13,12 +13,14 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from readout.checks import check_number, check_seed, check_side, check_whole
 from readout.data.given import Images, as_data
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.extractors.base import near_matches
 from readout.identity import settings
 from readout.inversions import FeatureInversion, ImageInversion
+from readout.perturbations import check_levels
 from readout.priors import DeepImagePrior, Prior
 from readout.runtime import Runtime
 from readout.store import ResultStore
@@ -113,6 +115,8 @@ def measure(
     Raises:
         ReadoutError: if anything that was given can't be used.
     """
+    steps, seed = check_whole("steps", steps, 1), check_seed("seed", seed)
+    size, lr = check_side("size", size), check_number("lr", lr, above=0)
     if inversion is None:
         if not isinstance(model, nn.Module):
             raise ReadoutError(
@@ -127,7 +131,7 @@ def measure(
         )
     extractor = inversion.extractor
     data = as_data(images, extractor.example(size).shape[-1])
-    asked = {"layers": layers, "levels": levels, "draws": draws, "threshold": threshold, **sweep}
+    asked = {"layers": layers, "levels": check_levels(levels), "draws": draws, "threshold": threshold, **sweep}
     config = {"seed_everything": seed, "sweep": settings(asked)}  # by which the report is made again
     runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, config=config, seed=seed)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,13 @@
 """Moving a feature away from where an input put it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from readout.checks import check_choice, check_list, check_number
 from readout.errors import ReadoutError
 
 
@@ -47,8 +48,7 @@ class GaussianPerturbation(Perturbation):
     """
 
     def __init__(self, calibration: Literal["expected", "exact"] = "expected") -> None:
-        if calibration not in ("expected", "exact"):
-            raise ReadoutError(f"calibration is {calibration!r}; choose 'expected' or 'exact'.")
+        check_choice("calibration", calibration, ("expected", "exact"))
         self.calibration = calibration
 
     def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
@@ -99,11 +99,12 @@ def noise_to_signal(level: float) -> float:
     return float(((1 - level) ** -2 - 1) ** 0.5)
 
 
-def check_levels(levels: Sequence[float]) -> None:
-    """Raise a :class:`ReadoutError` unless every level lies in [0, 1)."""
-    for level in levels:
-        if not 0 <= level < 1:
-            raise ReadoutError(
-                f"Level {level:g} is outside [0, 1): a level is a target correlation distance, "
-                "0 for no noise and 0.99 for nearly nothing but noise."
-            )
+def check_levels(levels: Iterable[float]) -> list[float]:
+    """Return the levels.
+
+    Raises:
+        ReadoutError: unless every level lies in [0, 1), and there is one.
+    """
+    hint = ": a target correlation distance, 0 for no noise and 0.99 for nearly nothing but noise"
+    listed = check_list("levels", levels, "[0, 0.5, 0.9]")
+    return [float(check_number("A level", level, 0, below=1, hint=hint)) for level in listed]

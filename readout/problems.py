@@ -6,10 +6,14 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from readout.errors import ReadoutError
 from readout.identity import derive_seed, digest
 
 ALGORITHM = 1
 """Raised whenever a change of the code changes answers, so that no old result stands in for a new one."""
+
+MOST_PROBLEMS = 1_000_000
+"""Most problems of a sweep, a hundred times the paper's: 12 days at a second each, and half a minute to form them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,16 @@ def cross(
         for draw in range(draws)
         for level in levels
     ]
+
+
+def check_problems(layers: int, levels: int, draws: int, inputs: int) -> None:
+    """Raise a :class:`ReadoutError` if a sweep has more than :data:`MOST_PROBLEMS`, before any is formed."""
+    total = layers * levels * draws * inputs
+    if total > MOST_PROBLEMS:
+        raise ReadoutError(
+            f"{total:,} inversions ({layers:,} layers × {levels:,} levels × {draws:,} draws × {inputs:,} inputs) are "
+            f"more than the {MOST_PROBLEMS:,} that one sweep takes; ask for fewer, or split them into several sweeps."
+        )
 
 
 def batches(problems: Sequence[Problem], size: int) -> Iterator[list[Problem]]:

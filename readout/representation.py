@@ -16,6 +16,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from readout.checks import check_number, check_threshold
+
 
 class Verdict(str, Enum):
     """What one inversion says about one perturbed feature."""
@@ -98,6 +100,8 @@ def verdict(
     """
     if dead or not np.isfinite([distance, loss, floor, scale]).all():
         return Verdict.FAILED
+    check_threshold("threshold", threshold)
+    check_number("tolerance", tolerance, 0)
     if distance < threshold:
         return Verdict.RECOVERED
     if loss > floor + tolerance * scale:
@@ -130,6 +134,7 @@ def representation_size(
     Raises:
         ValueError: if there are no problems or the lengths differ.
     """
+    check_threshold("threshold", threshold)
     if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
         raise ValueError("levels, feature_distances, distances and verdicts need one entry a problem each")
     groups = _by_level(levels, feature_distances, distances, verdicts)
@@ -150,6 +155,9 @@ def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
         level: Correlation distance c of the feature, in [0, 1).
         expansion: D / d, features over inputs.
     """
+    check_number("expansion", expansion, above=0)
+    for each in np.ravel(np.asarray(level)):
+        check_number("A level", each, 0, below=1)
     noise = (1 - np.asarray(level, dtype=float)) ** -2 - 1
     return np.asarray(1 - 1 / np.sqrt(1 + noise / expansion))
 
@@ -163,6 +171,8 @@ def linear_size(threshold: float, expansion: float) -> float:
         threshold: t, in units of d_X.
         expansion: D / d, features over inputs.
     """
+    check_number("threshold", threshold, above=0, below=1)
+    check_number("expansion", expansion, above=0)
     return float(linear_distance(threshold, 1 / expansion))
 
 

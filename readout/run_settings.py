@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from rich.console import Console
 
+from readout.checks import check_number, check_threshold, check_whole
 from readout.errors import ReadoutError
 from readout.metrics import SampleMetric
 from readout.probe import BatchSize
@@ -31,17 +32,14 @@ class RunSettings:
     checkpoint_minutes: float | None = 5
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and self.threshold <= 0:
-            raise ReadoutError(f"threshold is {self.threshold:g}; it must be above 0, because recovery means d_X < t.")
-        if self.tolerance < 0:
-            raise ReadoutError(f"tolerance is {self.tolerance:g}; it can't be negative.")
-        if self.batch_size != "auto" and self.batch_size < 1:
-            raise ReadoutError(f"batch_size is {self.batch_size}; give at least 1, or 'auto'.")
-        if self.checkpoint_minutes is not None and self.checkpoint_minutes <= 0:
-            raise ReadoutError(
-                f"checkpoint_minutes is {self.checkpoint_minutes:g}; give minutes above 0, or null for a checkpoint "
-                "only when interrupted."
-            )
+        if self.threshold is not None:
+            check_threshold("threshold", self.threshold)
+        check_number("tolerance", self.tolerance, 0)
+        if self.batch_size != "auto":
+            check_whole("batch_size", self.batch_size, 1, hint=", or 'auto'")
+        if self.checkpoint_minutes is not None:
+            hint = ", or null for a checkpoint only when interrupted"
+            check_number("checkpoint_minutes", self.checkpoint_minutes, above=0, hint=hint)
 
     def threshold_for(self, metric: SampleMetric, judging: bool = True) -> float:
         """t: as given, or the paper's for the metric; NaN where there is none and nothing is judged.

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from readout.checks import check_threshold
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
 from readout.files import readable, write_whole
@@ -242,6 +243,8 @@ def load_results(folder: str | Path, threshold: float | None = None, trajectorie
     Raises:
         ReadoutError: if the folder holds no results, or a part or its configuration can't be read.
     """
+    if threshold is not None:
+        check_threshold("threshold", threshold)
     table = ResultStore(folder).load(trajectories)
     if table.empty:
         begun = (Path(folder) / "checkpoints").is_dir()

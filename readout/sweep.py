@@ -13,6 +13,7 @@ from torch import Tensor
 
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
+from readout.checks import check_choice, check_list, check_whole
 from readout.dashboard import Dashboard, dashboard_of
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
@@ -25,7 +26,7 @@ from readout.inversions.run import Row, make_batch, readout_columns
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.plan import LayerPlan, Plan, plan_layer, size_in_words, title
 from readout.prediction.beside import check_predictable, predict_beside
-from readout.problems import Problem, Setting, batches, cross
+from readout.problems import Problem, Setting, batches, check_problems, cross
 from readout.representation import Estimator
 from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
@@ -79,17 +80,12 @@ class Sweep:
         plan_only: bool = False,
         checkpoint_minutes: float | None = 5,
     ) -> None:
-        check_levels(levels)
-        if not levels:
-            raise ReadoutError("No levels were given; for example `sweep.levels: [0, 0.5, 0.9]`.")
-        if draws < 1:
-            raise ReadoutError(f"draws is {draws}; at least 1 noise draw is needed.")
-        _check_choice("search", search, get_args(Search))
-        _check_choice("estimator", estimator, [each.value for each in Estimator])
+        self.levels = sorted(set(check_levels(levels)))
+        self.draws = check_whole("draws", draws, 1)
+        check_choice("search", search, get_args(Search))
+        check_choice("estimator", estimator, [each.value for each in Estimator])
         self.settings = RunSettings(Path(output), resume, threshold, tolerance, batch_size, checkpoint_minutes)
-        self.layers = [layers] if isinstance(layers, str) else list(layers)
-        self.levels = sorted({float(level) for level in levels})
-        self.draws = draws
+        self.layers = [layers] if isinstance(layers, str) else check_list("layers", layers, "[conv1_2, conv3_1]")
         self.perturbation = perturbation or GaussianPerturbation()
         self.search: Search = search
         self.estimator = Estimator(estimator)
@@ -163,7 +159,9 @@ class Sweep:
     ) -> pd.DataFrame | None:
         """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
         threshold = self.settings.threshold_for(inversion.metric)
-        samples = load_samples(data, inversion.extractor)
+        asked = inversion.extractor.resolve(self.layers)
+        check_count = partial(check_problems, len(asked), len(self.levels), self.draws)
+        samples = load_samples(data, inversion.extractor, check_count)
         inputs = {name: sample.input for name, sample in samples.items()}
         if self.predict:
             check_predictable(inversion.metric, inputs.values())
@@ -282,11 +280,6 @@ class Sweep:
             groups = list(batches(wanted, plan.batch_size))
             checkpoint.begin_round(groups)
             yield from batches_left(groups, store, checkpoint)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ReadoutError(f"{name} is {value!r}; choose {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}.")
 
 
 def _labelled(

@@ -162,9 +162,9 @@ def test_a_constant_feature_is_refused(calibration: Calibration, value: float, d
 
 @pytest.mark.parametrize("level", [-0.1, 1.0, 1.5, math.nan, math.inf])
 def test_a_level_outside_0_to_1_is_refused(level: float) -> None:
-    with pytest.raises(ReadoutError, match="outside"):
+    with pytest.raises(ReadoutError, match="of at least 0 and below 1"):
         perturb(features(1, 10)[0], level)
-    with pytest.raises(ReadoutError, match="outside"):
+    with pytest.raises(ReadoutError, match="of at least 0 and below 1"):
         check_levels([0.0, 0.5, level])
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout.problems import Problem, batches, cross
+from readout.errors import ReadoutError
+from readout.problems import Problem, batches, check_problems, cross
 
 BASE = Problem(setting="s", sample="cat", input_digest="d", layer="conv1_1", level=0.5, draw=0, seed=1)
 CHANGES = [
@@ -82,3 +83,10 @@ def test_batches_are_full_but_for_the_last_and_keep_the_order(count: int, size: 
     assert [problem for group in groups for problem in group] == problems
     assert all(len(group) == size for group in groups[:-1])
     assert all(1 <= len(group) <= size for group in groups)
+
+
+def test_more_problems_than_a_sweep_takes_are_refused_from_their_counts() -> None:
+    check_problems(10, 10, 100, 100)
+    words = r"1,000,000,000 inversions \(1 layers × 1 levels × 1,000,000,000 draws × 1 inputs\) .* 1,000,000 that"
+    with pytest.raises(ReadoutError, match=words):
+        check_problems(1, 1, 1_000_000_000, 1)

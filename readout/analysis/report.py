@@ -24,6 +24,7 @@ from readout.analysis.outputs import Output, read_outputs
 from readout.analysis.sizes import EXPLAINED
 from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
+from readout.checks import check_whole
 from readout.errors import ReadoutError
 from readout.prediction.plot import draw_prediction
 from readout.store import ResultStore, read_config, svg
@@ -59,8 +60,8 @@ def report(folders: Sequence[str | Path], output: str | Path | None = None, inpu
     Raises:
         ReadoutError: if a folder holds no results or was given twice, or the page can't be where it is wanted.
     """
-    if inputs is not None and inputs < 1:
-        raise ReadoutError(f"--inputs is {inputs}; give at least 1.")
+    if inputs is not None:
+        check_whole("--inputs", inputs, 1)
     outputs = read_outputs(folders)
     page = Path(output) if output else _usual_page(outputs)
     if page.is_dir():

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from readout.checks import check_number, check_seed
+
 RESAMPLES = 1999
 PERMUTATIONS = 9999
 Values = NDArray[np.float64]
@@ -152,6 +154,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     Raises:
         ValueError: if the lengths differ or no pair is left.
     """
+    check_seed("seed", seed)
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     differences = _clean(differences)
     if not len(differences):
@@ -247,6 +250,8 @@ def _estimate(
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """BCa, or the percentiles of the replicates that have a value."""
+    check_number("confidence", confidence, above=0, below=1)
+    check_seed("seed", seed)
     axis = {"axis": -1} if vectorized else {}
     count = sum(map(len, groups))
     value = float(statistic(*groups, **axis)) if all(map(len, groups)) else np.nan

@@ -7,6 +7,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from readout.callbacks.base import LayerResults, SweepCallback
+from readout.checks import check_whole
 from readout.data.images import is_image, to_pixels
 from readout.store import safe_name
 
@@ -18,10 +19,13 @@ class Reconstructions(SweepCallback):
 
     Args:
         limit: At most so many samples.
+
+    Raises:
+        ReadoutError: if ``limit`` is below 1.
     """
 
     def __init__(self, limit: int = 8) -> None:
-        self.limit = limit
+        self.limit = check_whole("limit", limit, 1)
 
     def on_layer_end(self, results: LayerResults) -> None:
         """Log the panels to loggers that show images, or keep files."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from readout.analysis.curves import mean_trajectory
 from readout.analysis.sizes import at_common_levels
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
-from readout.errors import ReadoutError
+from readout.checks import check_whole
 from readout.identity import digest
 from readout.inversions import FeatureInversion
 
@@ -40,9 +40,7 @@ class RecoveryCurve(SweepCallback):
     """
 
     def __init__(self, every_n_steps: int = 100) -> None:
-        if every_n_steps < 1:
-            raise ReadoutError(f"every_n_steps is {every_n_steps}; it must be at least 1.")
-        self.every_n_steps = every_n_steps
+        self.every_n_steps = check_whole("every_n_steps", every_n_steps, 1)
         self._runs: Sequence[OpenRun] = ()
         self._steps = 0
 

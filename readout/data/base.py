@@ -1,7 +1,7 @@
 """InputData: named inputs for a sweep."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lightning.pytorch import LightningDataModule
@@ -49,12 +49,15 @@ class InputData(LightningDataModule, ABC):
         return (self[index] for index in range(len(self)))
 
 
-def load_samples(data: InputData, extractor: FeatureExtractor) -> dict[str, Sample]:
+def load_samples(
+    data: InputData, extractor: FeatureExtractor, check_count: Callable[[int], None] = lambda count: None
+) -> dict[str, Sample]:
     """All samples of a sweep by name.
 
     Args:
         data: The inputs.
         extractor: The network that will see them.
+        check_count: Told how many there are before one is loaded; raises if they are too many.
 
     Raises:
         ReadoutError: if names clash, shapes differ, or values can't be used: not finite, constant, or
@@ -63,6 +66,7 @@ def load_samples(data: InputData, extractor: FeatureExtractor) -> dict[str, Samp
     data.prepare_data()
     data.setup("fit")
     data.prepare_for(extractor)
+    check_count(len(data))
     samples: dict[str, Sample] = {}
     for sample in data:
         if sample.name in samples:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from readout.checks import check_seed, check_whole
 from readout.data.texts import Beginnings
 from readout.errors import ReadoutError, reason
 from readout.identity import digest
@@ -35,13 +36,13 @@ class C4(Beginnings):
         seed: Seed of the shuffle; None for the split's own order.
 
     Raises:
-        ReadoutError: if a number is below 1; and once the network is known, if the hub does not give C4, or what
+        ReadoutError: if a number is out of range; and once the network is known, if the hub does not give C4, or what
             :meth:`TextData.prepare_for` says.
     """
 
     def __init__(self, limit: int = 64, max_tokens: int = 256, seed: int | None = 0) -> None:
-        super().__init__(max_tokens, min_tokens=None, limit=limit)
-        self.seed = seed
+        super().__init__(max_tokens, min_tokens=None, limit=check_whole("limit", limit, 1))
+        self.seed = None if seed is None else check_seed("seed", seed)
 
     @property
     def source(self) -> str:

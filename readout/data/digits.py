@@ -6,6 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from readout.checks import check_list, check_seed, check_whole
 from readout.data.base import InputData, Sample
 from readout.errors import ReadoutError
 
@@ -23,10 +24,8 @@ class Digits(InputData):
     def __init__(self, indices: Sequence[int] | None = None) -> None:
         super().__init__()
         count = len(_table()[1])
-        self.indices = list(range(count)) if indices is None else [int(index) for index in indices]
-        for index in self.indices:
-            if not 0 <= index < count:
-                raise ReadoutError(f"There is no digit {index}; they are numbered from 0 to {count - 1}.")
+        listed = range(count) if indices is None else check_list("indices", indices, "[0, 1, 2]")
+        self.indices = [check_whole("The place of a digit", index, 0, count - 1) for index in listed]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -54,8 +53,9 @@ class Digits(InputData):
         Raises:
             ReadoutError: if a set would be empty.
         """
-        if not 0 < count < len(self):
+        if not 0 < check_whole("count", count) < len(self):
             raise ReadoutError(f"{len(self)} digits can't be split into {count} and the rest; both need some.")
+        check_seed("seed", seed)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
         shuffled = [self.indices[place] for place in order]
         return Digits(shuffled[:count]), Digits(shuffled[count:])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from readout.checks import check_seed, check_side, check_whole
 from readout.data.base import InputData, Sample
 from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
@@ -25,7 +26,8 @@ class ImageFolder(InputData):
         skip_unreadable: Leave out files that can't be read, naming each, instead of stopping.
 
     Raises:
-        ReadoutError: if the folder is missing or holds too few images, or one can't be read.
+        ReadoutError: if the folder is missing or holds too few images, one can't be read, or a number
+            is out of range.
     """
 
     def __init__(
@@ -40,19 +42,20 @@ class ImageFolder(InputData):
         root = Path(folder)
         if not root.is_dir():
             raise ReadoutError(f"There is no folder {folder!r}; give the path of a folder of images.")
-        self.folder, self.size, self.limit, self.seed = folder, size, limit, seed
+        self.folder, self.size, self.seed = folder, check_side("size", size), check_seed("seed", seed)
+        self.limit = None if limit is None else check_whole("limit", limit, 1, hint=", or null for all")
         self.skip_unreadable = skip_unreadable
         files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if skip_unreadable:
             files = [path for path in files if _readable(path)]
         if not files:
             raise ReadoutError(f"The folder {folder!r} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
-        if limit is not None:
-            if not 1 <= limit <= len(files):
+        if self.limit is not None:
+            if self.limit > len(files):
                 raise ReadoutError(
                     f"limit is {limit}, but {folder!r} holds {len(files)} images; set it between 1 and {len(files)}."
                 )
-            files = sorted(random.Random(seed).sample(files, limit))
+            files = sorted(random.Random(self.seed).sample(files, self.limit))
         self.files = files
 
     def __len__(self) -> int:

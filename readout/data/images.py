@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
+from readout.checks import check_side
 from readout.errors import ReadoutError
 
 
@@ -44,10 +45,9 @@ def resize_and_crop(image: Tensor, size: int) -> Tensor:
     """Shorter side to ``size`` pixels (antialiased bilinear), then the central square.
 
     Raises:
-        ReadoutError: if ``size`` is less than 1.
+        ReadoutError: if ``size`` is no size of an image.
     """
-    if size < 1:
-        raise ReadoutError(f"size is {size}; give the side of the images in pixels.")
+    size = check_side("size", size)
     height, width = image.shape[-2:]
     scale = size / min(height, width)
     shape = (max(size, round(height * scale)), max(size, round(width * scale)))

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from readout.checks import check_number, check_seed, check_shape, check_whole
 from readout.data.base import InputData, Sample
-from readout.errors import ReadoutError
 from readout.identity import derive_seed
 
 
@@ -19,9 +19,8 @@ class _Noise(InputData):
 
     def __init__(self, count: int, shape: Sequence[int], seed: int) -> None:
         super().__init__()
-        if count < 1:
-            raise ReadoutError(f"count is {count}; ask for at least 1 noise image.")
-        self.count, self.shape, self.seed = count, tuple(shape), seed
+        self.count, self.seed = check_whole("count", count, 1), check_seed("seed", seed)
+        self.shape = check_shape("shape", shape, self.count)
 
     def __len__(self) -> int:
         return self.count
@@ -46,7 +45,7 @@ class UniformNoise(_Noise):
         seed: Seed; input number i is the same whatever ``count`` is.
 
     Raises:
-        ReadoutError: if ``count`` is below 1.
+        ReadoutError: if a number is out of range, or the inputs don't fit the memory.
     """
 
     kind = "uniform noise"
@@ -72,7 +71,7 @@ class GaussianNoise(_Noise):
         std: Standard deviation before clipping.
 
     Raises:
-        ReadoutError: if ``count`` is below 1 or ``std`` is not above 0.
+        ReadoutError: if a number is out of range, or the inputs don't fit the memory.
     """
 
     kind = "gaussian noise"
@@ -86,9 +85,8 @@ class GaussianNoise(_Noise):
         std: float = 0.2,
     ) -> None:
         super().__init__(count, shape, seed)
-        if not std > 0:
-            raise ReadoutError(f"std is {std:g}; it must be above 0, because nothing correlates with a constant image.")
-        self.mean, self.std = mean, std
+        self.mean = check_number("mean", mean)
+        self.std = check_number("std", std, above=0, hint=", because nothing correlates with a constant image")
 
     def _draw(self, generator: torch.Generator) -> Tensor:
         return (self.mean + self.std * torch.randn(self.shape, generator=generator)).clamp(0, 1)

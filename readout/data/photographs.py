@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from readout.checks import check_list, check_side
 from readout.data.base import InputData, Sample
 from readout.data.images import from_array, resize_and_crop
 from readout.errors import ReadoutError
@@ -18,19 +19,17 @@ class Photographs(InputData):
         size: Side of the square image in pixels.
 
     Raises:
-        ReadoutError: if a name is unknown.
+        ReadoutError: if a name is unknown, or ``size`` is no size of an image.
     """
 
     def __init__(self, names: Sequence[str] = ("astronaut", "chelsea", "coffee"), size: int = 64) -> None:
         super().__init__()
         known = SCIKIT_IMAGE + SCIKIT_LEARN
-        for name in names:
+        for name in check_list("names", names, f"[{', '.join(known)}]"):
             if name not in known:
                 raise ReadoutError(f"There is no photograph {name!r}; choose among {', '.join(known)}.")
-        if not names:
-            raise ReadoutError(f"No photographs were named; choose among {', '.join(known)}.")
         self.names = list(dict.fromkeys(names))
-        self.size = size
+        self.size = check_side("size", size)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 
+from readout.checks import check_whole
 from readout.data.texts import Beginnings
 from readout.errors import ReadoutError
 
@@ -37,14 +38,13 @@ class SampleText(Beginnings):
         seed: Seed of the order in which passages are taken; a larger ``count`` adds to a smaller one.
 
     Raises:
-        ReadoutError: if a number is below 1; and once the network is known, what :meth:`TextData.prepare_for` says.
+        ReadoutError: if a number is out of range; and once the network is known, what :meth:`TextData.prepare_for`
+            says.
     """
 
     def __init__(self, count: int = 4, max_tokens: int = 32, seed: int = 0) -> None:
-        if count < 1:
-            raise ReadoutError(f"count is {count}; ask for at least 1 text.")
-        super().__init__(max_tokens, min_tokens=None, limit=count, seed=seed)
-        self.count = count
+        self.count = check_whole("count", count, 1)
+        super().__init__(max_tokens, min_tokens=None, limit=self.count, seed=seed)
 
     @property
     def source(self) -> str:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from readout.checks import check_seed
 from readout.data.base import InputData, Sample
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
@@ -19,7 +20,7 @@ class _Scrambled(InputData):
 
     def __init__(self, source: InputData, seed: int = 0) -> None:
         super().__init__()
-        self.source, self.seed = source, seed
+        self.source, self.seed = source, check_seed("seed", seed)
 
     def prepare_data(self) -> None:
         """Prepare the source."""

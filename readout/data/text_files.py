@@ -22,8 +22,8 @@ class TextFiles(TextData):
         seed: Seed of that draw.
 
     Raises:
-        ReadoutError: if there is no such path, the folder holds no ``.txt`` files, or a number is below 1; and once
-            the network is known, if a file can't be read, or what :meth:`TextData.prepare_for` says.
+        ReadoutError: if there is no such path, the folder holds no ``.txt`` files, or a number is out of range; and
+            once the network is known, if a file can't be read, or what :meth:`TextData.prepare_for` says.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from readout.checks import check_seed, check_whole
 from readout.data.base import InputData, Sample
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
@@ -58,19 +59,17 @@ class TextData(InputData):
         seed: Seed of that draw.
 
     Raises:
-        ReadoutError: if a number is below 1.
+        ReadoutError: if a number is out of range.
     """
 
     def __init__(
         self, max_tokens: int = 256, min_tokens: int | None = 4, limit: int | None = None, seed: int = 0
     ) -> None:
         super().__init__()
-        for name, value in (("max_tokens", max_tokens), ("min_tokens", min_tokens), ("limit", limit)):
-            if value is not None and value < 1:
-                raise ReadoutError(f"{name} is {value}; give at least 1.")
-        self.max_tokens, self.min_tokens = max_tokens, min_tokens
-        self.limit: int | None = limit
-        self.seed: int | None = seed
+        self.max_tokens = check_whole("max_tokens", max_tokens, 1)
+        self.min_tokens = None if min_tokens is None else check_whole("min_tokens", min_tokens, 1)
+        self.limit = None if limit is None else check_whole("limit", limit, 1, hint=", or null for all")
+        self.seed: int | None = check_seed("seed", seed)
         self._samples: list[Sample] | None = None
 
     @abstractmethod

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from readout.checks import check_list, check_number
 from readout.errors import ReadoutError, reason
 from readout.identity import digest, qualified_name, tensor_digest
 
@@ -65,8 +66,8 @@ class FeatureExtractor(nn.Module):
                 )
         self.network = network
         self.layers = dict(layers)
-        self.register_buffer("mean", _per_channel(mean))
-        self.register_buffer("std", _per_channel(std))
+        self.register_buffer("mean", _per_channel("mean", mean))
+        self.register_buffer("std", _per_channel("std", std, above=0))
         self.requires_grad_(False)
         self.eval()
 
@@ -265,8 +266,9 @@ class FeatureExtractor(nn.Module):
         )
 
 
-def _per_channel(values: Sequence[float]) -> Tensor:
+def _per_channel(name: str, given: Sequence[float], above: float | None = None) -> Tensor:
     """Broadcasts against images; one value against anything."""
+    values = [check_number(name, value, above=above) for value in check_list(name, given, "[0.5]")]
     return torch.tensor(values[0]) if len(values) == 1 else torch.tensor(values).view(-1, 1, 1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.hub import complete, described, loading, locate
@@ -37,6 +38,7 @@ class DINOv2(FeatureExtractor):
     """
 
     def __init__(self, weights: str = "facebook/dinov2-giant", pretrained: bool = True, seed: int = 0) -> None:
+        check_seed("seed", seed)
         folder = locate(weights, FILES if pretrained else ())
         network = _load(folder, weights, pretrained, seed)
         config = network.config

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError
 from readout.extractors.anatomy import examine
 from readout.extractors.base import FeatureExtractor
@@ -52,6 +53,7 @@ class LanguageModel(FeatureExtractor):
     """What a subclass takes, by the library's ``model_type``; empty for anything."""
 
     def __init__(self, weights: str, gguf_file: str | None = None, pretrained: bool = True, seed: int = 0) -> None:
+        check_seed("seed", seed)
         self._files = find(weights, gguf_file, pretrained)
         model = load_model(self._files, self._check_type, pretrained, seed)
         anatomy = examine(model)

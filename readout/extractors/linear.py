@@ -1,9 +1,11 @@
 """The extractor whose answer is known in closed form."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.checks import check_number, check_seed, check_shape
 from readout.extractors.base import FeatureExtractor
 
 
@@ -20,7 +22,7 @@ class OrthonormalLinear(FeatureExtractor):
         seed: Seed of the random W.
 
     Raises:
-        ReadoutError: if ``expansion`` is below 1.
+        ReadoutError: if a number is out of range, or W does not fit the memory.
     """
 
     def __init__(
@@ -30,10 +32,13 @@ class OrthonormalLinear(FeatureExtractor):
         mean: float = 0.5,
         seed: int = 0,
     ) -> None:
-        if expansion < 1:
-            raise ReadoutError(f"expansion is {expansion:g}; orthonormal columns need at least 1.")
-        input_dim = int(torch.Size(input_shape).numel())
-        noise = torch.randn(round(expansion * input_dim), input_dim, generator=torch.Generator().manual_seed(seed))
+        check_number("expansion", expansion, 1, hint=", because columns are orthonormal")
+        check_number("mean", mean)
+        check_seed("seed", seed)
+        input_dim = math.prod(check_shape("input_shape", input_shape))
+        outputs = round(expansion * input_dim)
+        check_shape("W", (outputs, input_dim))
+        noise = torch.randn(outputs, input_dim, generator=torch.Generator().manual_seed(seed))
         linear = nn.Linear(input_dim, len(noise), bias=False, device="meta")
         linear.weight = nn.Parameter(torch.linalg.qr(noise)[0].contiguous())
         super().__init__(nn.Sequential(nn.Flatten(), linear), layers={"linear": "1"}, mean=[mean])

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor
 from readout.weights import PackagedWeights, described, fetch, is_random, load_state_dict
@@ -33,7 +34,7 @@ class ONet(FeatureExtractor):
 
     def __init__(self, weights: str | None = "pretrained", seed: int = 0) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(check_seed("seed", seed))
             network = _build()
         if not is_random(weights):
             assert weights is not None

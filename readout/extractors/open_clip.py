@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from readout.checks import check_seed, check_side
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
 from readout.extractors.timm import feature_layers, wrong_size
@@ -58,6 +59,9 @@ class OpenCLIP(FeatureExtractor):
         image_size: int | None = None,
         seed: int = 0,
     ) -> None:
+        check_seed("seed", seed)
+        if image_size is not None:
+            check_side("image_size", image_size)
         import open_clip  # takes seconds
 
         name = name if name.startswith(SCHEMAS) else name.replace("/", "-")

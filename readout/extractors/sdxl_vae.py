@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.hub import complete, described, loading, locate
@@ -77,6 +78,7 @@ def load_autoencoder(weights: str, pretrained: bool, seed: int) -> Any:
     Raises:
         ReadoutError: if the model can't be had, is not an ``AutoencoderKL``, or its weights are not whole.
     """
+    check_seed("seed", seed)
     import diffusers
     from diffusers.utils import logging
 

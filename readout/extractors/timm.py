@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from readout.checks import check_seed, check_side
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
 from readout.weights import described, is_random, load_state_dict
@@ -44,8 +45,10 @@ class TimmModel(FeatureExtractor):
         image_size: int | None = None,
         seed: int = 0,
     ) -> None:
+        if image_size is not None:
+            check_side("image_size", image_size)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(check_seed("seed", seed))
             network = _build(name, weights, image_size)
         config = network.pretrained_cfg
         super().__init__(network, _listed(name, network), config["mean"], config["std"])

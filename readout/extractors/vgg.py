@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
 from readout.weights import NORMALIZED_VGG19, described, fetch, is_random, load_state_dict
@@ -33,7 +34,7 @@ class VGG19(FeatureExtractor):
     capturable = True
 
     def __init__(self, weights: str | None = "normalized", seed: int = 0) -> None:
-        network, layers = _build(seed)
+        network, layers = _build(check_seed("seed", seed))
         self_described = False
         if not is_random(weights):
             assert weights is not None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
+from readout.checks import check_whole
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import qualified_name, settings
@@ -101,13 +102,11 @@ class FeatureInversion(Resumable):
         self.metric = metric or CorrelationDistance()
         self.metrics = nn.ModuleList(metrics)
         self.protocol = protocol or PaperProtocol()
-        self.record_every = record_every
-        self.max_restarts = max_restarts
+        self.record_every = check_whole("record_every", record_every, 1)
+        self.max_restarts = check_whole("max_restarts", max_restarts, 0)
         self.cuda_graph = cuda_graph
         if self.metric.higher_is_better is not False:
             raise ReadoutError(f"{self.metric.name} grows with likeness, so it can't be d_X; choose a distance.")
-        if record_every < 1 or max_restarts < 0:
-            raise ReadoutError("record_every must be at least 1 and max_restarts at least 0.")
         for part in (self.extractor, self.prior, self.loss):
             if cuda_graph and not part.capturable:
                 raise ReadoutError(f"{type(part).__name__} can't be taken into a CUDA graph; leave out cuda_graph.")

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from readout.checks import check_number
 from readout.errors import ReadoutError
 from readout.padding import masked_mean
 
@@ -66,15 +67,15 @@ class MeanSquaredErrorAndCosine(FeatureLoss):
         cosine: Weight of the cosine distance, 1 − cos.
 
     Raises:
-        ReadoutError: if a weight is negative, or both are 0.
+        ReadoutError: if a weight is out of range, or both are 0.
     """
 
     def __init__(self, squared_error: float = 1.0, cosine: float = 1.0) -> None:
         super().__init__()
-        if squared_error < 0 or cosine < 0 or squared_error + cosine == 0:
-            raise ReadoutError("The loss weights squared_error and cosine can't be negative, nor both 0.")
-        self.squared_error = squared_error
-        self.cosine = cosine
+        self.squared_error = check_number("squared_error", squared_error, 0)
+        self.cosine = check_number("cosine", cosine, 0)
+        if not squared_error and not cosine:
+            raise ReadoutError("The loss weights squared_error and cosine are both 0; give one of them some weight.")
 
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`; features of shape (problems, ..., width)."""

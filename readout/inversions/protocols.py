@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.checks import check_number
 
 
 class Protocol(ABC):
@@ -61,16 +61,14 @@ class DiscrepancyProtocol(Protocol):
         slack: Stop already at (1 + slack) times that level.
 
     Raises:
-        ReadoutError: if ``slack`` is negative.
+        ReadoutError: if ``slack`` is no number of at least 0.
     """
 
     name = "discrepancy"
     needs_true_input = True
 
     def __init__(self, slack: float = 0.0) -> None:
-        if slack < 0:
-            raise ReadoutError(f"slack is {slack:g}; it can't be negative.")
-        self.slack = slack
+        self.slack = check_number("slack", slack, 0)
 
     def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
         """See :class:`Protocol`."""

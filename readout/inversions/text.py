@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from readout.checks import check_choice
 from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.inversions.base import FeatureInversion, OptimizerFactory, ScheduleFactory
@@ -60,8 +61,7 @@ class TextInversion(FeatureInversion):
         special_tokens: Literal["given", "free"] = "given",
         **kwargs: Any,
     ) -> None:
-        if special_tokens not in ("given", "free"):
-            raise ReadoutError(f"special_tokens is {special_tokens!r}; choose 'given' or 'free'.")
+        check_choice("special_tokens", special_tokens, ("given", "free"))
         super().__init__(
             extractor=extractor,
             prior=prior or TokenLogits(),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
+from readout.checks import check_whole
 from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
@@ -76,12 +77,13 @@ class TokenSearch(TextInversion):
         metrics: Sequence[SampleMetric] | None = None,
         special_tokens: Literal["given", "free"] = "given",
     ) -> None:
+        check_whole("beam", beam, 1)
+        if candidates is not None:
+            check_whole("candidates", candidates, beam, hint=": as many as the beam, or null for all")
         if not extractor.causal:
             raise ReadoutError(
                 f"{extractor.name} looks at later tokens too, so it can't be read token by token; use TextInversion."
             )
-        if beam < 1 or (candidates is not None and candidates < beam):
-            raise ReadoutError("beam of TokenSearch must be at least 1, and candidates at least as many as the beam.")
         super().__init__(
             extractor=extractor,
             prior=TokenSequence(),

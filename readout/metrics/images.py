@@ -6,6 +6,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from readout.checks import check_choice
 from readout.errors import ReadoutError
 from readout.metrics.base import SampleMetric
 
@@ -53,8 +54,7 @@ class LPIPS(SampleMetric):
         super().__init__()
         from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-        if net not in ("alex", "vgg", "squeeze"):
-            raise ReadoutError(f"net is {net!r}; choose 'alex', 'vgg' or 'squeeze'.")
+        check_choice("net", net, ("alex", "vgg", "squeeze"))
         self.net = net
         with _fetching("LPIPS"):
             self.network = _NoTrainLpips(pretrained=True, net=net)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from readout.checks import check_number
 from readout.data.images import is_image
 from readout.errors import ReadoutError
 from readout.prediction.probes import random_phases, random_signs
@@ -57,6 +58,7 @@ class NaturalImages(GaussianPrior):
                 f"The prior of natural images needs an image of 1 or 3 channels, not a shape of {tuple(x.shape)}; "
                 "use `prior='none'`."
             )
+        check_number("channel_correlation", channel_correlation, 0, below=1)
         channels, height, width = x.shape
         correlation = torch.full((channels, channels), channel_correlation, dtype=torch.float64)
         shares, axes = torch.linalg.eigh(correlation.fill_diagonal_(1))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from readout.checks import check_whole
 from readout.errors import ReadoutError, reason
 from readout.extractors import FeatureExtractor
 
@@ -27,6 +28,7 @@ class Jacobian:
     """
 
     def __init__(self, extractor: FeatureExtractor, layer: str, x: Tensor, copies: int = 1) -> None:
+        copies = check_whole("copies", copies, 1)
         self._inputs = x.detach().to(extractor.mean).expand(copies, *x.shape).clone().requires_grad_()
         # The fused kernels of attention can't be differentiated twice.
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):

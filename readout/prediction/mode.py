@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from readout.checks import check_number, check_whole
 from readout.extractors import FeatureExtractor
 from readout.prediction.gaussian import GaussianPrior
 
@@ -30,6 +31,8 @@ def posterior_mode(
     Returns:
         Shape (*input_shape); values may lie outside [0, 1].
     """
+    check_number("variance", variance, above=0)
+    check_whole("max_iterations", max_iterations, 1)
     white = torch.zeros_like(prior.mean).unsqueeze(0).requires_grad_()
     optimizer = torch.optim.LBFGS(
         [white], max_iter=max_iterations, history_size=20, tolerance_grad=0, line_search_fn="strong_wolfe"

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from readout.checks import check_choice, check_list, check_number, check_seed, check_threshold, check_whole
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.perturbations import noise_to_signal
@@ -98,7 +99,7 @@ def predict_size(
             the layer can't be linearised.
     """
     started = time.perf_counter()
-    _check(x, levels, threshold, prior, steps, average, probes, max_iterations)
+    _check(x, levels, threshold, prior, steps, average, probes, seed, tolerance, max_iterations)
     x = x.detach().to(extractor.mean)
     known: GaussianPrior = NaturalImages(x) if prior == "natural" else NoPrior(x)
     jacobian = Jacobian(extractor, layer, x, copies=probes + 1)
@@ -183,30 +184,27 @@ def _check(
     steps: int | None,
     average: bool,
     probes: int,
+    seed: int,
+    tolerance: float,
     iterations: int,
 ) -> None:
-    if prior not in ("natural", "none"):
-        raise ReadoutError(f"prior is {prior!r}; choose 'natural' or 'none'.")
+    check_choice("prior", prior, ("natural", "none"))
     if steps is not None and prior != "none":
         raise ReadoutError(
             "steps are those of gradient descent without a prior; leave them out, or use `prior='none'`."
         )
     if average and prior == "none":
         raise ReadoutError("There is nothing to average over without a prior; leave `average` out.")
-    if steps is not None and steps < 1:
-        raise ReadoutError(f"steps is {steps}; give at least 1, or None for the best number.")
-    if probes < 1 or iterations < 1:
-        raise ReadoutError("probes and max_iterations must be at least 1.")
-    if threshold <= 0:
-        raise ReadoutError(f"threshold is {threshold:g}; it must be above 0, because recovery means d_X < t.")
-    if not levels:
-        raise ReadoutError("No levels were given; for example `levels=(0.3, 0.5, 0.7, 0.9)`.")
-    for level in levels:
-        if not 0 < level < 1:
-            raise ReadoutError(
-                f"Level {level:g} is outside (0, 1); a prediction needs some noise, because without any the answer "
-                "would rest on rounding."
-            )
+    if steps is not None:
+        check_whole("steps", steps, 1, hint=", or None for the best number")
+    check_whole("probes", probes, 1)
+    check_seed("seed", seed)
+    check_whole("max_iterations", iterations, 1)
+    check_number("tolerance", tolerance, 0)
+    check_threshold("threshold", threshold)
+    for level in check_list("levels", levels, "(0.3, 0.5, 0.7, 0.9)"):
+        hint = ", because without any noise a prediction would rest on rounding"
+        check_number("A level", level, above=0, below=1, hint=hint)
     if not x.isfinite().all():
         raise ReadoutError("The input holds values that are not finite; take it out.")
     if x.max() - x.min() < 1e-6:

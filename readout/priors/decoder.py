@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from readout.errors import ReadoutError
+from readout.checks import check_number
 from readout.identity import tensor_digest
 from readout.priors.base import Prior
 
@@ -20,15 +20,13 @@ class DecoderPrior(Prior):
         init_std: Standard deviation of the initial latents, which are normal around 0.
 
     Raises:
-        ReadoutError: if ``init_std`` is negative.
+        ReadoutError: if ``init_std`` is out of range.
     """
 
     def __init__(self, decoder: nn.Module, init_std: float) -> None:
         super().__init__()
-        if init_std < 0:
-            raise ReadoutError(f"init_std is {init_std:g}; it can't be negative.")
+        self.init_std = check_number("init_std", init_std, 0)
         self.decoder = decoder.requires_grad_(False).eval()
-        self.init_std = init_std
 
     @abstractmethod
     def latent_shape(self, input_shape: torch.Size) -> torch.Size:

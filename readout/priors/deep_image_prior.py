@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from readout.checks import check_choice, check_list, check_number, check_whole
 from readout.errors import ReadoutError
 from readout.priors.base import Prior
 from readout.priors.cuda import generate, has_kernels
@@ -23,7 +24,7 @@ class DeepImagePrior(Prior):
         dead_below: A run whose image has a standard deviation below this in every channel is dead.
 
     Raises:
-        ReadoutError: if an option is unknown.
+        ReadoutError: if an option is unknown, or a number is out of range.
     """
 
     capturable = True
@@ -36,16 +37,14 @@ class DeepImagePrior(Prior):
         dead_below: float = 1e-4,
     ) -> None:
         super().__init__()
-        if optimize not in ("both", "latent", "weights"):
-            raise ReadoutError(f"optimize is {optimize!r}; choose 'both', 'latent' or 'weights'.")
-        if latent not in ("uniform", "normal"):
-            raise ReadoutError(f"latent is {latent!r}; choose 'uniform' or 'normal'.")
-        if not filters or min(filters) < 1:
-            raise ReadoutError("filters needs at least one scale, each of at least one channel.")
+        check_choice("optimize", optimize, ("both", "latent", "weights"))
+        check_choice("latent", latent, ("uniform", "normal"))
         self.optimize = optimize
-        self.filters = list(filters)
+        self.filters = [
+            check_whole("A width in filters", width, 1) for width in check_list("filters", filters, "[16, 32]")
+        ]
         self.latent = latent
-        self.dead_below = dead_below
+        self.dead_below = check_number("dead_below", dead_below, 0)
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :meth:`Prior.initialise`.

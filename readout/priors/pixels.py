@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.checks import check_number
 from readout.priors.base import Prior
 
 
@@ -19,18 +19,16 @@ class Pixels(Prior):
         init_std: Standard deviation of the initial noise around mid-grey (0.5).
 
     Raises:
-        ReadoutError: if a weight or a deviation is negative.
+        ReadoutError: if a number is out of range.
     """
 
     capturable = True
 
     def __init__(self, clamp: bool = True, total_variation: float = 0.0, init_std: float = 0.01) -> None:
         super().__init__()
-        if total_variation < 0 or init_std < 0:
-            raise ReadoutError("total_variation and init_std of Pixels can't be negative.")
         self.clamp = clamp
-        self.total_variation = total_variation
-        self.init_std = init_std
+        self.total_variation = check_number("total_variation", total_variation, 0)
+        self.init_std = check_number("init_std", init_std, 0)
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :meth:`Prior.initialise`."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.checks import check_choice, check_number
 from readout.priors.expected_embedding import expected_embedding
 from readout.priors.tokens import FREE, TokenPrior
 
@@ -37,12 +37,9 @@ class TokenLogits(TokenPrior):
         relaxation: Literal["softmax", "gumbel"] = "softmax",
     ) -> None:
         super().__init__()
-        if temperature <= 0 or init_std < 0:
-            raise ReadoutError("temperature of TokenLogits must be above 0, and init_std can't be negative.")
-        if relaxation not in ("softmax", "gumbel"):
-            raise ReadoutError(f"relaxation is {relaxation!r}; choose 'softmax' or 'gumbel'.")
-        self.temperature = temperature
-        self.init_std = init_std
+        check_choice("relaxation", relaxation, ("softmax", "gumbel"))
+        self.temperature = check_number("temperature", temperature, above=0)
+        self.init_std = check_number("init_std", init_std, 0)
         self.relaxation = relaxation
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size, given: Tensor | None = None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from readout.checks import check_number
 from readout.errors import ReadoutError
 from readout.extractors.sdxl_vae import downsampling, load_autoencoder
 from readout.identity import digest
@@ -35,6 +36,7 @@ class VAEDecoder(DecoderPrior):
         seed: int = 0,
         init_std: float = 1.0,
     ) -> None:
+        check_number("init_std", init_std, 0)  # before anything is loaded
         vae = load_autoencoder(weights, pretrained, seed)
         super().__init__(_Decoder(vae), init_std)
         self.weights = weights

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from readout.checks import check_number
 from readout.errors import ReadoutError
 from readout.priors.decoder import DecoderPrior
 from readout.weights import VGG19_DECODER, fetch, load_state_dict
@@ -22,10 +23,11 @@ class VGGDecoder(DecoderPrior):
         init_std: Standard deviation of the initial latents.
 
     Raises:
-        ReadoutError: if the weights can't be fetched.
+        ReadoutError: if the weights can't be fetched, or ``init_std`` is out of range.
     """
 
     def __init__(self, init_std: float = 1.0) -> None:
+        check_number("init_std", init_std, 0)  # before anything is fetched
         decoder = _build()
         decoder.load_state_dict(load_state_dict(fetch(VGG19_DECODER)))
         super().__init__(decoder, init_std)

@@ -126,12 +126,6 @@ def test_that_other_way_leads_to_the_same_texts(monkeypatch: pytest.MonkeyPatch,
     assert list(read.values()) == taken(limit=20, max_tokens=32, seed=None)
 
 
-@pytest.mark.parametrize("limit", [0, -3])
-def test_fewer_than_one_is_an_error(limit: int) -> None:
-    with pytest.raises(ReadoutError, match=f"limit is {limit}; give at least 1"):
-        C4(limit=limit)
-
-
 def test_a_language_model_reads_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = LanguageModel(save_tiny(tmp_path, "gpt2"))
     Hub(monkeypatch, ["the cat sat .", TEXT, f"a king {TEXT}"])

@@ -33,7 +33,7 @@ def test_a_split_shares_no_digit_and_depends_on_its_seed_alone() -> None:
 
 
 def test_what_is_not_there_is_refused() -> None:
-    with pytest.raises(ReadoutError, match="no digit 1797; they are numbered from 0 to 1796"):
+    with pytest.raises(ReadoutError, match="digit is 1797; give a whole number from 0 to 1796"):
         Digits([1797])
     with pytest.raises(ReadoutError, match="can't be split into 1797 and the rest"):
         Digits().split(1797)

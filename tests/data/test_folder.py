@@ -76,10 +76,9 @@ def test_a_limit_draws_by_its_seed_alone(folder: Path) -> None:
     assert names(ImageFolder(str(folder), limit=10)) == names(ImageFolder(str(folder)))
 
 
-@pytest.mark.parametrize("limit", [0, -1, 11])
-def test_a_limit_out_of_range_is_one_sentence(folder: Path, limit: int) -> None:
-    with pytest.raises(ReadoutError, match=f"limit is {limit}, but .* holds 10 images; set it between 1 and 10"):
-        ImageFolder(str(folder), limit=limit)
+def test_a_limit_above_what_there_is_is_one_sentence(folder: Path) -> None:
+    with pytest.raises(ReadoutError, match=r"limit is 11, but .* holds 10 images; set it between 1 and 10"):
+        ImageFolder(str(folder), limit=11)
 
 
 def break_one(folder: Path, kind: str) -> Path:

@@ -49,8 +49,3 @@ def test_past_the_end_is_an_index_error() -> None:
 def test_an_unknown_photograph_lists_the_known_ones() -> None:
     with pytest.raises(ReadoutError, match=r"no photograph 'dog'; choose among astronaut, .*flower"):
         Photographs(["astronaut", "dog"])
-
-
-def test_no_photographs_at_all_is_an_error() -> None:
-    with pytest.raises(ReadoutError, match="No photographs were named"):
-        Photographs([])

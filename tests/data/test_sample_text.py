@@ -132,12 +132,6 @@ def test_more_than_the_manual_holds_is_one_sentence() -> None:
         SampleText(max_tokens=100_000).prepare_for(Characters(max_tokens=None))
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_fewer_than_one_is_an_error(count: int) -> None:
-    with pytest.raises(ReadoutError, match=f"count is {count}; ask for at least 1"):
-        SampleText(count=count)
-
-
 def test_a_python_without_its_manual_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(ReadoutError, match=r"This Python came without its manual.*TextFiles"):

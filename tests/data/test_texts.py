@@ -212,13 +212,6 @@ def test_where_texts_have_to_fill_their_length_it_is_that_which_can_be_lowered()
 # Lengths that don't suit
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "min_tokens", "limit"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_numbers_below_1_are_one_sentence(name: str, value: int) -> None:
-    with pytest.raises(ReadoutError, match=f"{name} is {value}; give at least 1"):
-        Given(**{name: value})  # type: ignore[arg-type]
-
-
 def test_a_length_above_the_networks_own_is_one_sentence() -> None:
     with pytest.raises(ReadoutError, match="max_tokens is 65, but Characters takes 64 at most; set it to 64 or less"):
         Given(("a", DIGITS), max_tokens=65).prepare_for(Characters(max_tokens=64))

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from readout.errors import ReadoutError
 from readout.extractors import OrthonormalLinear
 from readout.perturbations import GaussianPerturbation
 from readout.representation import linear_distance
@@ -35,11 +34,6 @@ def test_the_seed_decides_the_weights() -> None:
     first, again, other = (OrthonormalLinear((1, 4, 4), seed=seed) for seed in (0, 0, 1))
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     assert OrthonormalLinear((1, 4, 4), mean=0.4).fingerprint() != first.fingerprint()
-
-
-def test_an_expansion_below_1_is_refused() -> None:
-    with pytest.raises(ReadoutError, match=r"expansion is 0\.5; orthonormal columns need at least 1"):
-        OrthonormalLinear(expansion=0.5)
 
 
 def test_its_weights_are_called_by_the_expansion() -> None:

@@ -39,7 +39,6 @@ def test_the_weights_weigh() -> None:
     torch.testing.assert_close(MeanSquaredErrorAndCosine(2, 3)(FEATURE, TARGET), 2 * squared + 3 * cosine)
 
 
-@pytest.mark.parametrize("weights", [(0, 0), (-1, 1), (1, -1)])
-def test_weights_that_say_nothing_are_refused(weights: tuple[float, float]) -> None:
-    with pytest.raises(ReadoutError, match="can't be negative, nor both 0"):
-        MeanSquaredErrorAndCosine(*weights)
+def test_weights_that_say_nothing_are_refused() -> None:
+    with pytest.raises(ReadoutError, match="both 0"):
+        MeanSquaredErrorAndCosine(0, 0)

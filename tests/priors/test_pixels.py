@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from readout.errors import ReadoutError
 from readout.priors import Pixels
 
 SHAPE = torch.Size([3, 8, 8])
@@ -48,8 +47,3 @@ def test_total_variation_of_a_ramp_is_its_slope() -> None:
     ramp = torch.arange(8.0).div(10).expand(1, 3, 8, 8)
     assert Pixels(total_variation=2.0).penalty(ramp).item() == pytest.approx(0.2)
     assert Pixels().penalty(ramp).item() == 0
-
-
-def test_negative_settings_are_refused() -> None:
-    with pytest.raises(ReadoutError, match="negative"):
-        Pixels(total_variation=-1)
