@@ -123,8 +123,8 @@ def check_shape(name: str, shape: Any, count: int = 1) -> tuple[int, ...]:
     needed, there = count * math.prod(sides) * FLOAT_BYTES, memory()
     if needed > there:
         raise ReadoutError(
-            f"{name} is {' × '.join(map(str, sides))}, of which {count:,} take {needed / 2**30:,.0f} GiB, but there are "
-            f"{there / 2**30:,.0f} GiB of memory here; ask for fewer or smaller inputs."
+            f"{name} is {' × '.join(map(str, sides))}, of which {count:,} take {needed / 2**30:,.0f} GiB, but there "
+            f"are {there / 2**30:,.0f} GiB of memory here; ask for fewer or smaller inputs."
         )
     return sides
 
