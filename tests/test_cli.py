@@ -37,6 +37,7 @@ def refused(code: int, capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_sweep_leaves_everything_the_design_names(
     config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

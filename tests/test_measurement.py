@@ -55,6 +55,7 @@ def test_a_notebook_has_a_bar_that_redraws_its_line(
     assert "2/2 inversions" in printed
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_kept_folder_is_gone_on_from(tmp_path: Path) -> None:
     first = readout.measure(TinyNet(), IMAGES, layers="early", output=tmp_path / "out", **QUICK)
     parts = {part: part.stat().st_mtime_ns for part in (tmp_path / "out" / "results").iterdir()}

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from readout import cli, sweep
+from readout import cli
 from readout.commands import fit
 from readout.extractors import VGG19
 from tests.helpers import write_noise_images
@@ -106,7 +106,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "decoded_texts.npz", first=np.random.default_rng(0).normal(size=(9, 384)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sweep, "write_report", without_report)
         run(Step("", "command", f"{PROGRAM} fit --config vgg_dip.yaml"))
         run(Step("", "command", f"{PROGRAM} fit --config vgg_dip.yaml --config vgg_pixels.yaml"))
         # in place of a run that takes real weights
@@ -131,9 +130,9 @@ def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_does_what_it_says(page: str, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if page != "docs/tutorial.md":
-        monkeypatch.setattr(sweep, "write_report", without_report)
+def test_page_does_what_it_says(page: str, reader: Path, request: pytest.FixtureRequest) -> None:
+    if page == "docs/tutorial.md":
+        request.getfixturevalue("reports")
     names: dict[str, object] = {"__name__": "__main__"}
     for step in STEPS:
         if step.page == page and not step.why_not and not step.needs_weights:
@@ -143,8 +142,7 @@ def test_page_does_what_it_says(page: str, reader: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.real_weights
 @pytest.mark.parametrize("step", WITH_WEIGHTS, ids=lambda step: f"{step.page}: {step.text[:60]!r}")
-def test_step_runs_on_real_weights(step: Step, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "write_report", without_report)
+def test_step_runs_on_real_weights(step: Step, reader: Path) -> None:
     run(step)
 
 
@@ -177,11 +175,6 @@ def test_job_script_reads_a_layer_a_task(reader: Path, monkeypatch: pytest.Monke
         assert config["sweep"]["output"] == "runs/paper"
         layers += config["sweep"]["layers"]
     assert layers == list(VGG19(weights="random").layers)
-
-
-def without_report(folder: Path, *_: object, **__: object) -> Path:
-    """In place of a sweep's own report, which takes longer than its inversions here."""
-    return folder / "report.html"
 
 
 def run(step: Step, names: dict[str, object] | None = None) -> None:

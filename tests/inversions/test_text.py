@@ -161,6 +161,7 @@ def lines(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_sweep_over_texts_leaves_what_one_over_images_does(
     folders: dict[str, str], tmp_path: Path, lines: Path
 ) -> None:

@@ -46,6 +46,7 @@ def test_a_sweep_predicts_what_it_measures_and_once(tmp_path: Path, monkeypatch:
     assert sorted(made) == [("early", "noise_001"), ("middle", "noise_000"), ("middle", "noise_001")]
 
 
+@pytest.mark.usefixtures("reports")
 def test_every_recovery_figure_and_page_has_the_line(tmp_path: Path) -> None:
     run(tmp_path)
     assert '"predicted":[[' in (tmp_path / "report.html").read_text()
