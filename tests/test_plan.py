@@ -1,4 +1,5 @@
 import io
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,8 @@ def test_a_search_is_planned_at_most_and_counted_by_what_it_took() -> None:
     layers = [replace(layer, least=4) for layer in plan(1.0, 1.0).layers]
     searched = replace(plan(), layers=layers, search="bisection")
     searched.show(console)
-    with SweepProgress(searched, console, quiet_seconds=0) as progress:
+    clock = itertools.count(0, 25)  # seconds between two looks at it
+    with SweepProgress(searched, console, quiet_seconds=0, clock=lambda: float(next(clock))) as progress:
         for layer in searched.layers:
             progress.start_layer(layer)
             progress.start(layer.batches[0])  # four of its six problems
@@ -69,7 +71,7 @@ def test_a_search_is_planned_at_most_and_counted_by_what_it_took() -> None:
     assert "of which bisection wants at most 12" in printed
     assert "100 each, at most 1,200 in all" in printed
     assert "4/10 inversions" in printed
-    assert "0 s to 3 min 20 s left" in printed  # two more of the first layer, in the same time as its first four
+    assert "0 s to 12 s left" in printed  # at most two more of the first layer, of which four took 25 s
     assert "100%  8/8 inversions · done" in printed
 
 

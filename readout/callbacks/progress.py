@@ -57,7 +57,7 @@ class SweepProgress(Callback):
         self._problems = sum(layer.remaining for layer in plan.layers)
         self._problems_done = 0
         self._shown = self._read = -math.inf
-        self._fit_started = self._before = 0.0
+        self._fit_started = 0.0
         self._first_step = 0
         self._distance = ""
 
@@ -101,9 +101,7 @@ class SweepProgress(Callback):
         self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
         self._read = self._fit_started
         before = 0.0 if pl_module.resumed is None else pl_module.resumed["seconds"]
-        self._before += before
-        share = self._first_step / self.plan.steps
-        self.time_left.start_fit(len(pl_module.problems), self._fit_started, before, share)
+        self.time_left.step(self._fit_started, self._first_step / self.plan.steps, before)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Redraw a few times a second."""
@@ -116,10 +114,6 @@ class SweepProgress(Callback):
             self._read, self._distance = now, _distances(pl_module)
         self._show(self._what(trainer.global_step, now))
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The clock of a fit stops."""
-        self.time_left.end_fit(self._clock())
-
     def _due(self, now: float) -> bool:
         return now - self._shown >= (REDRAW_SECONDS if self.console.is_terminal else self.quiet_seconds)
 
@@ -128,8 +122,7 @@ class SweepProgress(Callback):
         if not self._due(now):
             return
         self._shown = now
-        left, elapsed = self.time_left.seconds, now - self._started + self._before
-        share = elapsed / (elapsed + (left.least + left.most) / 2) if elapsed else 0.0
+        left, share = self.time_left.seconds, self.time_left.share
         guess = "" if self.time_left.measured else ", a first guess"
         done = f"{self._problems_done:,}/{self._problems:,} inversions"
         time_left = f"{_span(left)} left{guess}"
