@@ -18,6 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from readout.checks import check_number, check_threshold
 
+ROUNDING = 0.2
+"""Share of t by which d_X may change from one machine, number of threads or batch size to another.
+
+Optimising a Deep Image Prior amplifies the last digits. Repeats of ``vgg_dip.yaml`` differed by up to this much
+(``docs/concepts.md`` has the numbers); nothing in a single run tells it, since d_X settles as the learning rate falls.
+"""
+
 
 class Verdict(str, Enum):
     """What one inversion says about one perturbed feature."""
@@ -64,6 +71,8 @@ class Flag(str, Enum):
     """No level was recovered, not even the lowest."""
     NO_CLEAN_LEVEL = "no_clean_level"
     """Level 0 was not tested, so size 0 can't be told from a readout that never works."""
+    NEAR_THRESHOLD = "near_threshold"
+    """The size hangs on a d_X that lies within :data:`ROUNDING` of t, so another machine may give another size."""
 
     def __str__(self) -> str:
         return self.value
@@ -76,6 +85,9 @@ class RepresentationSize:
     size: float
     estimator: Estimator
     flags: tuple[Flag, ...]
+    margin: float = math.inf
+    """Distance between t and the nearest d_X whose verdict decides the size, as a share of t. Infinite where none does,
+    as for ``crossing``, which follows every d_X without a jump."""
 
 
 def verdict(
@@ -143,7 +155,11 @@ def representation_size(
         Estimator.CONTIGUOUS: lambda: _largest(_below_first_loss(groups)),
         Estimator.CROSSING: lambda: _crossing(groups, threshold),
     }[Estimator(estimator)]()
-    return RepresentationSize(size, Estimator(estimator), _flags(groups, size))
+    margin = _margin(groups, size, threshold, Estimator(estimator))
+    flags = _flags(groups, size)
+    if margin < ROUNDING:
+        flags = (*flags, Flag.NEAR_THRESHOLD)
+    return RepresentationSize(size, Estimator(estimator), flags, margin)
 
 
 def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
@@ -181,6 +197,9 @@ class _Level:
     level: float
     feature_distance: float
     distance: float
+    """Mean over the draws that did not fail."""
+    farthest: float
+    """Largest d_X among the draws, which decides whether the level is recovered; infinite if one failed."""
     verdict: Verdict
 
 
@@ -206,6 +225,7 @@ def _by_level(
                 level,
                 max(feature_distances[row] for row in rows),
                 float(np.mean([distances[row] for row in judged])) if judged else math.nan,
+                max(distances[row] if row in judged else math.inf for row in rows),
                 worst,
             )
         )
@@ -242,6 +262,26 @@ def _crossing(groups: Sequence[_Level], threshold: float) -> float:
         return 0.0
     share = (threshold - fitted[first - 1]) / (fitted[first] - fitted[first - 1])
     return float(x[first - 1] + share * (x[first] - x[first - 1]))
+
+
+def _margin(groups: Sequence[_Level], size: float, threshold: float, estimator: Estimator) -> float:
+    """Share of t by which the nearest deciding d_X misses it.
+
+    A size changes when its own level is lost, or when a level above it is recovered. ``contiguous`` also changes when a
+    level below it is lost, but never looks beyond the first unrecovered one.
+    """
+    if estimator is Estimator.CROSSING:
+        return math.inf
+    contiguous = estimator is Estimator.CONTIGUOUS
+    seen = groups[: len(_below_first_loss(groups)) + 1] if contiguous else groups
+    margins = (
+        abs(group.farthest / threshold - 1)
+        for group in seen
+        if group.feature_distance > size
+        or (group.feature_distance == size and (contiguous or group.verdict is Verdict.RECOVERED))
+        or (contiguous and group.verdict is Verdict.RECOVERED)
+    )
+    return min(margins, default=math.inf)
 
 
 def _open_at(group: _Level, size: float) -> bool:

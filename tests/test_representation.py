@@ -106,8 +106,8 @@ def test_the_tolerance_is_in_units_of_scale(scale: float) -> None:
 
 def test_max_is_the_largest_distance_recovered_and_contiguous_stops_at_the_first_loss() -> None:
     rows = curve((0, R), (0.3, R), (0.5, U), (0.7, R), (0.9, U))
-    assert size_of(rows, Estimator.MAX) == RepresentationSize(0.7, Estimator.MAX, (Flag.NON_MONOTONE,))
-    assert size_of(rows, Estimator.CONTIGUOUS) == RepresentationSize(0.3, Estimator.CONTIGUOUS, ())
+    assert size_of(rows, Estimator.MAX) == RepresentationSize(0.7, Estimator.MAX, (Flag.NON_MONOTONE,), 0.5)
+    assert size_of(rows, Estimator.CONTIGUOUS) == RepresentationSize(0.3, Estimator.CONTIGUOUS, (), 0.5)
 
 
 @pytest.mark.parametrize("kind", [N, F])
@@ -232,6 +232,43 @@ def test_a_crossing_that_a_level_without_convergence_pulled_down_says_so() -> No
     assert size.size == settled.size or Flag.RESTS_ON_NOT_CONVERGED in size.flags
 
 
+# How far the deciding d_X lies from the threshold
+
+
+@pytest.mark.parametrize(
+    ("points", "largest", "contiguous"),
+    [
+        ([(0.0, 0.0), (0.3, 0.06), (0.5, 0.095), (0.7, 0.2)], 0.05, 0.05),  # one machine's conv3_1
+        ([(0.0, 0.0), (0.3, 0.06), (0.5, 0.111), (0.7, 0.2)], 0.11, 0.11),  # and the other's
+        ([(0.0, 0.0), (0.3, 0.06), (0.5, 0.111), (0.7, 0.105)], 0.05, 0.11),  # contiguous ends at the first lost one
+        ([(0.0, 0.07), (0.5, 0.02)], 0.8, 0.3),  # censored: its own level can be lost, and for contiguous a lower one
+        ([(0.0, 0.15), (0.5, 0.2)], 1.0, 0.5),  # level 0 is size 0, recovered or not; contiguous could then go on
+        ([(0.0, 0.15)], math.inf, 0.5),
+    ],
+)
+def test_the_margin_is_that_of_the_nearest_distance_that_decides(
+    points: list[tuple[float, float]], largest: float, contiguous: float
+) -> None:
+    for estimator, margin in ((Estimator.MAX, largest), (Estimator.CONTIGUOUS, contiguous)):
+        size = size_of(measured(*points), estimator)
+        assert size.margin == pytest.approx(margin)
+        assert (Flag.NEAR_THRESHOLD in size.flags) == (margin < 0.2)
+
+
+def test_no_failed_level_decides_and_all_draws_of_one_must_come_below_the_threshold() -> None:
+    rows = measured((0.0, 0.0), (0.3, 0.04), (0.5, 0.13), (0.5, 0.105))
+    assert size_of([*rows, Row(0.3, 0.3, 0.05, R)], Estimator.MAX).margin == pytest.approx(0.3)
+    assert size_of([*rows, Row(0.5, 0.5, math.nan, F)], Estimator.MAX).margin == pytest.approx(0.6)
+    stuck = [Row(0.7, 0.7, 0.11, N), Row(0.9, 0.9, 0.101, F)]
+    assert size_of([*rows, *stuck], Estimator.MAX).margin == pytest.approx(0.1)
+
+
+def test_a_crossing_follows_every_distance_so_none_decides() -> None:
+    size = size_of(measured((0.0, 0.0), (0.5, 0.099), (0.7, 0.101)), Estimator.CROSSING)
+    assert size.margin == math.inf
+    assert size.flags == ()
+
+
 # Properties
 
 finite = st.floats(0, 2, allow_nan=False)
@@ -294,6 +331,19 @@ def test_max_never_shrinks_as_the_threshold_grows(
         return size_of(rows, Estimator.MAX, threshold).size
 
     assert size(min(thresholds)) <= size(max(thresholds))
+
+
+@pytest.mark.parametrize("estimator", [Estimator.MAX, Estimator.CONTIGUOUS])
+@budget(deadline=None)
+@given(rows=converged, data=st.data())
+def test_distances_that_change_by_less_than_the_margin_leave_the_size(
+    estimator: Estimator, rows: list[Row], data: st.DataObject
+) -> None:
+    size = size_of(rows, estimator)
+    shares = st.floats(-0.99, 0.99).map(lambda share: share * min(size.margin, 10.0) * THRESHOLD)
+    moved = [(row, row.distance + data.draw(shares)) for row in rows]
+    again = [Row(row.level, row.feature_distance, d, R if d < THRESHOLD else U) for row, d in moved]
+    assert size_of(again, estimator).size == size.size
 
 
 @pytest.mark.parametrize("estimator", Estimator)

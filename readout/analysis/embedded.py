@@ -11,7 +11,7 @@ from pandas.api.types import is_numeric_dtype
 from readout.analysis.comparison import all_layers
 from readout.analysis.curves import mean_trajectory, recovery_curves
 from readout.analysis.outputs import Output
-from readout.analysis.sizes import lower_bounds
+from readout.analysis.sizes import beside, lower_bounds
 from readout.analysis.statistics import bootstrap_interval
 from readout.analysis.words import VERDICTS
 from readout.store import COLUMNS
@@ -52,8 +52,8 @@ def page_data(
         ``folders``, ``layers``, ``samples``: names, into which rows point by number. ``columns`` and ``problems``: one
         row a problem. ``marks``: a character a verdict. ``series``: one a (folder, layer), with the number of
         ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), what was ``predicted`` (level, d_X), ``sizes``
-        (sample, size, whether it is a lower bound, flags), their ``median`` and ``mean`` (value, low, high), and
-        ``trajectories`` by level.
+        (sample, size, whether it is a lower bound, flags, size by another estimator), their ``median`` and ``mean``
+        (value, low, high), the other ``estimator`` and the median by it (``beside``), and ``trajectories`` by level.
     """
     layers = all_layers(outputs)
     samples = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
@@ -118,10 +118,13 @@ def _predicted(predictions: pd.DataFrame, layer: str) -> list[list[Any]]:
 def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
     values = sizes["representation_size"]
     mean = bootstrap_interval(values)
-    rows = zip(sizes["sample"], values, lower_bounds(sizes), sizes["flags"], strict=True)
+    other = beside(sizes["estimator"].iloc[0])
+    rows = zip(sizes["sample"], values, lower_bounds(sizes), sizes["flags"], sizes[other], strict=True)
     return {
-        "sizes": [_plain([samples.index(name), size, bool(bound), flags]) for name, size, bound, flags in rows],
+        "sizes": [_plain([samples.index(name), *more]) for name, *more in rows],
         "median": _plain(float(values.median())),
+        "estimator": other,
+        "beside": _plain(float(sizes[other].median())),
         "mean": _plain([mean.value, mean.low, mean.high]),
     }
 

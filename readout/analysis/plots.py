@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from readout.analysis.curves import mean_trajectory, recovery_curves
-from readout.analysis.sizes import lower_bounds
+from readout.analysis.sizes import beside, lower_bounds
 from readout.data.images import to_pixels
 
 STYLE: dict[Any, Any] = {
@@ -65,7 +65,9 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
 
 
 def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """Representation size of every input by layer, with the median; open dots rest on missing evidence.
+    """Representation size of every input by layer, with the median, and broken the median by the other estimator.
+
+    Open dots rest on missing evidence.
 
     Args:
         sizes: One row a (model, layer, sample).
@@ -73,6 +75,7 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
     """
     axes = axes or _axes(6.4, 4.0)
     layers = list(dict.fromkeys(sizes["layer"]))
+    other = beside(sizes["estimator"].iloc[0])
     for place, (layer, color) in enumerate(zip(layers, _colors(sizes), strict=True)):
         group = sizes[sizes["layer"] == layer]
         values = group["representation_size"].to_numpy()
@@ -86,9 +89,10 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
             facecolors=["none" if bound else color for bound in bounds],
         )
         axes.hlines(np.median(values), place - 0.28, place + 0.28, color=color, lw=2)
+        axes.hlines(group[other].median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
     axes.set_xticks(range(len(layers)), layers, rotation=45 if len(layers) > 6 else 0)
     axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
-    axes.set_title("open: a lower bound (see flags)", fontsize=8, loc="right", color="grey")
+    axes.set_title(f"open: a lower bound (see flags); broken: by {other}", fontsize=8, loc="right", color="grey")
     return axes
 
 

@@ -21,7 +21,7 @@ from readout.analysis import comparison, plots
 from readout.analysis.embedded import as_script, page_data
 from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
 from readout.analysis.outputs import Output, read_outputs
-from readout.analysis.sizes import EXPLAINED
+from readout.analysis.sizes import EXPLAINED, beside
 from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
 from readout.checks import check_whole
@@ -130,7 +130,8 @@ def write_page(
         summaries=[summary(output.results, output.sizes) for output in outputs],
         cautions=comparison.cautions(outputs),
         settings=comparison.settings_table(outputs),
-        estimators=sorted({str(output.sizes["estimator"].iloc[0]) for output in outputs}),
+        estimators=[output.sizes["estimator"].iloc[0] for output in outputs],
+        beside=[beside(output.sizes["estimator"].iloc[0]) for output in outputs],
         joined=joined,
         compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
         layers=[layer_rows(output) for output in outputs],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from readout.errors import ReadoutError
-from readout.representation import Estimator, Flag, RepresentationSize, Verdict, representation_size
+from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
 
 GROUP = ["model", "weights", "prior", "protocol", "setting", "layer", "sample"]
 
@@ -24,8 +25,8 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
     Returns:
         Columns ``model, weights, prior, protocol, setting, layer, sample, feature_dim, input_dim,
-        threshold, representation_size, estimator, levels_tested, flags, max, contiguous, crossing``.
-        ``flags`` are joined by ``;`` and belong to ``representation_size``.
+        threshold, representation_size, estimator, levels_tested, flags, margin, max, contiguous, crossing``.
+        ``flags`` are joined by ``;`` and belong to ``representation_size``, as does ``margin``.
 
     Raises:
         ReadoutError: if the results are of features that were given, which have no levels.
@@ -44,10 +45,17 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
                 "estimator": estimator.value,
                 "levels_tested": group["level"].nunique(),
                 "flags": ";".join(flag.value for flag in sizes[estimator].flags),
+                "margin": sizes[estimator].margin,
                 **{kind.value: size.size for kind, size in sizes.items()},
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(margin=table["margin"].replace(math.inf, math.nan))
+
+
+def beside(estimator: str) -> str:
+    """The estimator to show beside another: ``crossing``, whose sizes are not read off the grid, or ``max``."""
+    return str(Estimator.MAX if estimator == Estimator.CROSSING else Estimator.CROSSING)
 
 
 def at_common_levels(problems: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +74,7 @@ def lower_bounds(sizes: pd.DataFrame) -> pd.Series[bool]:
 
 
 def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) -> None:
-    """Print one line a layer: sizes, mean d_X by level, and how many inversions got which verdict."""
+    """Print one line per layer: sizes by two estimators, mean d_X by level, and the number of inversions by verdict."""
     by_layer = [at_common_levels(group) for _, group in results.groupby("layer")]
     levels = sorted(pd.concat(by_layer)["level"].unique())
     shown = len(levels)
@@ -76,24 +84,29 @@ def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) ->
     if shown < len(levels):
         console.print(f"{shown} of {len(levels)} levels, as many as fit here; the report has all", highlight=False)
     for flag in Flag:
-        count = int(sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags).sum())
-        if count:
-            console.print(f"* {flag.value} ({count} of {len(sizes)} sizes): {EXPLAINED[flag]}", highlight=False)
+        flagged = sizes[sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags)]
+        if not flagged.empty:
+            layers = flagged["layer"].unique()
+            where = f", at {', '.join(layers)}" if len(layers) < sizes["layer"].nunique() else ""
+            said = f"* {flag.value} ({len(flagged)} of {len(sizes)} sizes{where}): {EXPLAINED[flag]}"
+            console.print(said, highlight=False, markup=False)
 
 
 def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]) -> Table:
     """One line a layer, no cell of it cut."""
     verdicts = [kind for kind in Verdict if (results["verdict"] == kind.value).any()]
-    threshold = results["threshold"].iloc[0]
+    threshold, estimator = results["threshold"].iloc[0], sizes["estimator"].iloc[0]
+    other = beside(estimator)
     table = Table(
-        title=f"Representation size by layer, and mean d_X by level (recovered: d_X < {threshold:g})",
+        title=f"Median representation size by layer, and mean d_X by level (recovered: d_X < {threshold:g})",
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         padding=0,
     )
-    names = ["median\nsize", "range", *(f"c={level:g}" for level in levels), *(SHORT[kind] for kind in verdicts)]
+    names = [f"{_short(estimator)} ", _short(other), "range", *(f"c={level:g}" for level in levels)]
+    names += [SHORT[kind] for kind in verdicts]
     table.add_column("layer", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
@@ -104,11 +117,17 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
         table.add_row(
             str(layer),
             f"{values.median():.2f}{'*' if layer_sizes['flags'].any() else ' '}",
+            f"{layer_sizes[other].median():.2f}",
             f"{values.min():.2f}–{values.max():.2f}",
             *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
             *(str((group["verdict"] == kind.value).sum()) for kind in verdicts),
         )
     return table
+
+
+def _short(estimator: str) -> str:
+    """An estimator above a narrow column."""
+    return {"crossing": "cross-\ning", "contiguous": "contig-\nuous"}.get(estimator, estimator)
 
 
 def _width(table: Table) -> int:
@@ -122,9 +141,9 @@ def _spread(levels: Sequence[float], count: int) -> list[float]:
 
 
 SHORT = {
-    Verdict.RECOVERED: "recov-\nered",
-    Verdict.UNRECOVERED: "unrecov-\nered",
-    Verdict.NOT_CONVERGED: "not con-\nverged",
+    Verdict.RECOVERED: "re-\ncov-\nered",
+    Verdict.UNRECOVERED: "un-\nrecov-\nered",
+    Verdict.NOT_CONVERGED: "not\ncon-\nverged",
     Verdict.FAILED: "failed",
 }
 """Verdicts above narrow columns."""
@@ -136,6 +155,8 @@ EXPLAINED = {
     Flag.NON_MONOTONE: "a level below the size was lost",
     Flag.NEVER_RECOVERED: "recovered at no level tested",
     Flag.NO_CLEAN_LEVEL: "level 0 was not tested, so a loss may be the readout's",
+    Flag.NEAR_THRESHOLD: f"a d_X that decides it lies within {100 * ROUNDING:g} % of the threshold, no further than "
+    "rounding moves it from machine to machine; compare crossing",
 }
 """Flags in words."""
 

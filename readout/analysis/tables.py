@@ -5,13 +5,13 @@ from typing import Any
 import pandas as pd
 
 from readout.analysis.outputs import Output
-from readout.analysis.sizes import at_common_levels
+from readout.analysis.sizes import at_common_levels, beside
 from readout.analysis.statistics import bootstrap_interval
 from readout.representation import Verdict
 
 
 def layer_rows(output: Output) -> list[dict[str, Any]]:
-    """Sizes of each layer, and its mean d_X by level."""
+    """Sizes of each layer, their median by the other estimator too, and mean d_X by level."""
     rows = []
     for layer, group in output.sizes.groupby("layer", sort=False):
         problems = output.results[output.results["layer"] == layer]
@@ -23,6 +23,7 @@ def layer_rows(output: Output) -> list[dict[str, Any]]:
                 "dimension": int(group["feature_dim"].iloc[0]),
                 "ratio": group["feature_dim"].iloc[0] / group["input_dim"].iloc[0],
                 "median": values.median(),
+                "beside": group[beside(group["estimator"].iloc[0])].median(),
                 "mean": bootstrap_interval(values),
                 "low": values.min(),
                 "high": values.max(),

@@ -42,7 +42,9 @@ def test_every_number_of_the_page_is_that_of_the_results(tmp_path: Path) -> None
     assert (level, moved, distance, samples) == pytest.approx((0.5, 0.51, 0.225, 2))
     assert low <= 0.225 <= high
     # a was recovered at the highest level tested, b is lost above level 0
-    assert early["sizes"] == [[0, 0.51, True, "censored"], [1, 0.01, False, ""]]
+    crossing = 0.01 + 0.5 * 0.1 / 0.4
+    assert early["sizes"] == [[0, 0.51, True, "censored", 0.51], [1, 0.01, False, "", pytest.approx(crossing)]]
+    assert (early["estimator"], early["beside"]) == ("crossing", pytest.approx((0.51 + crossing) / 2))
     assert early["median"] == early["mean"][0] == pytest.approx(0.26)
     assert early["trajectories"][1] == {"level": 0.5, "steps": [0, 5, 10], "distance": [1.0, 0.1125, 0.225]}
     assert late["curve"][0][3:5] == [None, None]  # one sample has no interval

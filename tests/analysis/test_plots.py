@@ -53,13 +53,16 @@ def test_sizes_are_dots_with_their_median_and_bounds_are_open() -> None:
             "layer": ["l"] * 3,
             "representation_size": [0.1, 0.3, 0.8],
             "flags": ["", "rests_on_not_converged", "censored"],
+            "estimator": ["max"] * 3,
+            "crossing": [0.2, 0.4, 0.8],
         }
     )
     axes = plots.size_by_layer(sizes)
-    dots, median = axes.collections
+    dots, median, crossing = axes.collections
     assert np.asarray(dots.get_offsets())[:, 1].tolist() == [0.1, 0.3, 0.8]
     assert [color[3] for color in np.asarray(dots.get_facecolor())] == [1, 0, 0]
     assert np.asarray(median.get_paths()[0].vertices)[0, 1] == pytest.approx(0.3)
+    assert np.asarray(crossing.get_paths()[0].vertices)[0, 1] == pytest.approx(0.4)
 
 
 def test_pictures_stand_in_a_row_a_layer_and_input_and_a_column_a_level(results: pd.DataFrame) -> None:

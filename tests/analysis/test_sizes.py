@@ -1,4 +1,5 @@
 import io
+import math
 
 import pandas as pd
 import pytest
@@ -53,10 +54,24 @@ def test_the_printed_table_tells_sizes_distances_verdicts_and_flags() -> None:
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
     lines = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()}
-    # size, range, mean d_X by level; then 2 recovered, 1 unrecovered, in the order of the verdicts
-    assert lines["early"] == ["0.51", "0.51–0.51", "0.010", "0.060", "0.600", "2", "0", "1"]
-    assert lines["deep"] == ["0.00*", "0.00–0.00", "0.300", "0.500", "–", "0", "1", "1"]
-    assert "rests_on_not_converged (1 of 2 sizes)" in printed
+    # sizes by max and crossing, range, mean d_X by level; then 2 recovered, 1 unrecovered, in the order of the verdicts
+    assert lines["layer"] == ["max", "ing", "range", "c=0", "c=0.5", "c=0.9", "ered", "verged", "ered"]
+    assert lines["early"] == ["0.51", "0.54", "0.51–0.51", "0.010", "0.060", "0.600", "2", "0", "1"]
+    assert lines["deep"] == ["0.00*", "0.00", "0.00–0.00", "0.300", "0.500", "–", "0", "1", "1"]
+    assert "rests_on_not_converged (1 of 2 sizes, at deep)" in printed
+
+
+def test_a_size_near_the_threshold_is_marked_and_crossing_stands_beside_it() -> None:
+    table = results().query("layer == 'early'").assign(distance=[0.01, 0.095, 0.60])
+    sizes = sizes_table(table)
+    assert sizes["margin"].tolist() == pytest.approx([0.05])
+    assert sizes["flags"].tolist() == ["near_threshold"]
+    console = Console(file=io.StringIO(), width=80)
+    print_sizes(sizes, table, console)
+    assert isinstance(console.file, io.StringIO)
+    assert "0.51*   0.51" in console.file.getvalue()
+    assert "* near_threshold (1 of 1 sizes): a d_X that decides it lies within" in console.file.getvalue()
+    assert math.isnan(sizes_table(table, Estimator.CROSSING)["margin"].iloc[0])
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -1,4 +1,4 @@
-// Sizes by layer: every input a dot, their median a bar, their mean a diamond.
+// Sizes by layer: every input a dot, their median a bar (broken: by the other estimator), their mean a diamond.
 
 
 function drawSizes() {
@@ -20,21 +20,22 @@ function drawSizes() {
     const beside = at[series.layer];
     const centre = left + 8 + slot * (series.layer + 0.5) + (beside.indexOf(series) - (beside.length - 1) / 2) * lane;
     const group = draw(plot, "g", { class: "series", "data-series": place, style: `--color: var(--layer-${series.layer})` });
-    series.sizes.forEach(([sample, size, bound, flags], order) => {
+    series.sizes.forEach(([sample, size, bound, flags, other], order) => {
       const spread = series.sizes.length > 1 ? order / (series.sizes.length - 1) - 0.5 : 0;
       const spot = [centre - lane * 0.06 + spread * lane * 0.6, y(size)];
       const dot = draw(group, "path", { class: `dot${bound ? " open" : ""}`, d: mark(series.folder, ...spot, 4) });
       const title = `${data.samples[sample]} at ${data.layers[series.layer]}${several ? ` (${data.folders[series.folder].name})` : ""}`;
-      const pairs = [["size", `${bound ? "at least " : ""}${number(size)}`], ...(flags ? [["flags", flags.replaceAll("_", " ").replaceAll(";", ", ")]] : [])];
+      const pairs = [["size", `${bound ? "at least " : ""}${number(size)}`], [`by ${series.estimator}`, number(other)], ...(flags ? [["flags", flags.replaceAll("_", " ").replaceAll(";", ", ")]] : [])];
       dot.addEventListener("pointerenter", () => tell(title, pairs, ...onScreen(svg, spot)));
       dot.addEventListener("pointerleave", hush);
     });
     draw(group, "path", { class: "line", d: `M${centre - lane * 0.42},${y(series.median)}H${centre + lane * 0.42}` });
+    draw(group, "path", { class: "line", "stroke-dasharray": "3 3", d: `M${centre - lane * 0.42},${y(series.beside)}H${centre + lane * 0.42}` });
     const [mean, low, high] = series.mean;
     const side = centre + lane * 0.36;
     if (present(low)) draw(group, "path", { class: "line", d: `M${side},${y(low)}V${y(high)}` });
     const diamond = draw(group, "path", { class: "mean", d: mark(3, side, y(mean), 5) });
-    const pairs = [["mean", number(mean)], ["95 % interval", `${number(low)} to ${number(high)}`], ["median", number(series.median)], ["inputs", series.sizes.length]];
+    const pairs = [["mean", number(mean)], ["95 % interval", `${number(low)} to ${number(high)}`], ["median", number(series.median)], [`median by ${series.estimator}`, number(series.beside)], ["inputs", series.sizes.length]];
     diamond.addEventListener("pointerenter", () => tell(data.layers[series.layer], pairs, ...onScreen(svg, [side, y(mean)])));
     diamond.addEventListener("pointerleave", hush);
   });
