@@ -36,7 +36,7 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
     rows = []
     for names, group in results.groupby(GROUP, sort=False):
         sizes = {kind: _size(group, kind) for kind in Estimator}
-        first = group.iloc[0]
+        first, margin = group.iloc[0], sizes[estimator].margin
         rows.append(
             {
                 **dict(zip(GROUP, names, strict=True)),
@@ -45,12 +45,11 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
                 "estimator": estimator.value,
                 "levels_tested": group["level"].nunique(),
                 "flags": ";".join(flag.value for flag in sizes[estimator].flags),
-                "margin": sizes[estimator].margin,
+                "margin": margin if math.isfinite(margin) else math.nan,
                 **{kind.value: size.size for kind, size in sizes.items()},
             }
         )
-    table = pd.DataFrame(rows)
-    return table.assign(margin=table["margin"].replace(math.inf, math.nan))
+    return pd.DataFrame(rows)
 
 
 def beside(estimator: str) -> str:
@@ -69,7 +68,11 @@ def at_common_levels(problems: pd.DataFrame) -> pd.DataFrame:
 
 def lower_bounds(sizes: pd.DataFrame) -> pd.Series[bool]:
     """Which sizes are lower bounds: they rest on levels that say nothing, or on the highest one tested."""
-    flags = (Flag.RESTS_ON_NOT_CONVERGED, Flag.RESTS_ON_FAILED, Flag.CENSORED)
+    return flagged(sizes, Flag.RESTS_ON_NOT_CONVERGED, Flag.RESTS_ON_FAILED, Flag.CENSORED)
+
+
+def flagged(sizes: pd.DataFrame, *flags: Flag) -> pd.Series[bool]:
+    """Select the sizes that carry one of these flags."""
     return sizes["flags"].str.contains("|".join(flag.value for flag in flags))
 
 
@@ -84,11 +87,11 @@ def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) ->
     if shown < len(levels):
         console.print(f"{shown} of {len(levels)} levels, as many as fit here; the report has all", highlight=False)
     for flag in Flag:
-        flagged = sizes[sizes["flags"].str.split(";").apply(lambda flags, name=flag.value: name in flags)]
-        if not flagged.empty:
-            layers = flagged["layer"].unique()
+        marked = sizes[flagged(sizes, flag)]
+        if not marked.empty:
+            layers = marked["layer"].unique()
             where = f", at {', '.join(layers)}" if len(layers) < sizes["layer"].nunique() else ""
-            said = f"* {flag.value} ({len(flagged)} of {len(sizes)} sizes{where}): {EXPLAINED[flag]}"
+            said = f"* {flag.value} ({len(marked)} of {len(sizes)} sizes{where}): {EXPLAINED[flag]}"
             console.print(said, highlight=False, markup=False)
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from readout.analysis.sizes import lower_bounds
-from readout.representation import Verdict
+from readout.analysis.sizes import flagged, lower_bounds
+from readout.representation import Flag, Verdict
 
 
 @dataclass(frozen=True)
@@ -94,4 +94,7 @@ def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     bounds = lower_bounds(sizes).sum()
     if bounds:
         sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
+    near = flagged(sizes, Flag.NEAR_THRESHOLD).sum()
+    if near:
+        sentences.append(f"{near} of {len(sizes)} sizes hang on a d_X near the threshold: another run may give others.")
     return sentences
