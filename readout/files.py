@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from readout.errors import ReadoutError
+from readout.seal import is_damaged, seal
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write a file under a temporary name beside ``path``, then rename it.
+    """Write a file under a temporary name beside ``path``, seal it, then rename it.
 
     Args:
         path: Where it is to be; missing folders are made.
-        write: Writes a file at the path it is given.
+        write: Writes a file at the path it is given; its :data:`readout.seal.UNSEALED`, if any, becomes a seal.
 
     Raises:
         ReadoutError: if the disk is full or the path can't be written.
@@ -25,12 +26,31 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(unfinished)
+            seal(unfinished)
             with unfinished.open("rb+") as file:
                 os.fsync(file.fileno())
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
     return path
+
+
+def read_whole(path: Path, advice: str) -> str:
+    """Read a text that was written whole.
+
+    Args:
+        path: Where it is.
+        advice: What to do if it can't be used.
+
+    Raises:
+        ReadoutError: if it has changed since it was sealed, or can't be read.
+    """
+    try:
+        if not is_damaged(path):
+            return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read; {advice}.") from error
+    raise ReadoutError(f"{str(path)!r} was changed since it was written, by hand or by damage; {advice}.")
 
 
 def write_first(path: Path, text: str) -> str:

@@ -5,18 +5,26 @@ killed, a run may have some values twice then, at the same place of their axis; 
 """
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from readout.files import write_first
+from readout.errors import ReadoutError
+from readout.files import read_whole, write_first
 from readout.identity import digest
-from readout.store import ResultStore
+from readout.seal import DIGITS, UNSEALED
+from readout.store import ResultStore, set_aside_if_damaged
 
 FOLDER = "logged"
 """Where it lies in a sweep's output folder."""
+
+NAME = "sweep"
+"""The file in it with the output folder's own random name."""
+
+ADVICE = "delete it, and what it says was logged is logged again"
 
 
 class Logbook:
@@ -50,13 +58,30 @@ class Logbook:
         given = {key: value for key, value in (logger.get("init_args") or {}).items() if key in ("project", "entity")}
         name = digest([run_id, logger["class_path"], given])[:16]
         path = self._store.folder / FOLDER / f"{name}.json"
-        entry = Entry(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Entry()
+        entry = read_entry(path) if path.exists() else Entry()
         entry.keep_in(self._store, path.relative_to(self._store.folder))
         return entry
 
+    def set_aside_broken(self) -> list[str]:
+        """Rename what can't be read, so that it counts as not there.
+
+        Returns:
+            A sentence for each file.
+        """
+        sentences = []
+        for path in sorted((self._store.folder / FOLDER).glob("*")):
+            if path.name == NAME:
+                sentences += set_aside_if_damaged(path, read_name, "loggers begin new runs")
+            elif path.suffix == ".json":
+                sentences += set_aside_if_damaged(path, read_entry, "what it says was logged is logged again")
+        return sentences
+
     def _sweep(self) -> str:
         """The output folder's own random name."""
-        return write_first(self._store.folder / FOLDER / "sweep", secrets.token_hex(8))
+        path = self._store.folder / FOLDER / NAME
+        if not path.exists():
+            write_first(path, f"{secrets.token_hex(8)} {UNSEALED}")
+        return read_name(path)
 
 
 @dataclass
@@ -87,4 +112,34 @@ class Entry:
     def _write(self, **values: Any) -> None:
         if hasattr(self, "_store"):
             self._kept |= values
-            self._store.write_text(str(self._path), json.dumps(self._kept))
+            self._store.write_text(str(self._path), json.dumps({**self._kept, "seal": UNSEALED}))
+
+
+def read_name(path: Path) -> str:
+    """An output folder's own random name.
+
+    Raises:
+        ReadoutError: if it can't be read.
+    """
+    advice = "delete it, and loggers begin new runs"
+    known = re.fullmatch(rf"([0-9a-f]{{16}})( {UNSEALED[:-DIGITS]}[0-9a-f]+)?", read_whole(path, advice))
+    if known is None:
+        raise ReadoutError(f"{str(path)!r} can't be read; {advice}.")
+    return known[1]
+
+
+def read_entry(path: Path) -> Entry:
+    """What a logger was given of one run.
+
+    Raises:
+        ReadoutError: if it can't be read.
+    """
+    text = read_whole(path, ADVICE)
+    try:
+        known = json.loads(text)
+        entry = Entry(**{name: value for name, value in known.items() if name != "seal"})
+        if list(map(type, vars(entry).values())) != list(map(type, vars(Entry()).values())):
+            raise TypeError("an entry of another type")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read; {ADVICE}.") from error
+    return entry

@@ -11,8 +11,11 @@ from rich.console import Console
 
 from readout.checks import check_number, check_threshold, check_whole
 from readout.errors import ReadoutError
+from readout.logbook import Logbook
 from readout.metrics import SampleMetric
+from readout.prediction.beside import set_aside_broken
 from readout.probe import BatchSize
+from readout.seal import COMMENT
 from readout.store import ResultStore
 
 
@@ -56,10 +59,10 @@ class RunSettings:
         """The configuration as it is kept with the results, in YAML: with t, though the metric's own was asked for."""
         judged = {} if math.isnan(threshold) else {"threshold": threshold, "tolerance": self.tolerance}
         sweep = {**(config.get("sweep") or {}), **judged}
-        return yaml.safe_dump({**config, "sweep": sweep}, sort_keys=False)
+        return COMMENT + yaml.safe_dump({**config, "sweep": sweep}, sort_keys=False)
 
     def open_store(self, holds: Literal["sweep", "given"], console: Console) -> ResultStore:
-        """The output folder, once it is known to be fit for use; parts that can't be read are set aside.
+        """The output folder, once it is known to be fit for use; damaged files are set aside.
 
         Args:
             holds: What it is for: a sweep's results, or those of features that were given.
@@ -71,7 +74,7 @@ class RunSettings:
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
-        for sentence in store.set_aside_broken():
+        for sentence in (*store.set_aside_broken(), *Logbook(store).set_aside_broken(), *set_aside_broken(store)):
             console.print(sentence, highlight=False, soft_wrap=True)
         levels = store.load()["level"]
         if holds == "given" and levels.notna().any():

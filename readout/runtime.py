@@ -197,7 +197,10 @@ def _check_writable(folder: Path) -> None:
 def _carried_on(logger: CSVLogger) -> CSVLogger:
     """The logger, which on its own would begin by deleting the ``metrics.csv`` that is there."""
     path = Path(logger.log_dir) / "metrics.csv"
-    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    try:
+        rows = pd.read_csv(path).astype({"step": int}).to_dict("records") if path.is_file() else []
+    except (KeyError, ValueError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read; move it away and run the same command again.") from error
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         _ = logger.experiment

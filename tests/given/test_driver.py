@@ -333,7 +333,7 @@ class TestBadInput:
     def test_a_report_of_features_that_nobody_knows(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = save(tmp_path / "decoded.npz", tiny_features("early"))
         assert predict(config(tmp_path), "--features", path) == 0
-        (tmp_path / "out" / "keys.txt").write_text("of one that was interrupted at once\n")
+        (tmp_path / "out" / "keys.txt").write_text("0123456789abcdef\n")
         capsys.readouterr()
         assert "nothing is finished" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
         (tmp_path / "out" / "keys.txt").unlink()

@@ -245,7 +245,7 @@ def test_results_that_find_no_room_leave_the_checkpoint(
 def full(patch: pytest.MonkeyPatch, name: str) -> None:
     """Let a writer find the disk full."""
 
-    def write(*_: Any) -> None:
+    def write(*_: Any, **more: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if name.endswith("write_whole"):

@@ -189,7 +189,7 @@ def test_a_part_cut_short_is_set_aside_and_computed_again(tmp_path: Path, whole:
     path = sorted((folder / damaged).glob("*.*"))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said = goes_on(folder)
-    assert f"{path} can't be read" in said
+    assert f"{path} is damaged" in said
     assert "6 already done" in said
     assert path.with_name(f"{path.name}.broken").exists()
     assert_as_if_nothing_had_happened(folder, whole)
