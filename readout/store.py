@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from readout.checks import check_number, check_threshold
+from readout.checks import check_choice, check_number, check_threshold
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
 from readout.files import read_whole, readable, write_whole
@@ -303,11 +303,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(sweep, dict):
         raise ReadoutError(f"The section `sweep` of {str(path)!r} is {sweep!r:.60}; correct it, or delete the file.")
     if sweep.get("threshold") is not None:
-        check_number(f"sweep.threshold in {str(path)!r}", sweep["threshold"], above=0)
+        check_threshold(f"sweep.threshold in {str(path)!r}", sweep["threshold"])
     if sweep.get("tolerance") is not None:
         check_number(f"sweep.tolerance in {str(path)!r}", sweep["tolerance"], low=0)
-    if sweep.get("estimator") not in (None, *(each.value for each in Estimator)):
-        raise ReadoutError(f"sweep.estimator in {str(path)!r} is {sweep['estimator']!r:.60}; there is no such one.")
+    if sweep.get("estimator") is not None:
+        check_choice(f"sweep.estimator in {str(path)!r}", sweep["estimator"], [each.value for each in Estimator])
     return config
 
 
