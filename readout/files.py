@@ -75,7 +75,7 @@ def write_first(path: Path, text: str) -> str:
             pass
         finally:
             own.unlink()
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
 from readout import load_results
@@ -24,6 +25,7 @@ from readout.logbook import NAME, Logbook, read_entry, read_name
 from readout.prediction import beside
 from readout.problems import Setting
 from readout.run_settings import RunSettings
+from readout.runtime import _carried_on
 from readout.seal import COMMENT, UNSEALED, is_damaged
 from readout.store import ResultStore, read_config
 from tests.test_store import pictures, table
@@ -202,6 +204,15 @@ def test_a_part_without_rows_is_named(store: ResultStore) -> None:
     pd.read_parquet(path).head(0).to_parquet(path)
     with pytest.raises(ReadoutError, match=path.name):
         load_results(store.folder)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a,b\n1,2\n", b'step,a\n1,"x', b"step\nx\n"])
+def test_noise_in_a_log_that_is_carried_on_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "logs" / "early" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ReadoutError, match=r"metrics.csv' can't be read; move it away"):
+        _carried_on(CSVLogger(tmp_path, "logs", "early"))
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3 << 20), (3 << 20, 0), (5, 5)])
