@@ -13,7 +13,19 @@ from rich.console import Console
 from benchmarks import machine
 from benchmarks.driver import Pacing, Refused
 from benchmarks.options import LAYERS, SIZES, Options
-from benchmarks.suites import ablation, floor, memory, pixels, reference, scaling, size, speed, text_memory, texts
+from benchmarks.suites import (
+    ablation,
+    architectures,
+    floor,
+    memory,
+    pixels,
+    reference,
+    scaling,
+    size,
+    speed,
+    text_memory,
+    texts,
+)
 from benchmarks.table import Table
 from benchmarks.work import Work
 
@@ -28,8 +40,9 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "text_memory": text_memory.run,
     "size": size.run,
     "reference": reference.run,
+    "architectures": architectures.run,
 }
-LONG = ("reference",)
+LONG = ("reference", "architectures")
 """Run only when asked for."""
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from readout.checks import check_number, check_seed, check_side, check_whole
+from readout.data import InputData
 from readout.data.given import Images, as_data
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
 from readout.extractors import FeatureExtractor, LanguageModel
-from readout.extractors.base import near_matches
+from readout.extractors.base import SIZES
+from readout.extractors.submodules import Submodules
+from readout.extractors.watching import check_made, check_watchable, unwrapped
 from readout.identity import settings
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.perturbations import check_levels
@@ -67,7 +70,7 @@ def measure(
     *,
     draws: int = 1,
     threshold: float | None = None,
-    size: int = 64,
+    size: int | None = None,
     steps: int = 150,
     lr: float = 5e-3,
     prior: Prior | None = None,
@@ -87,15 +90,16 @@ def measure(
 
     Args:
         model: A network. Of a plain module a frozen copy in evaluation mode is used, whose layers are the paths of its
-            submodules.
+            submodules, in the order in which they run.
         images: RGB in [0, 1], shape (N, 3, height, width); a folder; a list of PIL images and paths; or any
             :class:`readout.data.InputData`.
         layers: Names, ``"all"`` or ``"depth:…"`` with 0 for the first layer and 1 for the last.
         levels: Target correlation distances in [0, 1). Keep 0 among them.
         draws: Independent noise draws a level.
         threshold: t; the paper's 0.1 if None.
-        size: Side in pixels to which files and PIL images are resized and cropped; a model that takes one size only has
-            its own.
+        size: Side in pixels to which files and PIL images are resized and cropped; an extractor that takes one size
+            only has its own. Default: 64, or where a plain module does not take that, the first that it does take of
+            224, 299, 384 and others.
         steps: Optimisation steps of each inversion.
         lr: Learning rate, unless ``inversion`` is given.
         prior: Default: a Deep Image Prior with filters 16-32-64-128; :class:`readout.priors.Pixels` is the ablation.
@@ -116,7 +120,7 @@ def measure(
         ReadoutError: if anything that was given can't be used.
     """
     steps, seed = check_whole("steps", steps, 1), check_seed("seed", seed)
-    size, lr = check_side("size", size), check_number("lr", lr, above=0)
+    size, lr = None if size is None else check_side("size", size), check_number("lr", lr, above=0)
     if inversion is None:
         if not isinstance(model, nn.Module):
             raise ReadoutError(
@@ -130,6 +134,9 @@ def measure(
             extractor, prior or DeepImagePrior(filters=[16, 32, 64, 128]), optimizer=partial(AdamW, lr=lr)
         )
     extractor = inversion.extractor
+    if size is None:
+        sized = isinstance(images, InputData | Tensor)
+        size = SIZES[0] if sized else extractor.find_size()
     data = as_data(images, extractor.example(size).shape[-1])
     asked = {"layers": layers, "levels": check_levels(levels), "draws": draws, "threshold": threshold, **sweep}
     config = {"seed_everything": seed, "sweep": settings(asked)}  # by which the report is made again
@@ -148,39 +155,43 @@ def measure(
     return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)
 
 
-class PlainModule(FeatureExtractor):
+class PlainModule(Submodules):
     """A frozen copy of a module of the user's own, whose layers are the paths of its submodules.
-
-    ``all`` and ``depth:…`` mean those that have no submodules themselves.
 
     Args:
         module: Takes images (N, 3, height, width); the copy stays in evaluation mode, the module as it is.
         mean: See :class:`readout.extractors.FeatureExtractor`.
         std: The same.
+
+    Raises:
+        ReadoutError: if the module can't be copied.
     """
 
     def __init__(self, module: nn.Module, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> None:
-        paths = {path: path for path, _ in module.named_modules() if path}
-        super().__init__(copy.deepcopy(module), paths, mean, std)
+        super().__init__(_copied(unwrapped(module)), mean, std)
 
     @property
     def name(self) -> str:
         """The module's class."""
         return type(self.network).__name__
 
-    @property
-    def depths(self) -> list[str]:
-        """Submodules that have none themselves."""
-        return [path for path in self.layers if not any(self.network.get_submodule(path).children())]
 
-    def resolve(self, names: str | Iterable[str]) -> list[str]:
-        """See :meth:`readout.extractors.FeatureExtractor.resolve`."""
-        asked = [names] if isinstance(names, str) else list(names)
-        return super().resolve([one for name in asked for one in (self.depths if name == "all" else [name])])
-
-    def unknown(self, layer: str) -> str:
-        """See :meth:`readout.extractors.FeatureExtractor.unknown`."""
-        return f"{self.name} has no submodule {layer!r}.{near_matches(layer, self.layers)}"
+def _copied(module: nn.Module) -> nn.Module:
+    """A deep copy; tensors with a graph, such as the weight that `weight_norm` keeps, are copied without it."""
+    check_made(module)
+    check_watchable(module)
+    left = [value for part in module.modules() for value in vars(part).values()]
+    memo = {id(value): value.detach().clone() for value in left if isinstance(value, Tensor)}
+    try:
+        copied = copy.deepcopy(module, memo)
+    except Exception as error:  # attributes raise what they like
+        raise ReadoutError(
+            f"{type(module).__name__} can't be copied ({reason(error)}); give `FeatureExtractor(network)`, which takes "
+            "the network itself."
+        ) from error
+    for weight in copied.parameters():
+        weight.detach_()  # a copy of TorchScript inside a network has a graph
+    return copied
 
 
 def _console(progress: bool) -> Console:

@@ -163,6 +163,7 @@ class Sweep:
         check_count = partial(check_problems, len(asked), len(self.levels), self.draws)
         samples = load_samples(data, inversion.extractor, check_count)
         inputs = {name: sample.input for name, sample in samples.items()}
+        inversion.extractor.find_layers(inversion.embed(next(iter(inputs.values())).unsqueeze(0)))
         if self.predict:
             check_predictable(inversion.metric, inputs.values())
         store = self.settings.open_store("sweep", progress_on)

@@ -102,6 +102,24 @@ def test_a_plain_module_stays_as_it_is_and_is_measured_by_module_path() -> None:
         readout.measure(module, IMAGES, layers=["0.2"], **quick)
 
 
+def test_layers_of_a_plain_module_come_in_the_order_in_which_they_run() -> None:
+    class HeadFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.conv = nn.Linear(4 * 4 * 4, 5), nn.Conv2d(3, 4, 4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.head(self.conv(x).flatten(1))
+            return scores
+
+    measured = readout.measure(HeadFirst().bfloat16(), IMAGES[:1], progress=False, **QUICK)
+    by_layer = measured.problems.groupby("layer")["layer_index"].first()
+    assert by_layer.to_dict() == {"conv": 0, "head": 1}
+    # of files, those sizes are tried that the network might take: here the head wants 16 pixels, which none of them is
+    with pytest.raises(ReadoutError, match="HeadFirst can't be run on images of 28 to 512 pixels"):
+        readout.measure(HeadFirst(), [Image.new("RGB", (20, 20))], **QUICK)
+
+
 @pytest.mark.parametrize("kind", ["folder", "paths", "pil", "one path"])
 def test_images_of_every_kind(tmp_path: Path, kind: str) -> None:
     write_noise_images(tmp_path, 20)

@@ -126,6 +126,7 @@ def layer_names(given: Sequence[str]) -> list[str]:
 
 def _of_images(config: Namespace, extractor: FeatureExtractor, found: Sequence[Found]) -> Given:
     noise = torch.rand(extractor.example(_size(config, extractor)).shape, generator=torch.Generator().manual_seed(0))
+    extractor.find_layers(noise)
     own = _own_features(extractor, noise, found)
     input_shape = tuple(noise.shape[1:])
     features = as_features(found, _shapes(own), extractor.name, input_shape)

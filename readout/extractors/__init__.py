@@ -8,6 +8,7 @@ from readout.extractors.onet import ONet
 from readout.extractors.open_clip import OpenCLIP
 from readout.extractors.sdxl_vae import SDXLVAE
 from readout.extractors.timm import TimmModel
+from readout.extractors.torchvision import TorchvisionModel
 from readout.extractors.transformers_text import BERT, GPT2, OPT
 from readout.extractors.vgg import VGG19
 
@@ -24,4 +25,5 @@ __all__ = [
     "OpenCLIP",
     "OrthonormalLinear",
     "TimmModel",
+    "TorchvisionModel",
 ]

@@ -12,7 +12,22 @@ from typing_extensions import Self
 
 from readout.checks import check_list, check_number
 from readout.errors import ReadoutError, reason
+from readout.extractors.watching import check_made, check_values, check_watchable, find_faults, first_outputs, innermost
 from readout.identity import digest, qualified_name, tensor_digest
+
+SIZES = (64, 224, 299, 384, 32, 28, 48, 96, 128, 160, 192, 240, 256, 320, 336, 448, 512)
+"""Sides in pixels, in the order in which they are tried where a network takes images of an unknown size."""
+
+TOO_SMALL = re.compile(
+    r"Calculated padded input size per channel"  # convolutions
+    r"|Output size is too small"  # pooling
+    r"|Padding size should be less than the corresponding input dimension"  # reflection padding
+    r"|array of sliding blocks .* must be at least one"  # unfold
+    r"|non-zero size for non-batch dimensions"  # adaptive pooling of nothing
+    r"|Expected more than 1 spatial element"  # instance norm
+    r"|Input and output sizes should be greater than 0"  # interpolation
+)
+"""What torch says where an image has shrunk to nothing."""
 
 
 class FeatureExtractor(nn.Module):
@@ -29,12 +44,14 @@ class FeatureExtractor(nn.Module):
         network: Takes a batch of inputs in the user's space (images: RGB in [0, 1], NCHW), or what
             :meth:`preprocess` makes of them.
         layers: Public layer name → path of the submodule whose output is the feature (empty for the network
-            itself), in the order in which they run. Default: every leaf module under its own path.
+            itself), in the order in which they run. Default: every innermost submodule that runs on the inputs and
+            gives a feature of each, under its own path, in the order of a forward pass; see :meth:`find_layers`.
         mean: Per-channel mean that :meth:`preprocess` subtracts.
         std: Per-channel standard deviation that :meth:`preprocess` divides by.
 
     Raises:
-        ReadoutError: if ``layers`` names a submodule that ``network`` does not have.
+        ReadoutError: if ``layers`` names a submodule that ``network`` does not have, or a lazy module has no weights
+            yet.
     """
 
     mean: Tensor
@@ -56,20 +73,107 @@ class FeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         modules = dict(network.named_modules())
-        if layers is None:
-            layers = {path: path for path, module in modules.items() if path and not any(module.children())}
-        for name, path in layers.items():
+        for name, path in (layers or {}).items():
             if path not in modules:
                 raise ReadoutError(
                     f"Layer {name!r} of {type(self).__name__} points at {path!r}, which the network does not "
                     f"have.{near_matches(path, modules)}"
                 )
+        check_made(network)
         self.network = network
-        self.layers = dict(layers)
-        self.register_buffer("mean", _per_channel("mean", mean))
-        self.register_buffer("std", _per_channel("std", std, above=0))
+        self._layers = None if layers is None else dict(layers)
+        self._declared = self._layers
+        self._faults: dict[str, str] = {}
+        self._found_for: torch.Size | None = None
+        device = next((weight.device for weight in network.parameters()), None)
+        self.register_buffer("mean", _per_channel("mean", mean).to(device))
+        self.register_buffer("std", _per_channel("std", std, above=0).to(device))
         self.requires_grad_(False)
         self.eval()
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Layer name → path of its submodule, in the order in which they run.
+
+        Raises:
+            ReadoutError: if they were not named, and the network can't be run to find them; see :meth:`find_layers`.
+        """
+        if self._layers is None:
+            self.find_size()
+        assert self._layers is not None
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Mapping[str, str]) -> None:
+        self._layers = self._declared = dict(layers)
+
+    def find_layers(self, x: Tensor) -> None:
+        """Run the network to find its layers and their order; do nothing where they were named.
+
+        A layer is a submodule whose first run gives real numbers in one row per input, which depend on the input; and
+        of those only the innermost. A submodule that never runs, runs on something else (such as a parametrised
+        weight), or has windows or tokens for rows is none.
+
+        Args:
+            x: Inputs in the user's space, shape (batch, ...). Only their shape counts: the network is run on noise, so
+                that the layers of two inputs are the same.
+
+        Raises:
+            ReadoutError: if the network can't be run on such inputs, or has no layer.
+        """
+        if self._declared is None and x.shape[1:] != self._found_for:
+            check_watchable(self.network)
+            self._set_layers(self._watch(x), x.shape[1:])
+
+    def find_size(self) -> int:
+        """Find the layers with images of a size that the network takes.
+
+        Returns:
+            The side in pixels; the first of :data:`SIZES` where layers were named.
+
+        Raises:
+            ReadoutError: if it takes none of :data:`SIZES`, or has no layer.
+        """
+        if self._declared is not None:
+            return SIZES[0]
+        check_watchable(self.network)
+        refused: list[ReadoutError] = []
+        for size in SIZES:
+            try:
+                faults = self._watch(self.example(size))
+            except ReadoutError as error:
+                refused.append(error)
+            else:
+                self._set_layers(faults, self.example(size).shape[1:])
+                return size
+        why = reason(refused[0].__cause__ or refused[0])
+        raise ReadoutError(
+            f"{self.name} can't be run on images of {min(SIZES)} to {max(SIZES)} pixels to find its layers ({why}); "
+            "name the layers, or override `example`."
+        )
+
+    def choose_layers(self, paths: Sequence[str]) -> list[str]:
+        """Choose the layers among the submodules that can be: the innermost ones by default.
+
+        Args:
+            paths: Paths of the submodules, in the order in which they run.
+        """
+        return innermost(paths)
+
+    def _watch(self, x: Tensor) -> dict[str, str]:
+        noise = torch.rand(2, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(self.mean)
+        with self.explained_size(noise):
+            return find_faults(self.network, self.feature, self._run, noise)
+
+    def _set_layers(self, faults: dict[str, str], shape: torch.Size) -> None:
+        found = [path for path, fault in faults.items() if not fault]
+        if not found:
+            raise ReadoutError(
+                f"{self.name} has no layer: its output {faults['']}; give a network whose submodules give tensors with "
+                "one row per input."
+            )
+        self._faults, self._found_for = faults, shape
+        self._layers = {path or type(self.network).__name__: path for path in self.choose_layers(found)}
 
     def extract(self, x: Tensor, layer: str) -> Tensor:
         """The feature h = f(x) of one layer; nothing after that layer runs.
@@ -79,14 +183,20 @@ class FeatureExtractor(nn.Module):
             layer: A name out of :attr:`layers`.
 
         Returns:
-            The layer's output, shape (batch, ...), differentiable with respect to ``x``.
+            The layer's output, shape (batch, ...), differentiable with respect to ``x``. A network whose weights have
+            another type than the inputs runs in its own; the feature then has the type of the inputs.
 
         Raises:
             ReadoutError: if there is no such layer, or it gives no tensor.
         """
+        if self._layers is None:
+            self.find_layers(x)
         if layer not in self.layers:
             raise ReadoutError(self.unknown(layer))
-        return self.run_to(self.preprocess(x), layer)
+        prepared = self.preprocess(x)
+        own = self.weights_type(prepared)
+        feature = self.run_to(prepared.to(own), layer)
+        return feature if own == prepared.dtype else feature.to(x.dtype)
 
     def preprocess(self, x: Tensor) -> Tensor:
         """From the user's space to the network's: channel mean and standard deviation."""
@@ -111,7 +221,7 @@ class FeatureExtractor(nn.Module):
             return self.feature(reached.output, layer)
         finally:
             hook.remove()
-        raise ReadoutError(f"Layer {layer!r} was never reached when {type(self).__name__} ran; drop it.")
+        raise ReadoutError(f"Layer {layer!r} of {self.name} never runs in evaluation mode; choose another.")
 
     def feature(self, output: Any, layer: str) -> Tensor:
         """The feature in what a layer's submodule returns: a tensor, or the first of a tuple.
@@ -156,25 +266,22 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
-        """Shape of every layer's feature for one example of a batch, from a single forward pass.
+        """Shape of every layer's feature for one example of a batch; layers that never run are left out.
 
         Raises:
             ReadoutError: if the network does not take such inputs.
         """
-        found: dict[str, tuple[int, ...]] = {}
-        hooks = []
+        self.find_layers(example)
+        named: dict[str, list[str]] = {}
         for name, path in self.layers.items():
+            named.setdefault(path, []).append(name)
 
-            def keep(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
-                found[name] = tuple(self.feature(output, name).shape[1:])
+        def keep(output: Any, path: str) -> dict[str, tuple[int, ...]]:
+            return {name: tuple(self.feature(output, name).shape[1:]) for name in named[path]}
 
-            hooks.append(self.network.get_submodule(path).register_forward_hook(keep))
-        try:
-            with self.explained_size(example):
-                self.network(self.preprocess(example))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with self.explained_size(example):
+            kept = first_outputs(self.network, named, keep, lambda: self._run(example))
+        found = {name: shape for shapes in kept.values() for name, shape in shapes.items()}
         return {name: found[name] for name in self.layers if name in found}
 
     @contextlib.contextmanager
@@ -189,13 +296,13 @@ class FeatureExtractor(nn.Module):
         """
         try:
             yield
-        except torch.OutOfMemoryError:
+        except (ReadoutError, torch.OutOfMemoryError):
             raise
-        except RuntimeError as error:
+        except Exception as error:  # networks raise what they like
             size = " × ".join(map(str, x.shape[1:]))
-            raise ReadoutError(
-                f"{self.name} can't be run on inputs of {size} ({reason(error)}); try larger ones."
-            ) from error
+            small = TOO_SMALL.search(str(error))
+            advice = "try larger ones" if small else "check that the network takes such inputs"
+            raise ReadoutError(f"{self.name} can't be run on inputs of {size} ({reason(error)}); {advice}.") from error
 
     def example(self, size: int) -> Tensor:
         """A batch of one blank input, for :meth:`shapes`; images of ``size`` pixels a side by default."""
@@ -229,8 +336,9 @@ class FeatureExtractor(nn.Module):
         """Digest of the class, the architecture, every weight and the preprocessing.
 
         Raises:
-            ReadoutError: if a weight is NaN or infinite.
+            ReadoutError: if a weight has no value, or is NaN or infinite.
         """
+        check_values(self.network)
         state = sorted(self.state_dict().items())
         broken = [key for key, value in state if value.is_floating_point() and not value.isfinite().all()]
         if broken:
@@ -238,11 +346,29 @@ class FeatureExtractor(nn.Module):
                 f"{len(broken)} weights of {self.name} are NaN or infinite (the first is {broken[0]!r}); "
                 "load an intact file."
             )
-        return digest([qualified_name(type(self)), repr(self), self.layers, tensor_digest(state)])
+        return digest([qualified_name(type(self)), repr(self), self._identity(), tensor_digest(state)])
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever a trainer asks for."""
         return super().train(False)
+
+    def weights_type(self, x: Tensor) -> torch.dtype:
+        """The floating-point type that inputs run in: that of the weights, unless autocast chooses it."""
+        if not x.is_floating_point() or torch.is_autocast_enabled(x.device.type):
+            return x.dtype
+        return next((weight.dtype for weight in self.network.parameters() if weight.is_floating_point()), x.dtype)
+
+    def _run(self, x: Tensor) -> Any:
+        """Run the whole network on inputs in the user's space."""
+        prepared = self.preprocess(x)
+        return self.network(prepared.to(self.weights_type(prepared)))
+
+    def _identity(self) -> dict[str, str]:
+        """What the fingerprint covers of the layers; where they are found by running, it depends on no input."""
+        if self._declared is not None:
+            return self._declared
+        modules = self.network.named_modules()
+        return {path: path for path, module in modules if path and not any(module.children())}
 
     def _at_depth(self, depth: str) -> str:
         if re.fullmatch(r"\s*(0(\.\d*)?|1(\.0*)?|\.\d+)\s*", depth) is None:
@@ -260,6 +386,8 @@ class FeatureExtractor(nn.Module):
 
     def unknown(self, layer: str) -> str:
         """A sentence about a layer that the network does not have, with the near matches."""
+        if fault := self._faults.get(layer):
+            return f"Layer {layer!r} of {self.name} {fault}; choose another."
         return (
             f"{self.name} has no layer {layer!r}.{near_matches(layer, self.layers)} "
             f"`python -m readout.cli layers --model {self._import_name}` lists all of them."

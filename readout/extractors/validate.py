@@ -1,6 +1,5 @@
 """Checks of a layer before anything is spent on it, each with a sentence that says what to change."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from readout.errors import ReadoutError
-from readout.extractors.base import FeatureExtractor
+from readout.extractors.base import TOO_SMALL, FeatureExtractor
 
 TOLERANCE = 0.01
 """Share of a feature's standard deviation by which it may differ from run to run.
@@ -109,21 +108,22 @@ class Trial:
             self.refuse(too_small)
         return feature
 
+    def same(self, other: Tensor) -> bool:
+        """Whether each row of ``other`` is that of the feature but for rounding."""
+        # a network of half precision rounds like that, whatever type its feature is then turned to
+        types = (self.feature.dtype, self.extractor.weights_type(self.example))
+        rounding = ROUNDINGS * max(torch.finfo(one).eps for one in types)
+        # half precision can't hold its own sums of squares
+        wide = torch.promote_types(self.feature.dtype, torch.float32)
+        rows = len(other)
+        feature, other = self.feature.detach().to(wide).reshape(rows, -1), other.to(wide).reshape(rows, -1)
+        spread = (feature - feature.mean(1, keepdim=True)).norm(dim=1)
+        allowed = TOLERANCE * spread + rounding * feature.norm(dim=1)
+        return bool(((feature - other).norm(dim=1) <= allowed).all())
+
     def refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
         """Raise an error about this layer."""
         raise ReadoutError(f"Layer {self.layer!r} of {self.extractor.name} {reason}") from cause
-
-
-TOO_SMALL = re.compile(
-    r"Calculated padded input size per channel"  # convolutions
-    r"|Output size is too small"  # pooling
-    r"|Padding size should be less than the corresponding input dimension"  # reflection padding
-    r"|array of sliding blocks .* must be at least one"  # unfold
-    r"|non-zero size for non-batch dimensions"  # adaptive pooling of nothing
-    r"|Expected more than 1 spatial element"  # instance norm
-    r"|Input and output sizes should be greater than 0"  # interpolation
-)
-"""What torch says where an image has shrunk to nothing."""
 
 
 def first_line(error: Exception) -> str:
@@ -172,17 +172,19 @@ def check_layout(trial: Trial) -> None:
             f"gives shape {tuple(feature.shape)} for {batch} inputs and {tuple(trial.alone[0].shape)} for one, so its "
             "rows are not the inputs; bring the batch first by overriding `feature`."
         )
+    if feature.numel() == batch:
+        trial.refuse("gives one number per input, which has no correlation distance; choose an earlier layer.")
 
 
 def check_repeatable(trial: Trial) -> None:
     """The same inputs give the same feature."""
-    if not _same(trial.feature, trial.again):
+    if not trial.same(trial.again):
         trial.refuse("gives another feature when it runs again; take out dropout and other randomness.")
 
 
 def check_rows(trial: Trial) -> None:
     """An input has the same feature alone as in a batch."""
-    if not _same(trial.feature, torch.cat(trial.alone)):
+    if not trial.same(torch.cat(trial.alone)):
         trial.refuse(
             "gives an input another feature in a batch than alone, so inputs would mix; take out what joins rows "
             "(batch statistics, attention over the batch), or bring the batch first by overriding `feature`."
@@ -216,15 +218,3 @@ CHECKS: tuple[Callable[[Trial], None], ...] = (
     check_gradient,
 )
 """In this order: what would make a later one fail comes first."""
-
-
-def _same(feature: Tensor, other: Tensor) -> bool:
-    """Whether each row of ``other`` is that of ``feature`` but for rounding."""
-    rounding = ROUNDINGS * torch.finfo(feature.dtype).eps
-    # half precision can't hold its own sums of squares
-    wide = torch.promote_types(feature.dtype, torch.float32)
-    rows = len(feature)
-    feature, other = feature.detach().to(wide).reshape(rows, -1), other.to(wide).reshape(rows, -1)
-    spread = (feature - feature.mean(1, keepdim=True)).norm(dim=1)
-    allowed = TOLERANCE * spread + rounding * feature.norm(dim=1)
-    return bool(((feature - other).norm(dim=1) <= allowed).all())

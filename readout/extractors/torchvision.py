@@ -1,0 +1,86 @@
+"""Classifiers of torchvision, by name."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from readout.errors import ReadoutError, reason
+from readout.extractors.base import near_matches
+from readout.extractors.submodules import Submodules
+from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
+from readout.weights import described, is_random, load_state_dict
+
+
+class TorchvisionModel(Submodules):
+    """Any classifier of torchvision, by name; its layers are the paths of its submodules.
+
+    Every submodule that gives a feature per image can be asked for (``layer1``, ``layer1.0.conv1``); ``all`` and
+    ``depth:…`` mean the innermost ones.
+
+    Args:
+        name: Model name, as in ``torchvision.models.list_models()``.
+        weights: Name of torchvision's weights (``DEFAULT``, ``IMAGENET1K_V1``), the path of a state dict, or None (or
+            ``"random"``) for random ones. Images are normalised as these weights want it, else as ImageNet's.
+        seed: Seed of random weights.
+
+    Raises:
+        ReadoutError: if there is no such model, or its weights can't be had or don't fit.
+    """
+
+    def __init__(self, name: str = "resnet50", weights: str | None = "DEFAULT", seed: int = 0) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network, mean, std = _build(name, weights)
+        super().__init__(network, mean, std)
+        self.architecture = name
+        self.weights = described(weights, seed)
+
+    @property
+    def name(self) -> str:
+        """See :attr:`FeatureExtractor.name`."""
+        return f"torchvision {self.architecture}"
+
+    def extra_repr(self) -> str:
+        """The architecture, which the fingerprint covers with it."""
+        return self.architecture
+
+
+def _build(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    """The network, and the mean and standard deviation of its inputs."""
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ReadoutError(
+            f"torchvision has no classifier {name!r}.{near_matches(name, known)} `torchvision.models.list_models()` "
+            "has all."
+        )
+    own = models.get_model_weights(name)
+    chosen: Any = None
+    if weights is not None and weights in (*own.__members__, "DEFAULT"):
+        chosen = own[weights]
+    elif not is_random(weights) and not Path(str(weights)).is_file():
+        raise ReadoutError(
+            f"torchvision has no weights {weights!r} for {name}, and there is no such file; its weights are "
+            f"{', '.join(own.__members__)}."
+        )
+    try:
+        with warnings.catch_warnings():  # of a change of the initialisation
+            warnings.simplefilter("ignore", FutureWarning)
+            network = models.get_model(name, weights=chosen)
+    except (OSError, RuntimeError) as error:
+        raise ReadoutError(
+            f"torchvision could not load the weights {weights} of {name} ({reason(error)}); connect to the network, or "
+            f"download {chosen.url} elsewhere and give its path as `weights`, or ask for `weights: random`."
+        ) from error
+    if chosen is None and weights is not None and not is_random(weights):
+        try:
+            network.load_state_dict(load_state_dict(weights))
+        except RuntimeError as error:
+            raise ReadoutError(f"{weights!r} does not fit torchvision's {name} ({reason(error)}).") from error
+    preset = None if chosen is None else chosen.transforms()
+    return network, getattr(preset, "mean", IMAGENET_MEAN), getattr(preset, "std", IMAGENET_STD)
