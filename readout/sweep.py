@@ -159,11 +159,13 @@ class Sweep:
     ) -> pd.DataFrame | None:
         """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
         threshold = self.settings.threshold_for(inversion.metric)
-        asked = inversion.extractor.resolve(self.layers)
-        check_count = partial(check_problems, len(asked), len(self.levels), self.draws)
-        samples = load_samples(data, inversion.extractor, check_count)
+        extractor = inversion.extractor
+        # layers that are found by running the network are known once the shape of the inputs is
+        named = len(extractor.resolve(self.layers)) if extractor.layers_named else 1
+        samples = load_samples(data, extractor, partial(check_problems, named, len(self.levels), self.draws))
         inputs = {name: sample.input for name, sample in samples.items()}
-        inversion.extractor.find_layers(inversion.embed(next(iter(inputs.values())).unsqueeze(0)))
+        extractor.find_layers(inversion.embed(next(iter(inputs.values())).unsqueeze(0)))
+        check_problems(len(extractor.resolve(self.layers)), len(self.levels), self.draws, len(inputs))
         if self.predict:
             check_predictable(inversion.metric, inputs.values())
         store = self.settings.open_store("sweep", progress_on)

@@ -107,6 +107,11 @@ class FeatureExtractor(nn.Module):
     def layers(self, layers: Mapping[str, str]) -> None:
         self._layers = self._declared = dict(layers)
 
+    @property
+    def layers_named(self) -> bool:
+        """Whether layers were named; else they are found by running the network."""
+        return self._declared is not None
+
     def find_layers(self, x: Tensor) -> None:
         """Run the network to find its layers and their order; do nothing where they were named.
 
@@ -121,7 +126,7 @@ class FeatureExtractor(nn.Module):
         Raises:
             ReadoutError: if the network can't be run on such inputs, or has no layer.
         """
-        if self._declared is None and x.shape[1:] != self._found_for:
+        if not self.layers_named and x.shape[1:] != self._found_for:
             check_watchable(self.network)
             self._set_layers(self._watch(x), x.shape[1:])
 
@@ -134,7 +139,7 @@ class FeatureExtractor(nn.Module):
         Raises:
             ReadoutError: if it takes none of :data:`SIZES`, or has no layer.
         """
-        if self._declared is not None:
+        if self.layers_named:
             return SIZES[0]
         check_watchable(self.network)
         refused: list[ReadoutError] = []
