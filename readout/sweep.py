@@ -210,7 +210,7 @@ class Sweep:
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
                     # a fit leaves the network on the CPU
-                    extractor = inversion.extractor.to(trainer.strategy.root_device)
+                    extractor.to(trainer.strategy.root_device)
                     predict_beside(store, extractor, fingerprint, everything, inputs, threshold)
             if runtime.loggers:
                 dashboard.sweep(results, sizes_table(results, self.estimator))
