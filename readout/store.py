@@ -24,7 +24,7 @@ from torch import Tensor
 from readout.checks import check_choice, check_number, check_threshold
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
-from readout.files import read_whole, readable, write_whole
+from readout.files import explained, read_whole, readable, write_whole
 from readout.identity import digest
 from readout.problems import Setting
 from readout.representation import Estimator, verdict
@@ -370,7 +370,7 @@ def set_aside(path: Path, then: str) -> str:
     Returns:
         A sentence about it.
     """
-    with suppress(FileNotFoundError):  # another process was faster
+    with explained(path, OSError), suppress(FileNotFoundError):  # another process was faster
         path.replace(path.with_name(f"{path.name}.broken"))
     return f"{path} is damaged; it is now {path.name}.broken, and {then}"
 
@@ -415,8 +415,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _broken(path: Path) -> ReadoutError:
     return ReadoutError(
-        f"The results file {str(path)!r} is damaged or can't be read; delete it and run the same command again: "
-        "only its own problems are computed anew."
+        f"The results file {str(path)!r} is damaged or can't be read; run the same command again, which sets it "
+        "aside and computes only its own problems anew."
     )
 
 

@@ -301,7 +301,7 @@ def test_a_broken_part_is_named(
     store.append(table("b"), pictures(1))
     path = sorted(store.results.iterdir())[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if isinstance(content, str) else content)
-    with pytest.raises(ReadoutError, match="can't be read; delete it") as raised:
+    with pytest.raises(ReadoutError, match="can't be read; run the same") as raised:
         read(store)
     assert str(path) in str(raised.value)
 
