@@ -62,7 +62,7 @@ def settings(thing: Any, skip: Sequence[str] = ()) -> Any:
     if not made_by_init:  # a set, an array, a tensor
         raise TypeError(f"A {type(thing).__qualname__} can't be described; keep plain numbers, strings or lists.")
     described: dict[str, Any] = {"class": qualified_name(type(thing))}
-    for name in _constructor_arguments(type(thing)):
+    for name in constructor_arguments(type(thing)):
         if name in skip:
             continue
         if not hasattr(thing, name):
@@ -74,7 +74,7 @@ def settings(thing: Any, skip: Sequence[str] = ()) -> Any:
     return described
 
 
-def _constructor_arguments(owner: type) -> list[str]:
+def constructor_arguments(owner: type) -> list[str]:
     """Named arguments of ``__init__``, and where it takes ``**kwargs`` those of the classes behind it."""
     names: dict[str, None] = {}
     for ancestor in owner.__mro__:

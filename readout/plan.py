@@ -61,6 +61,8 @@ class Plan:
     steps: int
     output: Path
     search: Search = "grid"
+    alone_for: str = ""
+    """The optimiser for whose sake problems run one by one, if there is one."""
 
     @property
     def seconds(self) -> float:
@@ -93,7 +95,8 @@ class Plan:
             table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
             # what backward keeps; a readout without one is not measured
             size = f", about {memory / 2**20:,.0f} MiB" if memory else ""
-            table.add_row("at a time", f"up to {largest} inversions{size}")
+            one = f"1 inversion, because {self.alone_for} lets those of a batch change each other"
+            table.add_row("at a time", f"{one if self.alone_for else f'up to {largest} inversions'}{size}")
             table.add_row("time", f"{most or 'about '}{duration(self.seconds)} on {self._device}, measured just now")
         else:
             table.add_row("time", "nothing left to do")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from readout.checks import check_number, check_threshold, check_whole
 from readout.errors import ReadoutError
+from readout.inversions.optimizers import ALONE
 from readout.logbook import Logbook
 from readout.metrics import SampleMetric
 from readout.prediction.beside import set_aside_broken
@@ -33,6 +34,8 @@ class RunSettings:
     tolerance: float = 1e-4
     batch_size: BatchSize = "auto"
     checkpoint_minutes: float | None = 5
+    alone_for: str = ""
+    """The optimiser that couples the problems of a batch, if one does, so that each runs by itself."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -43,6 +46,15 @@ class RunSettings:
         if self.checkpoint_minutes is not None:
             hint = ", or null for a checkpoint only when interrupted"
             check_number("checkpoint_minutes", self.checkpoint_minutes, above=0, hint=hint)
+
+    def for_readout(self, readout: Mapping[str, Any]) -> "RunSettings":
+        """The same with one problem at a time, if that is what the optimiser needs.
+
+        Args:
+            readout: What :meth:`readout.inversions.FeatureInversion.describe` gave.
+        """
+        optimizer = readout["optimizer"]
+        return replace(self, batch_size=1, alone_for=optimizer["class"]) if optimizer.get(ALONE) else self
 
     def threshold_for(self, metric: SampleMetric, judging: bool = True) -> float:
         """t: as given, or the paper's for the metric; NaN where there is none and nothing is judged.

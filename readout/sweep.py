@@ -19,6 +19,7 @@ from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.identity import settings, tensor_digest
+from readout.independence import check_independent
 from readout.interruptions.checkpoints import batches_left
 from readout.inversions import FeatureInversion
 from readout.inversions.base import optimisation_steps
@@ -179,12 +180,14 @@ class Sweep:
                     "same command for each device, on the same output: they share the layers."
                 )
             moved_by, precision = settings(self.perturbation), str(trainer.precision)
-            setting = Setting(fingerprint, inversion.describe(), moved_by, trainer.max_steps, precision)
+            readout = inversion.describe(trainer.max_steps)
+            setting = Setting(fingerprint, readout, moved_by, trainer.max_steps, precision)
             problems = self._problems(setting, inversion.extractor, inputs, runtime.seed)
             everything = list(itertools.chain(*problems.values()))
             columns = readout_columns(inversion, fingerprint)
             complete = partial(_labelled, extractor=inversion.extractor, samples=samples, columns=columns)
-            work = Work(inversion, inputs, self.perturbation, store, self.settings, threshold, complete)
+            run_settings = self.settings.for_readout(readout)
+            work = Work(inversion, inputs, self.perturbation, store, run_settings, threshold, complete)
             with console.status("checking each layer, and what a step costs there"):
                 plan = self._plan(work, problems, steps, type(data).__name__, runtime)
             plan.show(console)
@@ -226,7 +229,7 @@ class Sweep:
 
     def _plan(self, work: Work, problems: Mapping[str, list[Problem]], steps: int, data: str, runtime: Runtime) -> Plan:
         inputs, known = work.inputs, work.results(itertools.chain(*problems.values()))
-        return Plan(
+        plan = Plan(
             title=title(work.inversion),
             layers=[
                 self._plan_layer(work, of_layer, known[known["layer"] == layer], runtime)
@@ -239,14 +242,20 @@ class Sweep:
             steps=steps,
             output=self.settings.output,
             search=self.search,
+            alone_for=work.settings.alone_for,
         )
+        layer = next((layer for layer in plan.layers if layer.remaining), None)
+        if layer and work.settings.batch_size != 1:
+            moved_most = max(layer.problems, key=lambda problem: problem.level)
+            check_independent(work.inversion, make_batch([moved_most], inputs, self.perturbation), runtime)
+        return plan
 
     def _plan_layer(self, work: Work, problems: Sequence[Problem], known: pd.DataFrame, runtime: Runtime) -> LayerPlan:
         wanted = wanted_now(problems, known, self.search)
         largest_first = sorted(wanted, key=lambda problem: -work.inputs[problem.sample].numel())
         batch = partial(make_batch, inputs=work.inputs, perturbation=self.perturbation)
         plan = plan_layer(
-            problems, largest_first, set(known["key"]), work.inversion, batch, self.settings.batch_size, runtime
+            problems, largest_first, set(known["key"]), work.inversion, batch, work.settings.batch_size, runtime
         )
         if self.search == "grid" or not wanted:
             return plan

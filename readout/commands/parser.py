@@ -1,11 +1,12 @@
 """Arguments that end in one clear sentence when they are wrong."""
 
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from readout.errors import ReadoutError, user_error
+from readout.inversions.schedules import late_arguments
 
 NOISE = re.compile(
     r"Parser key|Does not validate against any|Subtypes:|Errors:|Given value|Problem with given class_path|"
@@ -26,6 +27,15 @@ WORDS = (
 
 class Parser(LightningArgumentParser):
     """Raises :class:`ReadoutError` where argparse would print its usage and a tree of alternatives."""
+
+    def add_class_arguments(self, theclass: type, *args: Any, **kwargs: Any) -> list[str]:
+        """See jsonargparse; what a schedule learns from its run can be left out."""
+        late = late_arguments(theclass)
+        skip = {*(kwargs.pop("skip", None) or ()), *late, *(["optimizer"] if late else [])}
+        added: list[str] = super().add_class_arguments(theclass, *args, skip=skip, **kwargs)
+        for name, kind in late.items():
+            self.add_argument(f"--{name}", type=kind, default=None)
+        return [*added, *late]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong in one sentence; parsers of nested classes report to the one above them."""

@@ -18,6 +18,7 @@ from readout.given.joined import Weights, extract_several
 from readout.given.shapes import Features
 from readout.given.texts import unknown_text
 from readout.identity import tensor_digest
+from readout.independence import check_independent
 from readout.interruptions.checkpoints import batches_left
 from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, TextInversion
 from readout.inversions.base import optimisation_steps
@@ -97,10 +98,12 @@ class GivenSweep:
                 raise ReadoutError(
                     f"Features are inverted on one device, not {trainer.world_size}; set `trainer.devices: 1`."
                 )
-            setting = Setting(fingerprint, inversion.describe(), "given", trainer.max_steps, str(trainer.precision))
+            readout = inversion.describe(trainer.max_steps)
+            setting = Setting(fingerprint, readout, "given", trainer.max_steps, str(trainer.precision))
             problems = _problems(setting.digest, layer, features, true, runtime.seed)
             given = GivenFeatures({problem.noise_seed: features[problem.sample] for problem in problems})
-            work = Work(inversion, inputs, given, store, self.settings, threshold, complete)
+            run_settings = self.settings.for_readout(readout)
+            work = Work(inversion, inputs, given, store, run_settings, threshold, complete)
             with console.status("checking the layers, and what a step costs"):
                 plan = self._plan(work, problems, trainer, runtime)
             _show(plan, len(true), console)
@@ -128,8 +131,8 @@ class GivenSweep:
         left = [problem for problem in problems if problem.key not in finished]
         largest_first = sorted(left, key=lambda problem: -inputs[problem.sample].numel())
         example = partial(_example, inversion, inputs)
-        size = self.settings.batch_size
-        return Plan(
+        size = work.settings.batch_size
+        plan = Plan(
             title=title(inversion),
             layers=[plan_layer(problems, largest_first, finished, inversion, example, size, runtime)],
             levels=[],
@@ -138,7 +141,11 @@ class GivenSweep:
             inputs=size_in_words(inputs.values()),
             steps=inversion.steps(optimisation_steps(trainer), inputs.values()),
             output=self.settings.output,
+            alone_for=work.settings.alone_for,
         )
+        if left and size != 1:
+            check_independent(inversion, example(left[:1]), runtime)
+        return plan
 
 
 def unknown_input(

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,13 +16,23 @@ from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 from readout.checks import check_whole
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.identity import qualified_name, settings
+from readout.identity import settings
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
-from readout.inversions.optimizers import fused, keep_rows, rows_can_go
+from readout.inversions.optimizers import (
+    ALONE,
+    TRIAL_STEPS,
+    couples,
+    describe_optimizer,
+    fused,
+    keep_rows,
+    rows_can_go,
+    usable,
+)
 from readout.inversions.protocols import PaperProtocol, Protocol
 from readout.inversions.resuming import Resumable
 from readout.inversions.running import Running
+from readout.inversions.schedules import ScheduleFactory, build_schedule, course, describe_schedule
 from readout.inversions.step import Step, StepGraph
 from readout.inversions.target import Target
 from readout.inversions.trajectory import Trajectory
@@ -32,7 +43,6 @@ LEAVING_SHARE = 1 / 8
 """Problems that are done leave their batch once they are such a share of it: each departure lays memory out anew."""
 
 OptimizerFactory = Callable[..., Optimizer]
-ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
 
 
 def paper_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -64,8 +74,9 @@ class FeatureInversion(Resumable):
         extractor: The frozen network f.
         prior: What inputs are parameterised by.
         optimizer: Optimiser factory, given the prior's parameters. Default: :func:`paper_optimizer`.
-        lr_schedule: Learning-rate schedule factory, given the optimiser and the number of steps; None for
-            a constant rate. Default: linear decay to zero.
+        lr_schedule: Learning-rate schedule: a class, a partial of one, or a function of the optimiser and the number of
+            steps; None for a constant rate. Step counts that are left out (:data:`readout.inversions.STEP_COUNTS`)
+            are the run's. Default: linear decay to zero.
         loss: Loss between f(x̂) and h'.
         metric: d_X, a distance.
         metrics: Further metrics to report.
@@ -153,15 +164,27 @@ class FeatureInversion(Resumable):
         self.resumed = None
         self._initialise(problems)
 
-    def describe(self) -> dict[str, Any]:
-        """Everything about the readout that decides an answer, as JSON-like data."""
+    def describe(self, steps: int = 1) -> dict[str, Any]:
+        """Everything about the readout that decides an answer, as JSON-like data.
+
+        Args:
+            steps: Of the fit.
+
+        Raises:
+            ReadoutError: if the optimiser or the schedule can't be used.
+        """
         described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
         described["prior_fingerprint"] = self.prior.fingerprint()
-        optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1))], steps=1)
-        described["optimizer"] = {"class": qualified_name(type(optimizer)), **settings(optimizer.defaults)}
+        optimizer, _ = self._build_optimizer([nn.Parameter(torch.zeros(1, 1))], None)
+        described["optimizer"] = describe_optimizer(optimizer)
+        course(optimizer)
+        optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1, 1))], steps)
         if schedule is not None:
-            state = {key: value for key, value in schedule.state_dict().items() if not key.startswith("_")}
-            described["lr_schedule"] = {"class": qualified_name(type(schedule)), **settings(state)}
+            with usable(self.lr_schedule):
+                described["lr_schedule"] = describe_schedule(optimizer, schedule, steps)
+        constant, scheduled = (partial(self._build_optimizer, steps=count) for count in (None, steps))
+        if couples(constant) or (schedule is not None and couples(scheduled, min(steps, TRIAL_STEPS))):
+            described["optimizer"][ALONE] = True
         return described
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -191,13 +214,16 @@ class FeatureInversion(Resumable):
             self._target = self._make_target()
         self._running, self._present = Running(self._inputs), self._target
         self._graph: StepGraph | None = None
+        self._observed = -1
         self._staying: Tensor | None = None
         self.resume()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
         step = self._next_step()
-        self._observe(self.trainer.global_step, step.inputs.detach(), step.feature.detach(), step.losses.detach())
+        if self._observed != self.trainer.global_step:  # an optimiser may ask for several evaluations a step
+            self._observed = self.trainer.global_step
+            self._observe(self._observed, step.inputs.detach(), step.feature.detach(), step.losses.detach())
         return step.total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -242,9 +268,16 @@ class FeatureInversion(Resumable):
     def _initialise(self, problems: ProblemBatch) -> None:
         self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])
 
-    def _build_optimizer(self, parameters: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler | None]:
-        optimizer = fused(self.optimizer(parameters))
-        return optimizer, None if self.lr_schedule is None else self.lr_schedule(optimizer, steps)
+    def _build_optimizer(
+        self, parameters: list[nn.Parameter], steps: int | None
+    ) -> tuple[Optimizer, LRScheduler | None]:
+        """Optimiser, and its schedule over so many steps; at a constant rate if None."""
+        with usable(self.optimizer):
+            optimizer = fused(self.optimizer(parameters))
+        if self.lr_schedule is None or steps is None:
+            return optimizer, None
+        with usable(self.lr_schedule):
+            return optimizer, build_schedule(self.lr_schedule, optimizer, steps)
 
     def _next_step(self) -> Step:
         if not self.cuda_graph or self.device.type != "cuda":

@@ -10,9 +10,10 @@ from torch.optim import AdamW, Optimizer
 from readout.checks import check_choice
 from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
-from readout.inversions.base import FeatureInversion, OptimizerFactory, ScheduleFactory
+from readout.inversions.base import FeatureInversion, OptimizerFactory
 from readout.inversions.batch import ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredErrorAndCosine
+from readout.inversions.schedules import ScheduleFactory
 from readout.metrics import EmbeddingCosine, ExactMatch, SampleMetric, TokenErrorRate
 from readout.padding import PADDING
 from readout.priors import TokenLogits, TokenPrior
