@@ -79,6 +79,8 @@ def build_schedule(factory: ScheduleFactory, optimizer: Optimizer, steps: int) -
             "ReduceLROnPlateau follows a metric of the whole batch, which would couple its problems; choose a schedule "
             "of the step number."
         )
+    if not isinstance(schedule, LRScheduler):
+        raise TypeError(f"it gives a {type(schedule).__name__}, not a schedule")
     return schedule
 
 
