@@ -26,7 +26,7 @@ STEPS = 2
 FALL = 0.05
 """Share of the loss that the first step should take away."""
 
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-2}
 """Share by which values may differ: far more than rounding, and far less than what mixed rows do."""
 
 COARSE = 0.25
@@ -204,7 +204,7 @@ def _fits_couple(
 ) -> bool:
     """Whether an inversion's own steps couple problems, or these callbacks do."""
     rates: list[float] = []
-    prior = TokenLogits() if isinstance(inversion, TextInversion) else Pixels()
+    prior = TokenLogits() if isinstance(inversion, TextInversion) else Pixels(clamp=False)
     prior.prepare_for(inversion.extractor)
     parts: dict[str, Any] = {
         "prior": prior,
