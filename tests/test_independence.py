@@ -154,9 +154,9 @@ def test_what_couples_problems_is_named(coupling: ImageInversion) -> None:
 
 
 def test_a_perturbation_and_a_callback_that_couple_problems_are_named() -> None:
-    with pytest.raises(ReadoutError, match="^ByTheBatch lets"):
+    with pytest.raises(ReadoutError, match=r"^ByTheBatch lets"):
         check(inversion(), moved_by=ByTheBatch())
-    with pytest.raises(ReadoutError, match="^Clips lets"):
+    with pytest.raises(ReadoutError, match=r"^Clips lets"):
         check(inversion(), Clamps(), Clips())
 
 
