@@ -32,7 +32,7 @@ LEGACY: Mapping[type[LRScheduler], str] = {PolynomialLR: "total_iters", CosineAn
 
 def late_arguments(owner: type) -> dict[str, Any]:
     """Types of the arguments that a schedule's class gets only once there is an optimiser and a number of steps."""
-    if not issubclass(owner, LRScheduler):
+    if not (inspect.isclass(owner) and issubclass(owner, LRScheduler)):
         return {}
     names = constructor_arguments(owner)
     late: dict[str, Any] = {name: int | None for name in STEP_COUNTS if name in names}

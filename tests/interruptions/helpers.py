@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from torch import Tensor
-from torch.optim import SGD, AdamW
+from torch.optim import LBFGS, SGD, AdamW
 
 from readout import load_results
 from readout.data import InputData, UniformNoise
@@ -78,6 +78,11 @@ def pixels_that_leave() -> FeatureInversion:
 
 def pixels_by_momentum() -> FeatureInversion:
     return _image(Pixels(), 0.5, optimizer=lambda parameters: SGD(parameters, lr=0.5, momentum=0.9))
+
+
+def pixels_by_curvature() -> FeatureInversion:
+    """An optimiser that couples problems, so each runs by itself."""
+    return _image(Pixels(), 0.0, optimizer=lambda parameters: LBFGS(parameters, max_iter=3, history_size=5))
 
 
 def pixels_that_die() -> FeatureInversion:

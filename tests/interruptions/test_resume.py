@@ -26,6 +26,7 @@ from tests.interruptions.helpers import (
     hearing_ctrl_c,
     interrupt,
     noise,
+    pixels_by_curvature,
     pixels_by_momentum,
     pixels_that_die,
     pixels_that_leave,
@@ -70,6 +71,15 @@ def test_problems_that_have_left_stay_away(tmp_path: Path, inversion: Callable[[
     running = checkpoint(tmp_path)["inversion"]["running"]
     assert 0 < len(running["rows"]) < 4
     assert (running["ended"] >= 0).any()
+
+
+def test_an_optimiser_that_couples_problems_goes_on_to_the_bit(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"levels": [0.5], "steps": 6}
+    run(tmp_path / "whole", pixels_by_curvature(), noise(), **small)
+    assert "which is saved" in interrupt(tmp_path / "out", pixels_by_curvature(), noise(), 9, **small)
+    assert len(checkpoint(tmp_path / "out")["inversion"]["problems"]["seeds"]) == 1
+    run(tmp_path / "out", pixels_by_curvature(), noise(), **small)
+    assert_same_bits(tmp_path / "out", tmp_path / "whole")
 
 
 def test_dead_runs_are_gone_on_with_in_their_second_life(tmp_path: Path) -> None:
