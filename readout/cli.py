@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from readout import __version__
-from readout.errors import user_error
+from readout.commands.early import Arguments, check, meant
+from readout.errors import ReadoutError, user_error
 from readout.memory import keep_freed_memory
 
 INTERRUPTED = 130
@@ -44,21 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0; 2 for anything the user can put right; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    parser = argparse.ArgumentParser(
-        "readout", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"readout {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for name, text in COMMANDS.items():
-        commands.add_parser(name, help=text, add_help=False)
-    arguments, rest = parser.parse_known_args(argv)
     # GNU OpenMP's threads spin while they wait. Beside another busy process a step was seen to take 40 times as long;
     # spinning briefly avoids that for 5 % of the speed on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
     sys.path.insert(0, os.getcwd())  # a class of the user's own is found as it would be by `python -m`
     try:
-        import_module(f"readout.commands.{arguments.command}").run(rest)
+        command, rest = _command(argv)
+        check(command, rest)
+        import_module(f"readout.commands.{command}").run(rest)
     except (KeyboardInterrupt, SystemExit) as stop:
         sentence, code = _interrupted(stop)
         if sentence is None:
@@ -72,6 +67,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {reported}", file=sys.stderr)
         return 2
     return 0
+
+
+def _command(argv: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The command, and what follows it.
+
+    Raises:
+        ReadoutError: if there is no such command.
+    """
+    parser = Arguments("readout", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"readout {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    first = next(iter(sys.argv[1:] if argv is None else argv), "")
+    if first and not first.startswith("-") and first not in COMMANDS:
+        *others, last = COMMANDS
+        choices = f"{', '.join(others)} or {last}"
+        raise ReadoutError(f"There is no command {first!r}{meant(first, COMMANDS)}; choose {choices}.")
+    arguments, rest = parser.parse_known_args(argv)
+    return arguments.command, rest
 
 
 def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]:

@@ -10,6 +10,8 @@ from torch import Tensor
 from readout.checks import check_choice, check_list, check_number
 from readout.errors import ReadoutError
 
+__all__ = ["GaussianPerturbation", "Perturbation", "check_levels", "noise_to_signal"]
+
 
 class Perturbation(ABC):
     """A rule (h, level, seed) → h', applied to every problem of a batch on its own.

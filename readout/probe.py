@@ -9,6 +9,7 @@ import psutil
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from readout.errors import ReadoutError, reason
 from readout.extractors.validate import contrasting_pair, validate
 from readout.inversions import FeatureInversion, ProblemBatch
 from readout.runtime import Runtime
@@ -103,7 +104,15 @@ def _steps(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime
     timer = _StepTimer()
     trainer = runtime.make_bare_trainer(*more, timer, max_steps=timer.most_steps)
     inversion.load(problems)
-    trainer.fit(inversion, range(timer.most_steps))
+    try:
+        trainer.fit(inversion, range(timer.most_steps))
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise ReadoutError(
+            f"A step of {len(problems)} problems at layer {problems.layer!r} does not fit the memory "
+            f"({reason(error)}); give smaller inputs or a smaller prior, or lower sweep.batch_size."
+        ) from error
     return timer
 
 

@@ -14,14 +14,52 @@ from typing import Any
 
 import pandas as pd
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, Trainer, callbacks
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import Strategy
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError, reason
 from readout.files import write_first
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
+
+FIXED: Mapping[str, tuple[Any, ...]] = {
+    "accumulate_grad_batches": (1,),
+    "fast_dev_run": (False,),
+    "limit_train_batches": (None, 1.0),
+    "max_time": (None,),
+    "min_epochs": (None,),
+    "min_steps": (None,),
+    "num_nodes": (1,),
+    "overfit_batches": (0.0,),
+    "reload_dataloaders_every_n_epochs": (0,),
+    "strategy": ("auto", "single_device", "ddp"),
+    "val_check_interval": (None, 1.0),
+}
+"""Arguments of the Trainer that would end a fit early, go on after its last step, or move it to other processes; and
+what they may be, the default first."""
+
+STEERING = tuple(
+    vars(callbacks)[name]
+    for name in (
+        "BaseFinetuning",
+        "BatchSizeFinder",
+        "EarlyStopping",
+        "GradientAccumulationScheduler",
+        "LearningRateFinder",
+        "ModelPruning",
+        "StochasticWeightAveraging",
+        "Timer",
+        "WeightAveraging",
+    )
+    if hasattr(callbacks, name)  # some are younger than the oldest Lightning that is supported
+)
+"""Lightning's callbacks that end or change an optimisation."""
+
+LOGGING = (callbacks.DeviceStatsMonitor, callbacks.LearningRateMonitor)
+"""Lightning's callbacks that refuse to run without a logger."""
 
 RUN = "run"
 """Of a folder with the files of a logger: the file with the id of the run that has it."""
@@ -45,6 +83,12 @@ class Runtime:
     loggers: Sequence[Mapping[str, Any]] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
+        check_trainer(self.trainer)
+        for callback in self.callbacks:
+            _check_callback(callback, bool(self.loggers))
 
     def make_trainer(self, loggers: Sequence[Logger], *extra: Callback) -> Trainer:
         """A Trainer with the configured callbacks and some more.
@@ -111,6 +155,42 @@ class Runtime:
             return Trainer(**{**QUIET, **self.trainer, **overrides})
 
 
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of the Trainer under which a fit would not be what a sweep takes it for.
+
+    Args:
+        settings: Arguments of the Trainer.
+
+    Raises:
+        ReadoutError: if a fit would end before or after ``max_steps`` steps, or not run in this process.
+    """
+    for name, allowed in FIXED.items():
+        value = settings.get(name, allowed[0])
+        if value not in allowed and not isinstance(value, Strategy):
+            raise ReadoutError(
+                f"trainer.{name} is {value!r}, but a fit of a sweep is trainer.max_steps steps on one device, no more "
+                "and no fewer; leave it out."
+            )
+    if settings.get("max_epochs") == 0:
+        raise ReadoutError("trainer.max_epochs is 0, so nothing would be optimised; leave it out.")
+
+
+def _check_callback(callback: Any, logging: bool) -> None:
+    name = type(callback).__name__
+    if not isinstance(callback, Callback):
+        raise ReadoutError(f"trainer.callbacks holds {callback!r}; give objects of Lightning's class Callback.")
+    if isinstance(callback, STEERING):
+        raise ReadoutError(
+            f"trainer.callbacks holds {name}, which ends or changes an optimisation; a fit of a sweep is "
+            "trainer.max_steps steps of the model's own optimiser. Take it out."
+        )
+    if isinstance(callback, LOGGING) and not logging:
+        raise ReadoutError(
+            f"trainer.callbacks holds {name}, which writes to a logger, and there is none; add `--config csv.yaml`, or "
+            "take it out."
+        )
+
+
 @dataclass(frozen=True)
 class RunLabels:
     """What a run is called in a logger, and what it is searched by."""
@@ -138,6 +218,14 @@ def logging_folder(spec: Mapping[str, Any], folder: Path) -> Path:
     """
     given = (spec.get("init_args") or {}).get("save_dir") or "."
     return folder if str(given) == "." else Path(given)
+
+
+def is_disabled(logger: str) -> bool:
+    """Whether a logger, named by its class path, is W&B's and ``WANDB_MODE`` is ``disabled``.
+
+    Lightning's ``offline: true`` would win over it, and write runs that nobody wants.
+    """
+    return os.environ.get("WANDB_MODE") == "disabled" and issubclass(_import(logger), WandbLogger)
 
 
 def _wandb_run(

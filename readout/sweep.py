@@ -167,6 +167,7 @@ class Sweep:
         inputs = {name: sample.input for name, sample in samples.items()}
         extractor.find_layers(inversion.embed(next(iter(inputs.values())).unsqueeze(0)))
         check_problems(len(extractor.resolve(self.layers)), len(self.levels), self.draws, len(inputs))
+        inversion.check_scores(next(iter(inputs.values())))
         if self.predict:
             check_predictable(inversion.metric, inputs.values())
         store = self.settings.open_store("sweep", progress_on)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from readout.checks import check_whole
 from readout.commands.console import make_console
 from readout.commands.parser import Parser
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 
 
@@ -19,8 +19,7 @@ def run(arguments: Sequence[str]) -> None:
         "--size", type=int, default=224, help="side of the input image in pixels, or the number of tokens of a text"
     )
     config = parser.parse_args(list(arguments))
-    if config.size < 1:
-        raise ReadoutError(f"--size is {config.size}; give the side of the image in pixels, or a number of tokens.")
+    check_whole("--size", config.size, 1, hint=": the side of the image in pixels, or a number of tokens")
     extractor: FeatureExtractor = parser.instantiate_classes(config).model
     shapes = extractor.shapes(extractor.example(config.size))
     example = tuple(extractor.example(config.size).shape[1:])

@@ -1,11 +1,17 @@
 """Arguments that end in one clear sentence when they are wrong."""
 
+import inspect
 import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from readout.commands.early import meant
 from readout.errors import ReadoutError, user_error
+from readout.identity import constructor_arguments
 from readout.inversions.schedules import late_arguments
 
 NOISE = re.compile(
@@ -15,14 +21,28 @@ NOISE = re.compile(
 """Lines of jsonargparse's messages that say nothing a user can act on."""
 
 
-WORDS = (
-    (
-        r"Expected a dot import path string: (\S+)",
-        r"there is no class \1; write a class of this package or an import path such as my_models.MyNet",
-    ),
-    (r"Expected a (?:<class '(?:[\w.]+\.)?(\w+)'>|(\S.*?))\. Got value: (.*)", r"expected \1\2, got \3"),
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "Sequence": "a list",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping",
+    "Mapping": "a mapping",
+}
+"""Types of Python in words."""
+
+KNOWN = (
+    *(f"readout.{name}" for name in ("extractors", "priors", "inversions", "data", "metrics", "callbacks")),
+    "readout.perturbations",
+    "torch.optim",
+    "torch.optim.lr_scheduler",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
 )
-"""jsonargparse's wording, and ours."""
+"""Modules whose classes go by their bare names."""
 
 
 class Parser(LightningArgumentParser):
@@ -47,12 +67,133 @@ class Parser(LightningArgumentParser):
 
 
 def sentence(message: str) -> str:
-    """The key and the reason out of jsonargparse's message."""
+    """What was given and what is wanted, out of jsonargparse's message."""
     keys = re.findall(r'Parser key "([^"]+)"', message) + re.findall(r"NestedArg\(key='([^']+)'", message)[:1]
+    key = ".".join(dict.fromkeys(".".join(keys).split(".")))
+    for pattern, words in SENTENCES:
+        if found := re.search(pattern, message):
+            return words(found[1], key, message)
+    value, wanted = _given(message), _wanted(message)
+    found = re.search(r"Expected a dot import path string: (.+)", message)
+    if found and not set(wanted) & {"a number", "a whole number", "text"}:
+        return f"{key}: {_no_class(found[1].strip(), key, message)}"
+    if wanted and value is not None:
+        *others, last = wanted
+        either = f"{', '.join(others)} or {last}" if others else last
+        like = f", such as [{value}]" if wanted[0] == "a list" and re.fullmatch(r"[\w.]+", value) else ""
+        near = meant(value, [choice.strip("'") for choice in wanted if choice.startswith("'")])
+        return f"{key} is {value or 'empty'}{near}; give {either}{like}."
     lines = (line.strip(" -\t") for line in message.splitlines())
-    reasons = list(dict.fromkeys(line for line in lines if line and not NOISE.match(line)))
-    reason = " ".join(reasons) or message.splitlines()[0]
-    for pattern, words in WORDS:
-        reason = re.sub(pattern, words, reason)
-    where = f"{'.'.join(dict.fromkeys('.'.join(keys).split('.')))}: " if keys else ""
-    return f"{where}{reason.rstrip('.')}."
+    said = " ".join(dict.fromkeys(line for line in lines if line and not NOISE.match(line))) or message.splitlines()[0]
+    return f"{key}: {said.rstrip('.')}." if key else f"{said.rstrip('.')}."
+
+
+def _given(message: str) -> str | None:
+    """The value that was given; None if the message has none that a user wrote."""
+    values = re.findall(r"(?:Got value|Given value): ?([^\n]*)", message)
+    plain = [value for value in values if not value.startswith(("NestedArg", "Namespace", "[Namespace"))]
+    if plain:
+        return str(plain[0]).partition(". Got value")[0].strip()
+    nested = re.search(r"NestedArg\(key='[^']+', val=(.*)\)", message)
+    return nested[1].strip("'") if nested else None
+
+
+def _wanted(message: str) -> list[str]:
+    """What is wanted, in words; empty where it is an object of some class."""
+    kinds = list(dict.fromkeys(re.findall(r"Expected a <class '(?:[\w.]+\.)?(\w+)'>", message)))
+    wanted = [KINDS[kind] for kind in kinds if kind in KINDS and not (kind == "bool" and "int" in kinds)]
+    for literal in re.findall(r"Expected a typing\.Literal\[([^\]]*)\]", message):
+        wanted += literal.split(", ")
+    if wanted and "NoneType" in kinds and "NestedArg" not in message:
+        wanted.append("null")
+    return list(dict.fromkeys(wanted))
+
+
+def _owners(message: str) -> list[str]:
+    """Classes that the message names, the innermost last, by their import paths."""
+    return re.findall(r"class_path(?: |=)'([\w.]+)'", message)
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _no_option(name: str, key: str, message: str) -> str:
+    """An option that a class does not take, with the one that was probably meant."""
+    option = key if key.endswith(name) else f"{key}.{name}"
+    owner = _load(_owners(message)[-1]) if _owners(message) else None
+    if not inspect.isclass(owner):
+        return f"There is no option {option}."
+    taken = [each for each in constructor_arguments(owner) if each != "params"]
+    return f"There is no option {option}{meant(name, taken)}; {owner.__name__} takes {', '.join(taken) or 'nothing'}."
+
+
+def _no_attribute(path: str, key: str, message: str) -> str:
+    """A name that a module does not have."""
+    module, _, name = path.partition("' has no attribute '")
+    near = meant(name, dir(sys.modules[module])) if module in sys.modules else ""
+    return f"{key}: there is no {name} in {module}{near}; correct the import path."
+
+
+def _missing(names: str, key: str, message: str) -> str:
+    """Arguments that are required."""
+    first = names.split(", ")[0]
+    if owners := _owners(message):
+        return f"{owners[-1].rpartition('.')[2]} needs {names}; add --{key}.{first}, for example."
+    return f"{names.replace(', ', ' and ')} must be given; name a configuration, such as --config vgg_dip.yaml."
+
+
+def _no_class(word: str, key: str, message: str) -> str:
+    """A class that there is not, or that is of another kind."""
+    known = {name: module for module in KNOWN for name in getattr(import_module(module), "__all__", ())}
+    base = re.search(r"Subtypes: \[<class '(readout[\w.]+)'>", message)
+    if word in known and "NestedArg" not in message and base:
+        kind = _load(base[1])
+        classes = {name: getattr(import_module(module), name) for name, module in known.items()}
+        fit = [name for name, each in classes.items() if inspect.isclass(each) and issubclass(each, kind)]
+        return f"{word} is no {kind.__name__}; give {', '.join(name for name in fit if name != kind.__name__)}."
+    if word in known:
+        owner = f"{_owners(message)[-1].rpartition('.')[2]} takes" if _owners(message) else "is taken"
+        return f"{word} is not what {owner} as {key.rpartition('.')[2]}; give a class of that kind."
+    return (
+        f"there is no class {word}{meant(word, known)}; write a class of this package or an import path such as "
+        "my_models.MyNet."
+    )
+
+
+def _not_recognised(words: str, key: str, message: str) -> str:
+    """An argument that nothing takes."""
+    word = words.split()[0]
+    if word.startswith("-"):
+        return f"There is no option {word.partition('=')[0]}."
+    hint = f"write --config {word}" if word.endswith((".yaml", ".yml")) else "a value follows its option"
+    return f"{word!r} belongs to no option; {hint}."
+
+
+def _no_value(names: str, key: str, message: str) -> str:
+    """An option without a value; it may go by several names."""
+    return f"{[name for name in names.split('/') if not name.endswith('+')][-1]} needs a value."
+
+
+def _no_mapping(given: str, key: str, message: str) -> str:
+    """A section that is no mapping."""
+    return f"{key} is {given!r}, which is neither a mapping in YAML nor a file with one."
+
+
+def _abstract(path: str, key: str, message: str) -> str:
+    """An argument of a class that was not named."""
+    kind = path.rpartition(".")[2]
+    return f"{key} belongs to a kind of {kind}; name its class too, as --{key.rpartition('.')[0]}."
+
+
+SENTENCES: Sequence[tuple[str, Callable[[str, str, str], str]]] = (
+    (r"unrecognized arguments: (.+)", _not_recognised),
+    (r"argument ([^:]+): expected (?:one|at least one) argument", _no_value),
+    (r"Option '([^']+)' is not accepted", _no_option),
+    (r"module '([\w.]+' has no attribute '\w+)'", _no_attribute),
+    (r"the following arguments are required: ([\w, ]+)", _missing),
+    (r"Unable to load config '?([^'\n]*)'?", _no_mapping),
+    (r"Expected an instantiatable class, but ([\w.]+) is abstract", _abstract),
+)
+"""Parts of jsonargparse's messages, and what to say instead of what was found, its key, and the message."""

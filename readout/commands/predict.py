@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 
+from readout.checks import check_side
 from readout.commands.console import make_console
 from readout.commands.fit import ReadoutCLI, how_to_build
 from readout.commands.parser import Parser
@@ -163,6 +164,4 @@ def _size(config: Namespace, extractor: FeatureExtractor) -> int:
         if extractor.example(64).shape != extractor.example(128).shape:
             raise ReadoutError("The configuration does not say how large images are; give their side as --size.")
         return 64
-    if size < 1:
-        raise ReadoutError(f"--size is {size}; give the side of the images in pixels.")
-    return int(size)
+    return check_side("--size", size)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from readout.checks import check_list, check_number
+from readout.checks import check_list, check_number, check_side
 from readout.errors import ReadoutError, reason
 from readout.extractors.watching import check_made, check_values, check_watchable, find_faults, first_outputs, innermost
 from readout.identity import digest, qualified_name, tensor_digest
@@ -311,7 +311,7 @@ class FeatureExtractor(nn.Module):
 
     def example(self, size: int) -> Tensor:
         """A batch of one blank input, for :meth:`shapes`; images of ``size`` pixels a side by default."""
-        return torch.zeros(1, 3, size, size)
+        return torch.zeros(1, 3, check_side("size", size), size)
 
     @property
     def depths(self) -> list[str]:

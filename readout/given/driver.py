@@ -1,5 +1,6 @@
 """The driver for features that are given: what is not inverted yet, batch by batch, results into the store."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -81,6 +82,8 @@ class GivenSweep:
                 f"The {inversion.protocol.name} protocol stops at the loss of the true input, which is known for "
                 f"{len(true)} of {len(features)} features; give true inputs (--true), or take another protocol."
             )
+        if input_shape is not None:
+            inversion.check_scores(torch.linspace(0, 1, math.prod(input_shape)).view(*input_shape))
         threshold = self.settings.threshold_for(inversion.metric, judging=bool(true))
         store = self.settings.open_store("given", console)
         first = next(iter(features.values()))

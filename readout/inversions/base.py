@@ -14,7 +14,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
 from readout.checks import check_whole
-from readout.errors import ReadoutError
+from readout.errors import ReadoutError, reason
 from readout.extractors import FeatureExtractor
 from readout.identity import settings
 from readout.inversions.batch import Outcome, ProblemBatch
@@ -142,6 +142,33 @@ class FeatureInversion(Resumable):
     def scored(self, inputs: Tensor) -> Tensor:
         """What of the true inputs metrics look at; everything by default."""
         return inputs
+
+    def check_scores(self, x: Tensor) -> None:
+        """Find out whether all metrics can score inputs like this one, by scoring it against itself.
+
+        Args:
+            x: An input, shape (*input_shape).
+
+        Raises:
+            ReadoutError: if one can't, or gives no value.
+        """
+        scored = self.scored(x.unsqueeze(0))
+        for metric in (self.metric, *self.metrics):
+            assert isinstance(metric, SampleMetric)
+            why = "it gives no value"
+            try:
+                with torch.no_grad():
+                    values = metric.per_sample(scored.to(metric.device), scored.to(metric.device))
+                good = values.shape == (1,) and not values.isnan().any()
+            except ReadoutError:
+                raise
+            except Exception as error:
+                good, why = False, reason(error)
+            if not good:
+                raise ReadoutError(
+                    f"{type(metric).__name__} can't score inputs of {' × '.join(map(str, x.shape))} ({why}); give "
+                    "larger ones, or choose other metrics."
+                )
 
     def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
         """Further columns of one problem's results, such as texts in words; none by default.

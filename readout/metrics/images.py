@@ -10,6 +10,9 @@ from readout.checks import check_choice
 from readout.errors import ReadoutError
 from readout.metrics.base import SampleMetric
 
+SSIM_WINDOW = 11
+"""Side of the Gaussian window of SSIM, in pixels."""
+
 
 class SSIM(SampleMetric):
     """Structural similarity of images in [0, 1] (Wang et al., 2004); 1 for equal images."""
@@ -18,7 +21,16 @@ class SSIM(SampleMetric):
     higher_is_better = True
 
     def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:
-        """See :class:`SampleMetric`; images must be at least 11 pixels a side."""
+        """See :class:`SampleMetric`.
+
+        Raises:
+            ReadoutError: if images are smaller than 11 pixels a side, the width of its window.
+        """
+        if min(true.shape[-2:]) < SSIM_WINDOW:
+            raise ReadoutError(
+                f"SSIM compares windows of {SSIM_WINDOW} × {SSIM_WINDOW} pixels, and images have "
+                f"{' × '.join(map(str, true.shape[-2:]))}; give larger ones, or take SSIM off `metrics`."
+            )
         values = structural_similarity_index_measure(recovered, true, data_range=1.0, reduction="none")
         assert isinstance(values, Tensor)
         return values.reshape(len(recovered))
