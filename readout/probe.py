@@ -103,8 +103,8 @@ def _steps(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime
     """Run a few steps."""
     timer = _StepTimer()
     trainer = runtime.make_bare_trainer(*more, timer, max_steps=timer.most_steps)
-    inversion.load(problems)
     try:
+        inversion.load(problems)
         trainer.fit(inversion, range(timer.most_steps))
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):

@@ -158,11 +158,10 @@ def check_keys(text: str, where: str) -> yaml.Node | None:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """A question that names what is like a word, to stand before a semicolon; empty if nothing is."""
+    """Ask whether something was meant that holds the word or is like it, in words to stand before a semicolon."""
     by_lower = {name.lower(): name for name in known}
-    near = [name for name in by_lower if word.lower() in name][:3] or difflib.get_close_matches(
-        word.lower(), by_lower, 1
-    )
+    near = [name for name in by_lower if word.lower() in name][:3]
+    near = near or difflib.get_close_matches(word.lower(), by_lower, n=1)
     return f" (did you mean {' or '.join(by_lower[name] for name in near)}?)" if near and len(word) > 2 else ""
 
 

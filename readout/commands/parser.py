@@ -141,12 +141,14 @@ def _missing(names: str, key: str, message: str) -> str:
     first = names.split(", ")[0]
     if owners := _owners(message):
         return f"{owners[-1].rpartition('.')[2]} needs {names}; add --{key}.{first}, for example."
-    return f"{names.replace(', ', ' and ')} must be given; name a configuration, such as --config vgg_dip.yaml."
+    example = "--model VGG19" if names == "model" else "--config vgg_dip.yaml"
+    return f"{names.replace(', ', ' and ')} must be given; add, for example, {example}."
 
 
 def _no_class(word: str, key: str, message: str) -> str:
     """A class that there is not, or that is of another kind."""
-    known = {name: module for module in KNOWN for name in getattr(import_module(module), "__all__", ())}
+    public = [(module, name) for module in KNOWN for name in getattr(import_module(module), "__all__", ())]
+    known = {name: module for module, name in public if name[0].isupper()}
     base = re.search(r"Subtypes: \[<class '(readout[\w.]+)'>", message)
     if word in known and "NestedArg" not in message and base:
         kind = _load(base[1])

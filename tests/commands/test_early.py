@@ -58,7 +58,7 @@ def test_merged_keys_may_be_given_anew_and_files_may_repeat_each_other(tmp_path:
     [
         (
             "fit --config vgg_dipp.yaml",
-            "no configuration 'vgg_dipp.yaml' (did you mean vgg_dip.yaml?); give the path of",
+            "no configuration 'vgg_dipp.yaml' (did you mean vgg_dip.yaml?); give",
         ),
         ("fit --config=paper", "did you mean paper.yaml?"),
         ("fit --confg vgg_dip.yaml", "There is no option --confg (did you mean --config?); `readout fit --help` lists"),

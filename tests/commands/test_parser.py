@@ -37,19 +37,19 @@ def parser() -> Parser:
         ("--sweep.perturbation Gaussian", "there is no class Gaussian (did you mean GaussianPerturbation?); write a"),
         (
             "--sweep.perturbation.calibration exact",
-            "belongs to a kind of Perturbation; name its class too, as --sweep.p",
+            "belongs to a kind of Perturbation; name its class too",
         ),
         ("--trainer.max_steps many", "trainer.max_steps is many; give a whole number."),
         ("--trainer.logger CSVLoger", "trainer.logger: there is no class CSVLoger (did you mean CSVLogger?)"),
         ("--trainer.callbacks RecoveryCurvee", "there is no class RecoveryCurvee (did you mean RecoveryCurve?)"),
         (
             "--trainer.callbacks '[{class_path: EarlyStopping}]'",
-            "EarlyStopping needs monitor; add --trainer.callbacks.m",
+            "EarlyStopping needs monitor; add --trainer.",
         ),
         ("--data ImageFolder", "ImageFolder needs folder; add --data.folder, for example."),
         (
             "--data UniformNoise --data.cuont 3",
-            "no option data.cuont (did you mean count?); UniformNoise takes count, ",
+            "no option data.cuont (did you mean count?); UniformNoise takes",
         ),
         ("--data UniformNoise --data.shape '[3, a]'", "data.shape is a; give a whole number."),
         ("--model.extractor VGG91", "model.extractor: there is no class VGG91 (did you mean VGG19?)"),
