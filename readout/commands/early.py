@@ -160,7 +160,7 @@ def check_keys(text: str, where: str) -> yaml.Node | None:
 def meant(word: str, known: Iterable[str]) -> str:
     """Ask whether something was meant that holds the word or is like it, in words to stand before a semicolon."""
     by_lower = {name.lower(): name for name in known}
-    near = [name for name in by_lower if word.lower() in name][:3]
+    near = [word.lower()] if word.lower() in by_lower else [name for name in by_lower if word.lower() in name][:3]
     near = near or difflib.get_close_matches(word.lower(), by_lower, n=1)
     return f" (did you mean {' or '.join(by_lower[name] for name in near)}?)" if near and len(word) > 2 else ""
 

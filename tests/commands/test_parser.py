@@ -34,7 +34,10 @@ def parser() -> Parser:
         ("--sweep.resume maybe", "sweep.resume is maybe; give true or false."),
         ("--sweep.layers", "--sweep.layers needs a value."),
         ("--sweep 5", "sweep is '5', which is neither a mapping in YAML nor a file with one."),
-        ("--sweep.perturbation Gaussian", "there is no class Gaussian (did you mean GaussianPerturbation?); write a"),
+        (
+            "--sweep.perturbation GausianPerturbation",
+            "no class GausianPerturbation (did you mean GaussianPerturbation?); write a",
+        ),
         (
             "--sweep.perturbation.calibration exact",
             "belongs to a kind of Perturbation; name its class too",
