@@ -61,7 +61,8 @@ def check(command: str, arguments: Sequence[str]) -> None:
         if is_damaged(config):
             print(f"{config} was changed since it was written; it is taken as it is.", file=sys.stderr)
         for key, section in root.value if isinstance(root, yaml.MappingNode) else ():
-            _check_section(command, key, section, config)
+            if isinstance(key, yaml.ScalarNode):
+                _check_section(command, key, section, config)
     given = [value for argument in arguments for value in (argument, argument.partition("=")[2])]
     for text in (value for value in given if "{" in value):
         with suppress(yaml.YAMLError):  # the parser says what it makes of it
