@@ -20,6 +20,8 @@ from readout.measurement import PlainModule
 from readout.sweep import Sweep
 from tests.tiny import TinyNet
 
+WORD: Any = "hard"
+ALONE: Any = 0.5
 IMAGE = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
 INTERNAL = (callbacks.SweepProgress, prediction.posterior_mode)
 
@@ -156,8 +158,8 @@ def test_every_number_is_checked_where_it_is_given(taker: Any, name: str) -> Non
         (lambda: extractors.OrthonormalLinear(expansion=0.5), "expansion is 0.5; give a number of at least 1"),
         (lambda: priors.Pixels(total_variation=-1), "total_variation is -1; give a number of at least 0"),
         (lambda: priors.TokenLogits(temperature=0), "temperature is 0; give a number above 0"),
-        (lambda: priors.TokenLogits(**{"relaxation": "hard"}), "relaxation is 'hard'; choose 'softmax' or 'gumbel'"),
-        (lambda: Sweep(**{"levels": 0.5}), "levels is 0.5; give a list, such as [0, 0.5, 0.9]"),
+        (lambda: priors.TokenLogits(relaxation=WORD), "relaxation is 'hard'; choose 'softmax' or 'gumbel'"),
+        (lambda: Sweep(levels=ALONE), "levels is 0.5; give a list, such as [0, 0.5, 0.9]"),
         (lambda: Sweep(batch_size=0), "batch_size is 0; give a whole number of at least 1, or 'auto'"),
     ],
 )
