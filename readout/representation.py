@@ -73,7 +73,7 @@ class Flag(str, Enum):
     NO_CLEAN_LEVEL = "no_clean_level"
     """Level 0 was not tested, so size 0 can't be told from a readout that never works."""
     NEAR_THRESHOLD = "near_threshold"
-    """The size hangs on a d_X that lies within :data:`ROUNDING` of t, so another machine may give another size."""
+    """The size hangs on a d_X as near to t as rounding moves it, so another machine may give another size."""
 
     def __str__(self) -> str:
         return self.value
@@ -129,6 +129,7 @@ def representation_size(
     verdicts: Sequence[Verdict],
     threshold: float,
     estimator: Estimator = Estimator.MAX,
+    rounding: float = ROUNDING,
 ) -> RepresentationSize:
     """Representation size of one input at one layer, from one entry a problem (levels × draws).
 
@@ -143,11 +144,13 @@ def representation_size(
         verdicts: Verdict of each problem.
         threshold: t, in units of d_X.
         estimator: Which reading of the curve.
+        rounding: Share of t by which rounding moves d_X; a smaller margin is flagged.
 
     Raises:
         ValueError: if there are no problems or the lengths differ.
     """
     check_threshold("threshold", threshold)
+    check_number("rounding", rounding, low=0)
     if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
         raise ValueError("levels, feature_distances, distances and verdicts need one entry a problem each")
     groups = _by_level(levels, feature_distances, distances, verdicts)
@@ -158,7 +161,7 @@ def representation_size(
     }[Estimator(estimator)]()
     margin = _margin(groups, size, threshold, Estimator(estimator))
     flags = _flags(groups, size)
-    if margin < ROUNDING:
+    if margin < rounding:
         flags = (*flags, Flag.NEAR_THRESHOLD)
     return RepresentationSize(size, Estimator(estimator), flags, margin)
 

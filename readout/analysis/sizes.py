@@ -13,6 +13,9 @@ from rich.table import Table
 from readout.errors import ReadoutError
 from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
 
+ROUNDING_BY_PRIOR = {"Pixels": 0.001}
+"""Where d_X was seen to move by less than :data:`~readout.representation.ROUNDING`, with a prior's name."""
+
 GROUP = ["model", "weights", "prior", "protocol", "setting", "layer", "sample"]
 
 
@@ -158,8 +161,8 @@ EXPLAINED = {
     Flag.NON_MONOTONE: "a level below the size was lost",
     Flag.NEVER_RECOVERED: "recovered at no level tested",
     Flag.NO_CLEAN_LEVEL: "level 0 was not tested, so a loss may be the readout's",
-    Flag.NEAR_THRESHOLD: f"a d_X that decides it lies within {100 * ROUNDING:g} % of the threshold, no further than "
-    "rounding moves it from machine to machine; compare crossing",
+    Flag.NEAR_THRESHOLD: "a d_X that decides it lies no further from the threshold than rounding moves it from machine "
+    "to machine; compare crossing",
 }
 """Flags in words."""
 
@@ -172,4 +175,5 @@ def _size(group: pd.DataFrame, estimator: Estimator) -> RepresentationSize:
         verdicts=[Verdict(value) for value in group["verdict"]],
         threshold=float(group["threshold"].iloc[0]),
         estimator=estimator,
+        rounding=ROUNDING_BY_PRIOR.get(group["prior"].iloc[0], ROUNDING),
     )
