@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from readout.checks import check_seed
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import near_matches
 from readout.extractors.submodules import Submodules
@@ -33,7 +34,7 @@ class TorchvisionModel(Submodules):
 
     def __init__(self, name: str = "resnet50", weights: str | None = "DEFAULT", seed: int = 0) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(check_seed("seed", seed))
             network, mean, std = _build(name, weights)
         super().__init__(network, mean, std)
         self.architecture = name
