@@ -12,7 +12,9 @@ from importlib import import_module
 from readout import __version__
 from readout.commands.early import Arguments, check, meant
 from readout.errors import ReadoutError, user_error
+from readout.interruptions.signals import leave_on_signals
 from readout.memory import keep_freed_memory
+from readout.terminal import print_anywhere
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0; 2 for anything the user can put right; 130 after Ctrl-C, 143 after SIGTERM.
     """
+    print_anywhere()
     # GNU OpenMP's threads spin while they wait. Beside another busy process a step was seen to take 40 times as long;
     # spinning briefly avoids that for 5 % of the speed on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -103,6 +106,7 @@ def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]
 
 def entry_point() -> None:
     """The ``readout`` script."""
+    leave_on_signals()
     sys.exit(main())
 
 

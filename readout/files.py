@@ -2,13 +2,26 @@
 
 import errno
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from readout.errors import ReadoutError
 from readout.seal import is_damaged, seal
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+STALE_SECONDS = 24 * 3600
+"""Age of an unfinished file that nobody can still be writing, where a file system has no locks."""
+
+YOUNG_SECONDS = 2
+"""Age up to which it stays even without a lock, which is lost where a library makes the file anew."""
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -21,15 +34,16 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
     Raises:
         ReadoutError: if the disk is full or the path can't be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    unfinished = unfinished_name(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write(unfinished)
-            seal(unfinished)
-            with unfinished.open("rb+") as file:
-                os.fsync(file.fileno())
-            unfinished.replace(path)
+            with _locked(unfinished):
+                write(unfinished)
+                seal(unfinished)
+                with unfinished.open("rb+") as file:
+                    os.fsync(file.fileno())
+                unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
     return path
@@ -53,6 +67,45 @@ def read_whole(path: Path, advice: str) -> str:
     raise ReadoutError(f"{str(path)!r} was changed since it was written, by hand or by damage; {advice}.")
 
 
+def unfinished_name(path: Path) -> Path:
+    """A name that no other process uses, beside the path: process ids are shared between containers."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes have left half-written; what a live one writes is locked, and stays."""
+    for path in folder.rglob(".*.partial"):
+        with suppress(OSError):
+            if _is_abandoned(path):
+                path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    age = time.time() - path.stat().st_mtime
+    if fcntl is not None:
+        with path.open("rb+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return age > YOUNG_SECONDS
+            except BlockingIOError:
+                return False
+            except OSError:  # a file system without locks
+                pass
+    return age > STALE_SECONDS
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Make a file, and hold its lock."""
+    if fcntl is None:
+        yield
+        return
+    with path.open("xb") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def write_first(path: Path, text: str) -> str:
     """Write a text file unless it is there.
 
@@ -66,16 +119,18 @@ def write_first(path: Path, text: str) -> str:
     Raises:
         ReadoutError: if the disk is full or the path can't be written.
     """
-    if not path.exists():
-        own = path.with_name(f"{path.name}.{os.getpid()}")
+    while not path.exists():
+        own = unfinished_name(path)
         write_whole(own, lambda file: file.write_text(text, encoding="utf-8"))
-        try:
+        with suppress(FileExistsError, FileNotFoundError):  # another process was first, or tidied up
             os.link(own, path)
-        except FileExistsError:
-            pass
-        finally:
-            own.unlink()
+        own.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8", errors="replace")
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as the user wrote it, ``~`` expanded; of a user that is not known, ``~NAME`` stays."""
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager

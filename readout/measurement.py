@@ -21,6 +21,7 @@ from readout.extractors import FeatureExtractor, LanguageModel
 from readout.extractors.base import SIZES
 from readout.extractors.submodules import Submodules
 from readout.extractors.watching import check_made, check_watchable, unwrapped
+from readout.files import user_path
 from readout.identity import settings
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.perturbations import check_levels
@@ -28,6 +29,7 @@ from readout.priors import DeepImagePrior, Prior
 from readout.runtime import Runtime
 from readout.store import ResultStore
 from readout.sweep import Sweep
+from readout.terminal import print_anywhere
 
 NOTEBOOK_WIDTH = 100
 """Columns of the progress bar in a notebook, which does not say how wide it is."""
@@ -142,7 +144,7 @@ def measure(
     config = {"seed_everything": seed, "sweep": settings(asked)}  # by which the report is made again
     runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, config=config, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        kept = None if output is None else Path(output)
+        kept = None if output is None else user_path(output)
         driver = Sweep(**asked, output=str(kept or folder))
         try:
             problems, sizes = driver.measure(inversion, data, runtime, _console(progress), report=kept is not None)
@@ -196,6 +198,7 @@ def _copied(module: nn.Module) -> nn.Module:
 
 def _console(progress: bool) -> Console:
     """One that redraws its line in notebooks too, where rich would want widgets."""
+    print_anywhere()
     console = Console(quiet=not progress)
     if not console.is_jupyter:
         return console

@@ -10,7 +10,10 @@ from torch import Tensor
 from readout.checks import check_choice, check_list, check_number
 from readout.errors import ReadoutError
 
-__all__ = ["GaussianPerturbation", "Perturbation", "check_levels", "noise_to_signal"]
+__all__ = ["CONSTANT", "GaussianPerturbation", "Perturbation", "check_levels", "noise_to_signal"]
+
+CONSTANT = "the same value everywhere, so no perturbation has a correlation distance to it"
+"""What a feature has that can't be perturbed."""
 
 
 class Perturbation(ABC):
@@ -69,6 +72,8 @@ class GaussianPerturbation(Perturbation):
             whole = feature[row] if mask is None else feature[row][mask[row]]
             clean = whole.detach().double().cpu().flatten()
             noise = torch.randn(clean.numel(), generator=torch.Generator().manual_seed(seed)).double()
+            if (clean == clean[0]).all():  # compared, not computed: rounding may leave a variance
+                raise ReadoutError(f"A feature has {CONSTANT}; check the input and the layer.")
             moved = clean + noise_to_signal(level) * self._scaled(noise, clean - clean.mean())
             moved = moved.reshape(whole.shape).to(perturbed)
             if mask is None:
@@ -79,11 +84,6 @@ class GaussianPerturbation(Perturbation):
 
     def _scaled(self, noise: Tensor, centred: Tensor) -> Tensor:
         """Noise of the feature's own standard deviation; orthogonal to it if exact."""
-        if centred.square().sum() == 0:
-            raise ReadoutError(
-                "A feature has the same value everywhere, so no perturbation has a correlation distance "
-                "to it; check the input and the layer."
-            )
         if self.calibration == "expected":
             return noise * centred.std(unbiased=False)
         noise = noise - noise.mean()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from readout import __version__
 from readout.inversions import FeatureInversion, ProblemBatch
@@ -87,7 +88,7 @@ class Plan:
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, words in (self._crossing() if work is None else work).items():
-            table.add_row(name, words)
+            table.add_row(name, Text(words))
         if remaining:
             largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
             memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
@@ -100,8 +101,8 @@ class Plan:
             table.add_row("time", f"{most or 'about '}{duration(self.seconds)} on {self._device}, measured just now")
         else:
             table.add_row("time", "nothing left to do")
-        table.add_row("output", str(self.output))
-        console.print(f"[bold]{self.title}[/bold]")
+        table.add_row("output", Text(str(self.output)))
+        console.print(Text(self.title, style="bold"))
         console.print(table)
 
     def _crossing(self) -> dict[str, str]:

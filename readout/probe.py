@@ -10,8 +10,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from readout.errors import ReadoutError, reason
-from readout.extractors.validate import contrasting_pair, validate
+from readout.extractors.validate import Trial, contrasting_pair, validate
+from readout.interruptions.signals import handlers, set_handlers
 from readout.inversions import FeatureInversion, ProblemBatch
+from readout.inversions.target import unusable
 from readout.runtime import Runtime
 
 AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
@@ -72,7 +74,8 @@ def probe(
         ReadoutError: if the layer can't be inverted; see :func:`readout.extractors.validate.validate`.
     """
     few = min(FEW, len(wanted)) if size == "auto" else min(FEW, len(wanted), size)
-    timer = _steps(inversion, batch(wanted[:few]), runtime, _Validation())
+    examples = (batch([one]).inputs for one in wanted)
+    timer = _steps(inversion, batch(wanted[:few]), runtime, _Validation(examples))
     cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device))
     if size == "auto":
         size = automatic_batch_size(cost.problem_bytes, cost.device)
@@ -113,18 +116,38 @@ def _steps(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime
             f"A step of {len(problems)} problems at layer {problems.layer!r} does not fit the memory "
             f"({reason(error)}); give smaller inputs or a smaller prior, or lower sweep.batch_size."
         ) from error
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from None
+        raise
     return timer
 
 
 class _Validation(Callback):
-    """Checks the layer where it will run: on its device, in its precision, before the first step."""
+    """Checks the layer where it will run: on its device, in its precision, before the first step.
+
+    Args:
+        examples: Inputs, shape (1, ...). The first whose feature can be perturbed is the example; where there is none,
+            each problem of the layer will be marked, and there is nothing to check.
+    """
+
+    def __init__(self, examples: Iterable[torch.Tensor]) -> None:
+        self.examples = examples
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
-        problems, extractor = pl_module.problems, pl_module.extractor
-        example = pl_module.embed(problems.inputs[:1].to(pl_module.device))[0]
-        with trainer.precision_plugin.forward_context():
-            validate(extractor, problems.layer, contrasting_pair(example).to(extractor.mean))
+        extractor, layer = pl_module.extractor, pl_module.problems.layer
+        before = None
+        for x in self.examples:
+            if before is not None and torch.equal(x, before):  # another level of the same input
+                continue
+            before, example = x, pl_module.embed(x.to(pl_module.device))[0]
+            with trainer.precision_plugin.forward_context():
+                pair = contrasting_pair(example).to(extractor.mean)
+                feature = Trial(extractor, layer, pair).again[:1]
+                if feature.numel() < 2 or not unusable(feature):
+                    validate(extractor, layer, pair)
+                    return
 
 
 class _StepTimer(Callback):
@@ -144,6 +167,10 @@ class _StepTimer(Callback):
         self.device = torch.device("cpu")
         self._seen: set[int] = set()
         self._counting = self._count_kept()
+        self._handlers = handlers()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        set_handlers(self._handlers)  # Lightning's own would end a probe with exit code 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if not self.times:  # the first step is the one that is not timed

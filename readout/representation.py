@@ -74,6 +74,8 @@ class Flag(str, Enum):
     """Level 0 was not tested, so size 0 can't be told from a readout that never works."""
     NEAR_THRESHOLD = "near_threshold"
     """The size hangs on a d_X as near to t as rounding moves it, so another machine may give another size."""
+    UNDEFINED = "undefined"
+    """No feature of this input could be perturbed, so there is no size (NaN)."""
 
     def __str__(self) -> str:
         return self.value
@@ -139,7 +141,8 @@ def representation_size(
 
     Args:
         levels: Target level of each problem.
-        feature_distances: Realised d_H of each problem.
+        feature_distances: Realised d_H of each problem; NaN of one that could not be perturbed, for which its level
+            stands.
         distances: d_X of each problem.
         verdicts: Verdict of each problem.
         threshold: t, in units of d_X.
@@ -153,6 +156,8 @@ def representation_size(
     check_number("rounding", rounding, low=0)
     if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
         raise ValueError("levels, feature_distances, distances and verdicts need one entry a problem each")
+    if np.isnan(feature_distances).all():
+        return RepresentationSize(math.nan, Estimator(estimator), (Flag.UNDEFINED,))
     groups = _by_level(levels, feature_distances, distances, verdicts)
     size = {
         Estimator.MAX: lambda: _largest(groups),
@@ -227,7 +232,7 @@ def _by_level(
         merged.append(
             _Level(
                 level,
-                max(feature_distances[row] for row in rows),
+                max((feature_distances[row] for row in rows if not math.isnan(feature_distances[row])), default=level),
                 float(np.mean([distances[row] for row in judged])) if judged else math.nan,
                 max(distances[row] if row in judged else math.inf for row in rows),
                 worst,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from readout.checks import check_number, check_threshold, check_whole
 from readout.errors import ReadoutError
+from readout.files import user_path
 from readout.inversions.optimizers import ALONE
 from readout.logbook import Logbook
 from readout.metrics import SampleMetric
@@ -18,6 +19,7 @@ from readout.prediction.beside import set_aside_broken
 from readout.probe import BatchSize
 from readout.seal import COMMENT
 from readout.store import ResultStore
+from readout.terminal import say
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class RunSettings:
     """The optimiser that couples the problems of a batch, if one does, so that each runs by itself."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "output", user_path(self.output))
         if self.threshold is not None:
             check_threshold("threshold", self.threshold)
         check_number("tolerance", self.tolerance, 0)
@@ -87,7 +90,7 @@ class RunSettings:
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
         for sentence in (*store.set_aside_broken(), *Logbook(store).set_aside_broken(), *set_aside_broken(store)):
-            console.print(sentence, highlight=False, soft_wrap=True)
+            say(console, sentence)
         levels = store.load()["level"]
         if holds == "given" and levels.notna().any():
             raise ReadoutError(f"{str(self.output)!r} holds the results of a sweep; choose another output.")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, callbacks
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
@@ -20,7 +22,7 @@ from lightning.pytorch.strategies import Strategy
 
 from readout.checks import check_seed
 from readout.errors import ReadoutError, reason
-from readout.files import write_first
+from readout.files import user_path, write_first
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
@@ -126,8 +128,8 @@ class Runtime:
         # the parser fills in defaults; only what differs was asked for
         defaults = {name: parameter.default for name, parameter in known.items()}
         arguments = {key: value for key, value in given.items() if value not in (None, defaults.get(key))}
-        if arguments.get("save_dir", ".") == ".":
-            arguments["save_dir"] = str(folder)
+        asked = os.path.expanduser(arguments.get("save_dir", "."))  # no path object: it may be a URL
+        arguments["save_dir"] = str(folder) if asked == "." else asked
         if issubclass(logger_class, WandbLogger):
             return _wandb_run(logger_class, arguments, run, folder, self.config)
         if "version" in known:
@@ -151,8 +153,9 @@ class Runtime:
         return list(configured) if isinstance(configured, list) else [configured]
 
     def _trainer(self, **overrides: Any) -> Trainer:
+        settings = {**QUIET, **self.trainer, **overrides}
         with explained_misconfiguration():
-            return Trainer(**{**QUIET, **self.trainer, **overrides})
+            return Trainer(**{**settings, "plugins": one_process(settings.get("plugins"))})
 
 
 def check_trainer(settings: Mapping[str, Any]) -> None:
@@ -217,7 +220,7 @@ def logging_folder(spec: Mapping[str, Any], folder: Path) -> Path:
         folder: Output folder of the sweep, which stands for the working directory too.
     """
     given = (spec.get("init_args") or {}).get("save_dir") or "."
-    return folder if str(given) == "." else Path(given)
+    return folder if str(given) == "." else user_path(given)
 
 
 def is_disabled(logger: str) -> bool:
@@ -307,6 +310,32 @@ def explained_misconfiguration() -> Iterator[None]:
         raise ReadoutError(f"The trainer section can't be used here: {str(error).strip()}") from error
 
 
+def one_process(plugins: Any) -> list[Any]:
+    """The plugins of a Trainer, and one that keeps the fit in this process, however many tasks a cluster has started.
+
+    Args:
+        plugins: As the user gave them: None, one or several.
+    """
+    given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    return given if any(isinstance(one, ClusterEnvironment) for one in given) else [*given, LightningEnvironment()]
+
+
+@contextlib.contextmanager
+def _outside_slurm() -> Iterator[None]:
+    """Keep Lightning from taking the process for one task of a Slurm job.
+
+    It would load any ``hpc_ckpt_*.ckpt`` out of the working directory. Calling the job interactive is the documented
+    way to prevent that.
+    """
+    name = os.environ.get("SLURM_JOB_NAME")
+    os.environ["SLURM_JOB_NAME"] = "interactive"
+    try:
+        yield
+    finally:
+        del os.environ["SLURM_JOB_NAME"]
+        os.environ.update({} if name is None else {"SLURM_JOB_NAME": name})
+
+
 def finish(logger: Logger, failed: bool = False) -> None:
     """Close a run, so that the next layer does not silently write into a live one.
 
@@ -335,7 +364,9 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             # the data of a fit are its step numbers, of which none matters
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-            yield
+            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
+            with _outside_slurm():
+                yield
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)

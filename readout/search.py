@@ -1,15 +1,22 @@
 """Which levels to invert next, so that a size is known from a few of them."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import pandas as pd
+from typing_extensions import Self
 
 from readout.problems import Problem
 from readout.representation import Verdict
+from readout.store import ResultStore
 
 Search = Literal["grid", "bisection"]
 """How the largest recovered level is looked for."""
+
+CROSSING = "planned.json"
+"""File of a :class:`Crossing`."""
 
 
 def wanted_now(problems: Sequence[Problem], results: pd.DataFrame, search: Search) -> list[Problem]:
@@ -91,3 +98,49 @@ def _cost(levels: Sequence[float], boundary: int) -> int:
 
 def _answers(levels: Sequence[float], boundary: int, wanted: Iterable[float]) -> dict[float, bool]:
     return {level: levels.index(level) < boundary for level in wanted}
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What the last sweep into a folder set out to do, kept beside the results so that a page can tell what is missing.
+
+    Attributes are those of :class:`readout.problems.Problem`, and of :class:`readout.sweep.Sweep`.
+    """
+
+    setting: str
+    seed: int
+    search: Search
+    layers: Sequence[str]
+    samples: Sequence[str]
+    levels: Sequence[float]
+    draws: int
+
+    def write(self, store: ResultStore) -> None:
+        """Keep it in an output folder."""
+        store.write_text(CROSSING, json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, store: ResultStore) -> Self | None:
+        """The one that is kept in an output folder; None if there is none."""
+        try:
+            return cls(**json.loads((store.folder / CROSSING).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def lacking(self, results: pd.DataFrame) -> int:
+        """How many problems are still to be inverted; of a search, at least so many.
+
+        Args:
+            results: One row a problem.
+        """
+        rows = results[(results["setting"] == self.setting) & (results["seed"] == self.seed)]
+        rows = rows[rows["level"].isin(self.levels) & (rows["draw"] < self.draws)]
+        count = 0
+        for layer in self.layers:
+            of_layer = rows[(rows["layer"] == layer) & rows["sample"].isin(self.samples)]
+            if self.search == "grid":
+                count += len(self.samples) * len(self.levels) * self.draws - len(of_layer)
+                continue
+            known = recovered_levels(of_layer, self.draws)
+            count += sum(self.draws * len(next_levels(self.levels, known.get(name, {}))) for name in self.samples)
+        return count

@@ -2,11 +2,12 @@
 
 import io
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from readout.checks import check_choice, check_number, check_threshold
 from readout.data.images import is_image, read_image, write_png
 from readout.errors import ReadoutError
-from readout.files import explained, read_whole, readable, write_whole
+from readout.files import explained, read_whole, readable, user_path, write_whole
 from readout.identity import digest
 from readout.problems import Setting
 from readout.representation import Estimator, verdict
@@ -66,7 +67,7 @@ class ResultStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = user_path(folder)
         self.results = self.folder / "results"
         self.recovered = self.folder / "recovered"
         self.inputs = self.folder / "inputs"
@@ -76,14 +77,19 @@ class ResultStore:
     def finished(self) -> set[str]:
         """Keys of the problems that have an answer, by whatever process; only new parts are read.
 
+        A part whose recovered inputs are gone does not count, so its problems are computed again.
+
         Raises:
             ReadoutError: if a part can't be read.
         """
+        found: set[str] = set()
         for path in self._parts():
             part = path, path.stat().st_mtime_ns
             if part not in self._keys:
                 self._keys[part] = _read_part(path, lambda name: name == "key")["key"].tolist()
-        return {key for keys in self._keys.values() for key in keys}
+            if self._tensors(path).exists():
+                found.update(self._keys[part])
+        return found
 
     def set_aside_broken(self) -> list[str]:
         """Rename parts that can't be read, together with what was recovered, so that they count as not there.
@@ -107,23 +113,22 @@ class ResultStore:
 
         Args:
             table: One row a problem, of :data:`COLUMNS`, :data:`TRAJECTORY` and further metrics.
-            recovered: The recovered input of each.
+            recovered: The recovered input of each, empty where there is none.
 
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
         """
         name = digest(table["key"].tolist())[:16]
-        tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True)}
-        write_whole(
-            self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path, metadata={"seal": UNSEALED})
-        )
-        for row in _records(table):
+        tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True) if x.numel()}
+        write_whole(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
+        for row in _records(table[table["key"].isin(list(tensors))]):
+            _alike.cache_clear()  # two files may be made within one tick of the folder's clock
             if is_image(tensors[row["key"]]):
-                write_whole(self.recovered / readable_name(row, "png"), partial(write_png, tensors[row["key"]]))
+                write_whole(self.readable_path(row, "png"), partial(write_png, tensors[row["key"]]))
             elif "recovered_text" in row:
                 true = f"true:      {row['true_text']}\n" if isinstance(row["true_text"], str) else ""  # not known
                 lines = f"{true}recovered: {row['recovered_text']}\n"
-                write_whole(self.recovered / readable_name(row, "txt"), partial(_write_lines, lines))
+                write_whole(self.readable_path(row, "txt"), partial(_write_lines, lines))
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
         parquet = pa.Table.from_pandas(table[columns], preserve_index=False)
         parquet = parquet.replace_schema_metadata({**parquet.schema.metadata, "seal": UNSEALED})
@@ -135,6 +140,7 @@ class ResultStore:
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
         """
+        _alike.cache_clear()
         if is_image(x):
             write_whole(self._input_path(sample), lambda path: write_png(x, path))
 
@@ -151,10 +157,10 @@ class ResultStore:
         return table.sort_values(_SORTED, ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """Recovered inputs of the given problems, lossless.
+        """Recovered inputs of the given problems, lossless; those that are there.
 
         Raises:
-            ReadoutError: if one can't be read, or is not there.
+            ReadoutError: if a file can't be read.
         """
         wanted = set(keys)
         found: dict[str, Tensor] = {}
@@ -163,12 +169,14 @@ class ResultStore:
                 break
             # of a key that two processes finished, the first counts, as in the table
             found |= self._read_tensors(path, wanted - found.keys())
-        if missing := len(wanted - found.keys()):
-            raise ReadoutError(
-                f"{missing} of {len(wanted)} recovered inputs are not in {str(self.recovered)!r}; put its .safetensors "
-                "files back, or delete the results and run the same command again."
-            )
         return found
+
+    def readable_path(self, row: dict[str, Any], suffix: str) -> Path:
+        """Where what was recovered is kept as a picture or text."""
+        folder = own_path(self.recovered, row["layer"])
+        if math.isnan(row["level"]):
+            return own_path(folder, row["sample"], f".{suffix}")
+        return own_path(folder, row["sample"]) / f"level={row['level']}_draw={row['draw']}.{suffix}"
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
         """True inputs that were kept as pictures, by sample name.
@@ -231,7 +239,11 @@ class ResultStore:
         return f"settings/{digest}.yaml"
 
     def _input_path(self, sample: str) -> Path:
-        return self.inputs / f"{safe_name(sample)}.png"
+        return own_path(self.inputs, sample, ".png")
+
+    def _tensors(self, part: Path) -> Path:
+        """The recovered inputs of a part."""
+        return self.recovered / f"{part.stem}.safetensors"
 
     def _is_readable(self, path: Path) -> bool:
         """Whether a part or a file of recovered inputs is as it was written."""
@@ -257,8 +269,14 @@ class ResultStore:
             raise _broken(path) from error
 
     def _parts(self) -> list[Path]:
+        """Those that have their recovered inputs first: where a problem was computed again, they count."""
         with readable(self.folder):
-            return sorted(self.results.glob("*.parquet"))
+            return sorted(self.results.glob("*.parquet"), key=lambda part: (not self._tensors(part).exists(), part))
+
+
+def save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write safetensors; their own ``save_file`` leaves a temporary file behind where the process is killed."""
+    path.write_bytes(save(tensors, metadata={"seal": UNSEALED}))
 
 
 def svg(figure: Figure) -> str:
@@ -283,7 +301,7 @@ def load_results(folder: str | Path, threshold: float | None = None, trajectorie
         check_threshold("threshold", threshold)
     table = ResultStore(folder).load(trajectories)
     if table.empty:
-        begun = (Path(folder) / "checkpoints").is_dir()
+        begun = (user_path(folder) / "checkpoints").is_dir()
         advice = "it has not finished a batch yet" if begun else "give the output folder of a sweep, or run it first"
         raise ReadoutError(f"{str(folder)!r} holds no results; {advice}.")
     last = read_config(folder).get("sweep") or {}
@@ -297,7 +315,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     Raises:
         ReadoutError: if it can't be read, was changed, or says nothing that results can be judged by.
     """
-    path = Path(folder) / "config.yaml"
+    path = user_path(folder) / "config.yaml"
     config = _read_yaml(path, "run the same command again, or delete its first line to have it taken as it is")
     sweep = config.get("sweep") or {}
     if not isinstance(sweep, dict):
@@ -382,6 +400,34 @@ def set_aside_if_damaged(path: Path, read: Callable[[Path], object], then: str) 
     except ReadoutError:
         return [set_aside(path, then)]
     return []
+
+
+def own_path(folder: Path, name: str, suffix: str = "") -> Path:
+    """Path of what a name stands for in a folder.
+
+    Names that differ in their case alone have different files, though a file system may not tell them apart: the first
+    has the plain one.
+    """
+    plain = safe_name(name)
+    apart = folder / f"{plain}-{digest(name)[:8]}{suffix}"
+    alike = _alike(folder, _modified(folder)).get(f"{plain}{suffix}".casefold(), set()) - {f"{plain}{suffix}"}
+    return apart if alike or apart.exists() else folder / f"{plain}{suffix}"
+
+
+@lru_cache(maxsize=64)
+def _alike(folder: Path, modified: int) -> dict[str, set[str]]:
+    """Names in a folder by what they are without case."""
+    found: dict[str, set[str]] = {}
+    for name in os.listdir(folder) if modified else ():
+        found.setdefault(name.casefold(), set()).add(name)
+    return found
+
+
+def _modified(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
+from readout.analysis.words import not_inverted
 from readout.checks import check_choice, check_list, check_whole
 from readout.dashboard import Dashboard, dashboard_of
 from readout.data import InputData, Sample, load_samples
@@ -31,8 +32,9 @@ from readout.problems import Problem, Setting, batches, check_problems, cross
 from readout.representation import Estimator
 from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
-from readout.search import Search, most_levels, wanted_now
+from readout.search import Crossing, Search, most_levels, wanted_now
 from readout.store import ResultStore
+from readout.terminal import make_console, say, say_where
 from readout.work import Turn, Work
 
 
@@ -110,13 +112,13 @@ class Sweep:
         Raises:
             ReadoutError: if anything the user gave can't be used.
         """
-        console = console or Console()
+        console = console or make_console()
         results = self._invert(inversion, data, runtime, console, console)
         if results is None:
             return pd.DataFrame()
         sizes = self._finish(results, report=True)
         print_sizes(sizes, results, console)
-        console.print(f"[bold]report[/bold] {self.settings.output / PAGE}")
+        say_where(console, self.settings.output / PAGE)
         return sizes
 
     def measure(
@@ -194,10 +196,6 @@ class Sweep:
             plan.show(console)
             if self.plan_only:
                 return None
-            store.write_setting(setting)
-            store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
-            for name, x in inputs.items():
-                store.save_input(name, x)
             judgement = {
                 "threshold": threshold,
                 "tolerance": self.settings.tolerance,
@@ -205,19 +203,25 @@ class Sweep:
             }
             perturbation = type(self.perturbation).__name__
             dashboard = dashboard_of(inversion, columns, plan, inputs, runtime, store, judgement, perturbation)
-            finished = store.finished() if runtime.loggers else set()
-            layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
-            with work.turns(plan, layers, progress_on) as turns:
-                for turn in turns:
-                    self._run_layer(turn, work, dashboard, runtime)
+
+            def run(again: bool) -> None:
+                self._keep(work, setting, problems, runtime)
+                now = self._plan(work, problems, steps, type(data).__name__, runtime) if again else plan
+                self._run_layers(now, work, dashboard, runtime, progress_on)
+
+            work.until_whole(run, partial(self._lacking, work, problems), progress_on)
             results = work.results(everything, trajectories=True)
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
                     # a fit leaves the network on the CPU
                     extractor.to(trainer.strategy.root_device)
-                    predict_beside(store, extractor, fingerprint, everything, inputs, threshold)
+                    ran = set(results["key"] if "reason" not in results else results[results["reason"].isna()]["key"])
+                    predicted = [problem for problem in everything if problem.key in ran]
+                    predict_beside(store, extractor, fingerprint, predicted, inputs, threshold)
             if runtime.loggers:
                 dashboard.sweep(results, sizes_table(results, self.estimator))
+        for sentence in not_inverted(results):
+            say(progress_on, sentence)
         return results
 
     def _problems(
@@ -263,6 +267,31 @@ class Sweep:
         most = len(work.inputs) * self.draws * most_levels(self.levels) - plan.finished
         return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
 
+    def _keep(self, work: Work, setting: Setting, problems: Mapping[str, Sequence[Problem]], runtime: Runtime) -> None:
+        """Write what the results are read by: setting, configuration, plan and true inputs."""
+        store = work.store
+        store.write_setting(setting)
+        store.write_text("config.yaml", self.settings.kept(runtime.config, work.threshold))
+        crossing = Crossing(
+            setting.digest, runtime.seed, self.search, [*problems], [*work.inputs], self.levels, self.draws
+        )
+        crossing.write(store)
+        for name, x in work.inputs.items():
+            store.save_input(name, x)
+
+    def _lacking(self, work: Work, problems: Mapping[str, Sequence[Problem]]) -> int:
+        """How many results are wanted that the folder does not hold."""
+        known = work.results(itertools.chain(*problems.values()))
+        by_layer = ((of_layer, known[known["layer"] == layer]) for layer, of_layer in problems.items())
+        return sum(len(wanted_now(of_layer, rows, self.search)) for of_layer, rows in by_layer)
+
+    def _run_layers(self, plan: Plan, work: Work, dashboard: Dashboard, runtime: Runtime, console: Console) -> None:
+        finished = work.store.finished() if runtime.loggers else set()
+        layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer, finished)]
+        with work.turns(plan, layers, console) as turns:
+            for turn in turns:
+                self._run_layer(turn, work, dashboard, runtime)
+
     def _run_layer(self, turn: Turn, work: Work, dashboard: Dashboard, runtime: Runtime) -> None:
         batches = self._batches(turn, work)
         first = list(itertools.islice(batches, 1))
@@ -274,8 +303,8 @@ class Sweep:
             make_trainer = partial(runtime.make_trainer, runs.loggers)
             for _ in work.run(turn, itertools.chain(first, batches), make_trainer):
                 runs.batch_stored()
-            if runs.loggers:
-                results = work.results(turn.plan.problems, trajectories=True)
+            results = work.results(turn.plan.problems, trajectories=True) if runs.loggers else pd.DataFrame()
+            if not results.empty:
                 recovered = work.store.load_recovered(results["key"])
                 runs.finish(results, sizes_table(results, self.estimator), work.inputs, recovered)
 

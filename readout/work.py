@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from readout.callbacks import SweepProgress
+from readout.errors import ReadoutError
 from readout.interruptions.checkpoints import FOLDER, LayerCheckpoint, tidy
 from readout.interruptions.claims import in_turn
 from readout.interruptions.signals import Stop, stoppable
@@ -20,6 +21,7 @@ from readout.plan import LayerPlan, Plan
 from readout.problems import Problem
 from readout.run_settings import RunSettings
 from readout.store import ResultStore, judge
+from readout.terminal import say
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,35 @@ class Work:
     """The table of a batch, from its rows and what was recovered."""
 
     def results(self, problems: Iterable[Problem], trajectories: bool = False) -> pd.DataFrame:
-        """What the folder holds of these problems, with verdicts; one row each."""
-        keys = {problem.key for problem in problems}
+        """What the folder holds of these problems, with verdicts; one row each that is whole."""
+        keys = {problem.key for problem in problems} & self.store.finished()
         results = self.store.load(trajectories)
         return self.judged(results[results["key"].isin(keys)].reset_index(drop=True))
 
     def judged(self, results: pd.DataFrame) -> pd.DataFrame:
         """The same with verdicts."""
         return judge(results, self.threshold, self.settings.tolerance)
+
+    def until_whole(self, run: Callable[[bool], None], lacking: Callable[[], int], console: Console) -> None:
+        """Run what is left, and once more if results have gone from the folder meanwhile.
+
+        Args:
+            run: Runs what is left; its argument says whether it is for the second time.
+            lacking: Counts the results that are wanted and not there.
+            console: Told of a second time.
+
+        Raises:
+            ReadoutError: if results go again.
+        """
+        run(False)
+        if count := lacking():
+            say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
+            run(True)
+        if count := lacking():
+            raise ReadoutError(
+                f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, then "
+                "run the same command again: it computes what is missing."
+            )
 
     @contextmanager
     def turns(self, plan: Plan, layers: Sequence[LayerPlan], console: Console) -> Iterator[Iterator[Turn]]:

@@ -9,8 +9,8 @@ import pytest
 # Networks here are tiny: threads would wait for each other for most of the time. PyTorch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from readout import sweep  # noqa: E402
-from readout.analysis.report import write_report  # noqa: E402
+from readout import sweep
+from readout.analysis.report import write_report
 
 
 @pytest.fixture(scope="session", autouse=True)

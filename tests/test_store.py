@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 import readout
@@ -149,8 +150,7 @@ def test_recovered_inputs_come_back_to_the_bit(store: ResultStore) -> None:
     store.append(table("a", "b", "c"), recovered)
     found = store.load_recovered(["a", "c"])
     assert set(found) == {"a", "c"}
-    with pytest.raises(ReadoutError, match="1 of 2 recovered inputs are not in"):
-        store.load_recovered(["a", "never heard of"])
+    assert set(store.load_recovered(["a", "never heard of"])) == {"a"}
     assert torch.equal(found["a"], recovered[0])
     assert torch.equal(found["c"].isnan(), recovered[2].isnan())
 
@@ -287,9 +287,7 @@ def test_what_another_process_left_half_written_is_not_a_part(store: ResultStore
     (store.results / ".0123456789abcdef.parquet.1.partial").write_bytes(b"half of it")
     (store.recovered / ".0123456789abcdef.safetensors.1.partial").write_bytes(b"half of it")
     assert store.finished() == {"a"}
-    assert set(store.load_recovered(["a"])) == {"a"}
-    with pytest.raises(ReadoutError, match="1 of 1 recovered inputs are not in"):
-        store.load_recovered(["b"])
+    assert set(store.load_recovered(["a", "b"])) == {"a"}
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not a table at all", "half"])
@@ -334,9 +332,42 @@ def test_what_is_cut_short_is_set_aside_with_all_that_belongs_to_it(store: Resul
     (left,) = store.finished()
     (lost,) = {"a", "b"} - {left}
     assert list(store.load()["key"]) == list(store.load_recovered([left])) == [left]
-    with pytest.raises(ReadoutError, match="1 of 1 recovered inputs are not in"):
-        store.load_recovered([lost])
+    assert not store.load_recovered([lost])
     assert store.set_aside_broken() == []
+
+
+def test_a_part_without_what_was_recovered_is_not_finished_and_gives_way(store: ResultStore) -> None:
+    store.append(table("a", "b"), pictures(2))
+    store.append(table("c"), pictures(1))
+    part = next(path for path in store.recovered.glob("*.safetensors") if "a" in load_file(path))
+    part.unlink()
+    assert store.finished() == {"c"}
+    store.append(table("a", distance=0.9), pictures(1))
+    assert store.finished() == {"a", "c"}
+    assert store.load().set_index("key")["distance"].to_dict()["a"] == 0.9
+    assert set(store.load_recovered(["a", "b", "c"])) == {"a", "c"}
+
+
+def test_problems_that_gave_nothing_are_finished_without_a_file_of_their_own(store: ResultStore) -> None:
+    store.append(table("a", "b"), [pictures(1)[0], torch.empty(0)])
+    store.append(table("c"), [torch.empty(0)])
+    assert store.finished() == {"a", "b", "c"}
+    assert set(store.load_recovered(["a", "b", "c"])) == {"a"}
+    assert len(list(store.recovered.rglob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("name", ["sample", "layer"])
+def test_names_that_differ_in_case_have_files_of_their_own(store: ResultStore, name: str) -> None:
+    for key, called in {"a": "case", "b": "Case", "c": "CASE", "d": "other"}.items():
+        one = {"sample": "x", "layer": "y", name: called, "key": key}
+        store.append(pd.DataFrame([row(**one)]), pictures(1))
+        store.save_input(called, pictures(1)[0])
+    found = [path.relative_to(store.folder).as_posix() for path in store.folder.rglob("*.png")]
+    assert len({path.casefold() for path in found}) == len(found) == 8
+    asked = ["case", "Case", "CASE", "other"]
+    assert len({str(path).casefold() for path in store.input_files(asked).values()}) == 4
+    assert store.input_files(["case"])["case"].name == "case.png"
+    assert not store.input_files(["cASE"])
 
 
 def test_what_another_process_finishes_is_seen(store: ResultStore) -> None:

@@ -169,6 +169,7 @@ def _difference(first: Output, other: Output, layer: str) -> Difference | None:
         sizes[sizes["layer"] == layer].set_index("sample").assign(bound=lower_bounds)
         for sizes in (first.sizes, other.sizes)
     )
+    a, b = a[a["representation_size"].notna()], b[b["representation_size"].notna()]
     common = [sample for sample in a.index if sample in b.index]
     if not common:
         return None

@@ -39,6 +39,9 @@ def mean_trajectory(problems: pd.DataFrame, column: str = "trajectory_distance")
         problems: At least one, trajectories included.
         column: Which one.
     """
+    problems = problems[problems["trajectory_step"].map(len) > 0]  # others never ran
+    if problems.empty:
+        return pd.Series(dtype=float)
     curves = [pd.Series(row[column], index=row["trajectory_step"], dtype=float) for _, row in problems.iterrows()]
     together = pd.concat(curves, axis="columns").sort_index()
     alive = ~problems["dead"].to_numpy(dtype=bool)

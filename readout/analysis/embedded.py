@@ -116,6 +116,7 @@ def _predicted(predictions: pd.DataFrame, layer: str) -> list[list[Any]]:
 
 
 def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
+    sizes = sizes[sizes["representation_size"].notna()]
     values = sizes["representation_size"]
     mean = bootstrap_interval(values)
     other = beside(sizes["estimator"].iloc[0])
@@ -134,6 +135,8 @@ def _trajectories(problems: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for level, group in problems.groupby("level"):
         mean = mean_trajectory(group)
+        if mean.empty:
+            continue
         every = math.ceil(len(mean) / MOST_POINTS)
         places = sorted({*range(0, len(mean), every), len(mean) - 1})
         kept = mean.iloc[places]

@@ -18,7 +18,7 @@ from readout.analysis.comparison import all_layers
 from readout.analysis.outputs import Output
 from readout.analysis.texts import marked
 from readout.data.images import to_pixels
-from readout.store import TOKENS, readable_name
+from readout.store import TOKENS
 
 THUMBNAIL = 96
 """Longest side of a picture on the page, in pixels; ``recovered/`` has them whole."""
@@ -120,7 +120,7 @@ def addresses(output: Output, folder: Path) -> dict[str, str]:
     suffix = "txt" if "recovered_text" in output.results else "png"
     found = {}
     for row in output.results[[*named, "key"]].to_dict("records"):
-        path = output.store.recovered / readable_name({str(name): value for name, value in row.items()}, suffix)
+        path = output.store.readable_path({str(name): value for name, value in row.items()}, suffix)
         if row["key"] not in twice and path.is_file():
             found[row["key"]] = address(path, folder)
     return found
@@ -157,6 +157,8 @@ def _numbered(group: pd.DataFrame) -> list[tuple[int, dict[str, Any]]]:
 def _shown(row: Mapping[str, Any], recovered: Mapping[str, Tensor]) -> dict[str, Any]:
     if row["key"] in recovered:
         return {"picture": thumbnail(recovered[row["key"]])}
+    if not isinstance(row.get("recovered_text"), str):
+        return {}
     if set(TOKENS) <= row.keys():
         return {"marked": marked(*(row[name] for name in TOKENS))}
-    return {"marked": html.escape(row["recovered_text"])} if "recovered_text" in row else {}
+    return {"marked": html.escape(row["recovered_text"])}

@@ -24,7 +24,7 @@ from readout.analysis.report import render
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS_OF_GIVEN
 from readout.errors import ReadoutError
-from readout.files import read_whole
+from readout.files import read_whole, user_path
 from readout.inversions.protocols import TokenByToken
 from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
 
@@ -83,7 +83,7 @@ def print_given(results: pd.DataFrame, console: Console) -> None:
     table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
     table.add_column("feature")
     for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     if texts:
         table.add_column("recovered", ratio=1, overflow="fold")
     for row in results.head(MOST_LINES).to_dict("records"):
@@ -110,7 +110,7 @@ def report_given(folder: str | Path) -> Path:
     Raises:
         ReadoutError: if the folder does not say which features those were, or none of them is finished.
     """
-    path = Path(folder) / ASKED
+    path = user_path(folder) / ASKED
     if not path.is_file():
         raise ReadoutError(
             f"There is no {str(path)!r}, which says which features the last `predict` was of; run the same command "
@@ -157,7 +157,7 @@ def write_given(folder: str | Path, results: pd.DataFrame) -> Path:
     rows = [
         row
         | {"verdict": None if pd.isna(row["verdict"]) else row["verdict"]}
-        | _shown({str(name): value for name, value in row.items()}, recovered[row["key"]], inputs)
+        | _shown({str(name): value for name, value in row.items()}, recovered.get(row["key"]), inputs)
         for row in results.to_dict("records")
     ]
     page = render(
@@ -173,13 +173,17 @@ def write_given(folder: str | Path, results: pd.DataFrame) -> Path:
         verdicts={kind.value: meaning for kind, meaning in VERDICTS_OF_GIVEN.items()},
         steps=int(results["steps"].max()),
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
+        asked=len((store.folder / ASKED).read_text(encoding="utf-8").split()),
+        gone=len(results) - len(store.finished().intersection(results["key"])),
     )
     return store.write_text("report.html", page)
 
 
-def _shown(row: Mapping[str, Any], recovered: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+def _shown(row: Mapping[str, Any], recovered: Tensor | None, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
     """``image`` or ``text``, and ``true`` where that is known: pictures, or texts in HTML."""
     known = pd.notna(row["distance"])
+    if recovered is None:
+        return {}
     if not recovered.is_floating_point():
         if not known:
             return {"text": Markup(html.escape(row["recovered_text"]))}
@@ -191,7 +195,7 @@ def _shown(row: Mapping[str, Any], recovered: Tensor, inputs: Mapping[str, Tenso
 def _printed(row: Mapping[str, Any]) -> Text:
     """A recovered text, and below it the true one where it is another."""
     if pd.isna(row["distance"]):
-        return Text(_in_a_line(row["recovered_text"]))
+        return Text(_in_a_line(row["recovered_text"]) if isinstance(row["recovered_text"], str) else "")
     text = Text()
     for place, token in enumerate(row["recovered_tokens"]):
         text.append(_in_a_line(token), "bold red" if place in row["wrong_tokens"] else None)
@@ -218,7 +222,7 @@ def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     """
     axes = axes or Figure(figsize=(6.4, 3.4), layout="constrained").subplots()
     for row in results.head(MOST_CURVES).to_dict("records"):
-        (line,) = axes.plot(row["trajectory_step"], row["trajectory_loss"], label=str(row["sample"]))
+        (line,) = axes.plot(row["trajectory_step"], row["trajectory_loss"], label=plots.label(row["sample"]))
         if pd.notna(row["floor"]):
             axes.axhline(row["floor"], color=line.get_color(), lw=0.8, ls="--")
     positive = any(np.any(np.asarray(one) > 0) for one in results["trajectory_loss"].head(MOST_CURVES))

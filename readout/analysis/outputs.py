@@ -10,8 +10,10 @@ import pandas as pd
 
 from readout.analysis.sizes import sizes_table
 from readout.errors import ReadoutError
+from readout.files import user_path
 from readout.prediction.beside import read_predictions
 from readout.representation import Estimator
+from readout.search import Crossing
 from readout.store import ResultStore, load_results, read_config
 
 
@@ -47,6 +49,26 @@ class Output:
         shown &= known["weights_digest"].isin(self.results["weights_digest"])
         return known[shown].drop_duplicates(["layer", "sample", "level"], keep="last").reset_index(drop=True)
 
+    @property
+    def lacks(self) -> list[str]:
+        """What is missing from the folder, in sentences."""
+        said, total = [], len(self.results)
+        crossing = Crossing.read(self.store)
+        if crossing and crossing.setting == self.results["setting"].iloc[0]:
+            missing = crossing.lacking(self.results)
+            if missing:
+                said.append(
+                    f"{total:,} of {total + missing:,} inversions are here; the others are not finished, or were "
+                    "removed. The command that began the sweep computes them."
+                )
+        pictures = total - len(self.store.finished().intersection(self.results["key"]))
+        if pictures:
+            said.append(
+                f"What was recovered is missing for {pictures:,} of {total:,} inversions, so it is not shown. The "
+                "command that began the sweep computes it again."
+            )
+        return said
+
     @cached_property
     def setting(self) -> dict[str, Any]:
         """What the setting of the results is; empty if that was not kept."""
@@ -64,7 +86,7 @@ def read_outputs(folders: Sequence[str | Path]) -> list[Output]:
     Raises:
         ReadoutError: if a folder holds no results of a sweep or can't be read, or two are the same.
     """
-    paths = [Path(folder) for folder in folders]
+    paths = [user_path(folder) for folder in folders]
     for place, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:place]]:
             raise ReadoutError(f"{str(path)!r} was given twice; name each output folder once.")

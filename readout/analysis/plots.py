@@ -23,6 +23,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 10,
     "savefig.bbox": "tight",
     "svg.hashsalt": "readout",
+    "text.usetex": False,
 }
 
 MOST_VECTORS = 2000
@@ -53,7 +54,7 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
         moved = curve["feature_distance"]
         axes.scatter(group["feature_distance"], group["distance"], s=9, color=color, alpha=0.35, lw=0, rasterized=many)
         axes.fill_between(moved, curve["low"], curve["high"], color=color, alpha=0.15, lw=0)
-        axes.plot(moved, curve["distance"], "-o", ms=4, color=color, label=str(layer))
+        axes.plot(moved, curve["distance"], "-o", ms=4, color=color, label=label(layer))
     axes.set(
         xlabel="perturbation of the feature, $d_H$",
         ylabel="distance of the recovered input, $d_X$",
@@ -78,9 +79,9 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
     other = beside(sizes["estimator"].iloc[0])
     for place, (layer, color) in enumerate(zip(layers, _colors(sizes), strict=True)):
         group = sizes[sizes["layer"] == layer]
-        values = group["representation_size"].to_numpy()
-        spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
-        bounds = lower_bounds(group).to_numpy()
+        values = group["representation_size"].dropna()
+        spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
+        bounds = lower_bounds(group)[values.index]
         axes.scatter(
             place + spread,
             values,
@@ -88,9 +89,9 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
             edgecolors=color,
             facecolors=["none" if bound else color for bound in bounds],
         )
-        axes.hlines(np.median(values), place - 0.28, place + 0.28, color=color, lw=2)
+        axes.hlines(values.median(), place - 0.28, place + 0.28, color=color, lw=2)
         axes.hlines(group[other].median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
-    axes.set_xticks(range(len(layers)), layers, rotation=45 if len(layers) > 6 else 0)
+    axes.set_xticks(range(len(layers)), map(label, layers), rotation=45 if len(layers) > 6 else 0)
     axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
     axes.set_title(f"open: a lower bound (see flags); broken: by {other}", fontsize=8, loc="right", color="grey")
     return axes
@@ -116,7 +117,7 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
             mean = mean_trajectory(rows)
             panel.plot(mean.index, mean.to_numpy(), color=color, label=f"{level:g}")
         panel.axhline(results["threshold"].iloc[0], color="black", lw=1, ls="--")
-        panel.set(title=str(layer), xlabel="optimisation step")
+        panel.set(title=label(layer), xlabel="optimisation step")
     for panel in axes[::PANELS]:
         panel.set_ylabel("$d_X$")
     legend = axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
@@ -163,10 +164,10 @@ def recovered_images(
     grid = figure.subplots(len(groups), len(levels) + 1, squeeze=False)
     for axes, ((layer, sample), group) in zip(grid, groups, strict=True):
         axes[0].imshow(to_pixels(inputs[str(sample)]))
-        axes[0].set_ylabel(str(layer), fontsize=8)
+        axes[0].set_ylabel(label(layer), fontsize=8)
         by_level = group.set_index("level")
         for panel, level in zip(axes[1:], levels, strict=True):
-            if level not in by_level.index:
+            if level not in by_level.index or by_level.loc[level, "key"] not in recovered:
                 continue
             row = by_level.loc[level]
             panel.imshow(to_pixels(recovered[row["key"]]))
@@ -180,6 +181,12 @@ def recovered_images(
     for panel, title in zip(grid[0], ["true", *(f"level {level:g}" for level in levels)], strict=True):
         panel.set_title(title, fontsize=8)
     return figure
+
+
+def label(name: object) -> str:
+    """A name as matplotlib shows it: dollars would begin a formula, and an underscore hide it from the legend."""
+    shown = "".join(character if character.isprintable() else " " for character in str(name)).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def figure_of(axes: Axes) -> Figure:

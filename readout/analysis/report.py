@@ -26,6 +26,7 @@ from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
 from readout.checks import check_whole
 from readout.errors import ReadoutError
+from readout.files import user_path
 from readout.prediction.plot import draw_prediction
 from readout.store import ResultStore, read_config, svg
 
@@ -63,7 +64,7 @@ def report(folders: Sequence[str | Path], output: str | Path | None = None, inpu
     if inputs is not None:
         check_whole("--inputs", inputs, 1)
     outputs = read_outputs(folders)
-    page = Path(output) if output else _usual_page(outputs)
+    page = user_path(output) if output else _usual_page(outputs)
     if page.is_dir():
         raise ReadoutError(f"{str(page)!r} is a folder; give the page's file, such as {str(page / COMPARISON)!r}.")
     figures = [write_figures(outputs[0])] if len(outputs) == 1 else [_drawn(output) for output in outputs]
@@ -81,8 +82,9 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
     Returns:
         Path of the page.
     """
-    output = Output(Path(folder).resolve().name, ResultStore(folder), results, sizes, read_config(folder))
-    return write_page([output], [write_figures(output)], Path(folder) / PAGE)
+    store = ResultStore(folder)
+    output = Output(store.folder.resolve().name, store, results, sizes, read_config(folder))
+    return write_page([output], [write_figures(output)], store.folder / PAGE)
 
 
 def write_figures(output: Output) -> dict[str, str]:
@@ -127,7 +129,7 @@ def write_page(
         colors={"light": _colors(len(layers), 0, 0.8), "dark": _colors(len(layers), 0.3, 1)},
         data=Markup(as_script(page_data(outputs, files, true))),
         figures=[{name: Markup(svg) for name, svg in one.items()} for one in figures],
-        summaries=[summary(output.results, output.sizes) for output in outputs],
+        summaries=[[*output.lacks, *summary(output.results, output.sizes)] for output in outputs],
         cautions=comparison.cautions(outputs),
         settings=comparison.settings_table(outputs),
         estimators=[output.sizes["estimator"].iloc[0] for output in outputs],
@@ -153,6 +155,7 @@ def render(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("readout.analysis", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["number"] = lambda value, form: "–" if pd.isna(value) else form % value
     part = resources("readout.analysis") / "page"
     shared = {
         "style": Markup((part / "page.css").read_text(encoding="utf-8")),

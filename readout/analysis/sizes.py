@@ -9,6 +9,7 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from readout.errors import ReadoutError
 from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
@@ -65,6 +66,9 @@ def at_common_levels(problems: pd.DataFrame) -> pd.DataFrame:
 
     A mean over those who happen to be there would say more of them than of the level.
     """
+    if "reason" in problems:  # inputs that could be perturbed at no level would be missing from all
+        perturbed = problems["reason"].isna().groupby(problems["sample"]).transform("any")
+        problems = problems[perturbed]
     samples = problems.groupby("level")["sample"].transform("nunique")
     return problems[samples == problems["sample"].nunique()]
 
@@ -121,10 +125,10 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
         values = layer_sizes["representation_size"]
         means = at_common_levels(group).groupby("level")["distance"].mean()
         table.add_row(
-            str(layer),
-            f"{values.median():.2f}{'*' if layer_sizes['flags'].any() else ' '}",
-            f"{layer_sizes[other].median():.2f}",
-            f"{values.min():.2f}–{values.max():.2f}",
+            Text(str(layer)),
+            f"{_number(values.median())}{'*' if layer_sizes['flags'].any() else ' '}",
+            _number(layer_sizes[other].median()),
+            f"{_number(values.min())}–{_number(values.max())}" if values.notna().any() else "–",
             *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
             *(str((group["verdict"] == kind.value).sum()) for kind in verdicts),
         )
@@ -134,6 +138,10 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
 def _short(estimator: str) -> str:
     """An estimator above a narrow column."""
     return {"crossing": "cross-\ning", "contiguous": "contig-\nuous"}.get(estimator, estimator)
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2f}"
 
 
 def _width(table: Table) -> int:
@@ -163,6 +171,7 @@ EXPLAINED = {
     Flag.NO_CLEAN_LEVEL: "level 0 was not tested, so a loss may be the readout's",
     Flag.NEAR_THRESHOLD: "a d_X that decides it lies no further from the threshold than rounding moves it from machine "
     "to machine; compare crossing",
+    Flag.UNDEFINED: "no feature of the input could be perturbed at the layer, so it has no size there",
 }
 """Flags in words."""
 

@@ -77,14 +77,35 @@ VERDICTS_OF_GIVEN = {
 """The same where a feature was given: there are no levels, and it need not be the network's own."""
 
 
+NAMED = 5
+"""Inputs that a sentence names, before it counts the rest."""
+
+
+def not_inverted(results: pd.DataFrame) -> list[str]:
+    """Which inputs could not be inverted at which layers, and why: one sentence per layer and reason."""
+    if "reason" not in results:
+        return []
+    sentences = []
+    for (layer, reason), rows in results.dropna(subset="reason").groupby(["layer", "reason"], sort=False):
+        names, levels = list(dict.fromkeys(rows["sample"])), sorted(rows["level"].dropna().unique())
+        others = results[(results["layer"] == layer) & results["sample"].isin(names)]
+        some = others["reason"].isna().any() and levels
+        at = f" at level{'s' if len(levels) > 1 else ''} {', '.join(f'{level:g}' for level in levels)}" if some else ""
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        sentences.append(f"Nothing was inverted at {layer} for {', '.join(names[:NAMED])}{more}{at}: {reason}.")
+    return sentences
+
+
 def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     """What a hurried reader should take away, from the numbers."""
-    by_layer = sizes.groupby("layer", sort=False)["representation_size"].median()
+    by_layer = sizes.groupby("layer", sort=False)["representation_size"].median().dropna()
     sentences = [
         f"Median representation size runs from {by_layer.iloc[0]:.2f} at {by_layer.index[0]} to "
         f"{by_layer.iloc[-1]:.2f} at {by_layer.index[-1]}."
         if len(by_layer) > 1
         else f"Median representation size at {by_layer.index[0]} is {by_layer.iloc[0]:.2f}."
+        if len(by_layer)
+        else "No feature could be perturbed, so there is no representation size."
     ]
     unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
     if unknown:
@@ -97,4 +118,4 @@ def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     near = flagged(sizes, Flag.NEAR_THRESHOLD).sum()
     if near:
         sentences.append(f"{near} of {len(sizes)} sizes hang on a d_X near the threshold: another run may give others.")
-    return sentences
+    return sentences + not_inverted(results)

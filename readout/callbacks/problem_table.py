@@ -58,7 +58,8 @@ class ProblemTable(SweepCallback):
         if self.thumbnails and _are_images(results):
             true = {sample: wandb.Image(to_pixels(x)) for sample, x in results.inputs.items()}
             pairs = zip(table["sample"], table["key"], strict=True)
-            shown = [[true[sample], wandb.Image(to_pixels(results.recovered[key]))] for sample, key in pairs]
+            found = {key: wandb.Image(to_pixels(x)) for key, x in results.recovered.items()}
+            shown = [[true[sample], found.get(key)] for sample, key in pairs]
             columns = ["true", "recovered", *columns]
         elif self.thumbnails and _are_texts(results):
             shown = [[wandb.Html(text)] for text in _marked(results, problems)]
@@ -123,7 +124,8 @@ def _are_texts(results: LayerResults) -> bool:
 def _marked(results: LayerResults, problems: pd.DataFrame) -> list[str]:
     """Recovered texts of the given rows, wrong tokens marked."""
     tokens = results.table.set_index("key")[list(TOKENS)].loc[problems["key"]]
-    return [marked(*row) for row in tokens.itertuples(index=False)]
+    rows = tokens.itertuples(index=False, name=None)
+    return ["" if row[1] is None or isinstance(row[1], float) else marked(*row) for row in rows]
 
 
 def _with_paths(results: LayerResults, problems: pd.DataFrame) -> pd.DataFrame:
@@ -132,9 +134,10 @@ def _with_paths(results: LayerResults, problems: pd.DataFrame) -> pd.DataFrame:
     if suffix is None:
         return problems
     paths = [
-        f"recovered/{readable_name(row, suffix)}" for row in cast(list[dict[str, Any]], problems.to_dict("records"))
+        f"recovered/{readable_name(row, suffix)}" if row["key"] in results.recovered else None
+        for row in cast(list[dict[str, Any]], problems.to_dict("records"))
     ]
-    return problems.assign(recovered=paths)
+    return problems.assign(recovered=pd.Series(paths, index=problems.index, dtype=object))
 
 
 def _markdown(table: pd.DataFrame) -> str:

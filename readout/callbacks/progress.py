@@ -17,6 +17,7 @@ from readout.callbacks.time_left import Foreseen, Left, TimeLeft
 from readout.inversions import FeatureInversion
 from readout.plan import LayerPlan, Plan, duration
 from readout.problems import Problem
+from readout.terminal import say
 
 REDRAW_SECONDS = 0.25
 READ_SECONDS = 1.0
@@ -128,7 +129,7 @@ class SweepProgress(Callback):
         time_left = f"{_span(left)} left{guess}"
         if not self.console.is_terminal:
             line = f"{share:4.0%}  {done} · {' · '.join(what)} · {time_left}"
-            self.console.print(line, highlight=False, soft_wrap=True)
+            say(self.console, line)
         elif self.console.file.isatty():
             bar = Table.grid(padding=(0, 1))
             bar.add_row(ProgressBar(completed=share, total=1.0, width=30), f"{share:4.0%}", f"{done} · {time_left}")
@@ -156,7 +157,7 @@ class SweepProgress(Callback):
         if self.console.is_terminal:
             self._draw(Text(line))
         else:
-            self.console.print(line, highlight=False)
+            say(self.console, line)
 
     def _draw(self, what: RenderableType) -> None:
         self._live.update(what, refresh=True)

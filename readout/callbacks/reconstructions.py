@@ -9,7 +9,7 @@ from PIL import Image
 from readout.callbacks.base import LayerResults, SweepCallback
 from readout.checks import check_whole
 from readout.data.images import is_image, to_pixels
-from readout.store import safe_name
+from readout.store import own_path
 
 
 class Reconstructions(SweepCallback):
@@ -44,7 +44,7 @@ class Reconstructions(SweepCallback):
                 folder = Path(logger.log_dir) / "reconstructions"
                 folder.mkdir(parents=True, exist_ok=True)
                 for sample, image in panels.items():
-                    image.save(folder / f"{safe_name(sample)}.png")
+                    image.save(own_path(folder, sample, ".png"))
 
 
 def panel(results: LayerResults, sample: str) -> np.ndarray:
@@ -69,9 +69,10 @@ def caption(results: LayerResults, sample: str) -> str:
 
 
 def _by_level(results: LayerResults, sample: str) -> dict[float, str]:
-    """Level → key of a sample's first draw."""
+    """Level → key of a sample's first draw, where something was recovered."""
     rows = results.table[(results.table["sample"] == sample) & (results.table["draw"] == 0)]
-    return dict(zip(rows["level"], rows["key"], strict=True))
+    pairs = zip(rows["level"], rows["key"], strict=True)
+    return {level: key for level, key in pairs if key in results.recovered}
 
 
 def _levels(results: LayerResults) -> list[float]:

@@ -9,14 +9,22 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from readout.checks import check_seed
-from readout.commands.console import make_console
 from readout.commands.early import find_configs
 from readout.commands.parser import Parser
 from readout.data import InputData
 from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion
-from readout.runtime import QUIET, Runtime, check_trainer, explained_misconfiguration, is_disabled, quiet_lightning
+from readout.runtime import (
+    QUIET,
+    Runtime,
+    check_trainer,
+    explained_misconfiguration,
+    is_disabled,
+    one_process,
+    quiet_lightning,
+)
 from readout.sweep import Sweep
+from readout.terminal import make_console
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -54,8 +62,9 @@ class ReadoutCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A first Trainer, so that settings Lightning refuses come to light before anything runs."""
+        plugins = one_process(self.config_init.trainer.plugins)
         with explained_misconfiguration():
-            return super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(**kwargs, plugins=plugins)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the ``sweep`` section."""

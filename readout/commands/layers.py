@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from readout.checks import check_whole
-from readout.commands.console import make_console
 from readout.commands.parser import Parser
 from readout.extractors import FeatureExtractor
+from readout.terminal import make_console
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     shapes = extractor.shapes(extractor.example(config.size))
     example = tuple(extractor.example(config.size).shape[1:])
     table = Table(
-        title=f"{extractor.name} ({extractor.weights_name}), inputs of {_times(example)}",
+        title=Text(f"{extractor.name} ({extractor.weights_name}), inputs of {_times(example)}"),
         title_justify="left",
     )
     table.add_column("layer")
@@ -33,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     table.add_column("× input", justify="right")
     for layer, shape in shapes.items():
         dimension = math.prod(shape)
-        table.add_row(layer, _times(shape), f"{dimension:,}", f"{dimension / math.prod(example):.2f}")
+        table.add_row(Text(layer), _times(shape), f"{dimension:,}", f"{dimension / math.prod(example):.2f}")
     make_console().print(table)
 
 

@@ -12,7 +12,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 
 from readout.checks import check_side
-from readout.commands.console import make_console
 from readout.commands.fit import ReadoutCLI, how_to_build
 from readout.commands.parser import Parser
 from readout.errors import ReadoutError
@@ -26,6 +25,7 @@ from readout.given.texts import as_text_features, true_texts
 from readout.given.true import true_images
 from readout.inversions import TextInversion
 from readout.runtime import quiet_lightning
+from readout.terminal import make_console, say
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
         given = _of_images(config, inversion.extractor, found)
     console = make_console()
     if given.doubt:
-        console.print(f"warning: {given.doubt}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"warning: {given.doubt}")
     settings = replace(sweep.settings, output=Path(config.output))
     driver = GivenSweep(settings, config.layer_weights, sweep.plan_only)
     driver.run(inversion, given.features, given.input_shape, cli.runtime(), given.true, console)

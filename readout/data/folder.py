@@ -9,6 +9,7 @@ from readout.checks import check_seed, check_side, check_whole
 from readout.data.base import InputData, Sample
 from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
+from readout.files import user_path
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -39,7 +40,7 @@ class ImageFolder(InputData):
         skip_unreadable: bool = False,
     ) -> None:
         super().__init__()
-        root = Path(folder)
+        root = user_path(folder)
         if not root.is_dir():
             raise ReadoutError(f"There is no folder {folder!r}; give the path of a folder of images.")
         self.folder, self.size, self.seed = folder, check_side("size", size), check_seed("seed", seed)
@@ -63,7 +64,7 @@ class ImageFolder(InputData):
 
     def __getitem__(self, index: int) -> Sample:
         path = self.files[index]
-        name = path.relative_to(self.folder)
+        name = path.relative_to(user_path(self.folder))
         label = name.parts[0] if len(name.parts) > 1 else None
         return Sample(name.as_posix(), resize_and_crop(self._read(path), self.size), label)
 

@@ -12,6 +12,7 @@ from readout.data.base import InputData, Sample
 from readout.data.folder import ImageFolder
 from readout.data.images import from_array, read_image, resize_and_crop
 from readout.errors import ReadoutError
+from readout.files import user_path
 
 Images: TypeAlias = InputData | Tensor | str | Path | Sequence[Image | str | Path]
 """Any data; a batch (N, 3, height, width) in [0, 1]; a folder; or a list of PIL images and paths."""
@@ -61,7 +62,7 @@ def as_data(images: Images, size: int) -> InputData:
             )
         return GivenImages({f"image_{place:03d}": image.detach().cpu() for place, image in enumerate(images)})
     if isinstance(images, str | Path):
-        if not Path(images).is_file():
+        if not user_path(images).is_file():
             return ImageFolder(str(images), size=size)
         images = [images]
     if not isinstance(images, Sequence) or not len(images):
@@ -79,5 +80,5 @@ def _read(image: Any) -> Tensor:
     if isinstance(image, Image):
         return from_array(np.asarray(image.convert("RGB")))
     if isinstance(image, str | Path):
-        return read_image(Path(image))
+        return read_image(user_path(image))
     raise ReadoutError(f"One of the images is a {type(image).__name__}; give PIL images or paths.")

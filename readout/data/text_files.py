@@ -5,6 +5,7 @@ from pathlib import Path
 
 from readout.data.texts import TextData
 from readout.errors import ReadoutError
+from readout.files import user_path
 
 
 class TextFiles(TextData):
@@ -37,7 +38,7 @@ class TextFiles(TextData):
     ) -> None:
         super().__init__(max_tokens, min_tokens, limit, seed)
         self.path, self.per_line = path, per_line
-        self.files = _find(Path(path).expanduser())
+        self.files = _find(user_path(path))
 
     @property
     def source(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from readout.errors import ReadoutError
+from readout.files import user_path
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 """What a model is built from; enough for random weights."""
@@ -28,7 +29,7 @@ def locate(weights: str, files: Sequence[str], needed: str = "config.json") -> P
     Raises:
         ReadoutError: if neither can be had, or ``needed`` is not in it.
     """
-    folder = Path(weights).expanduser()
+    folder = user_path(weights)
     if not folder.is_dir():
         folder = _download(weights, [*CONFIG_FILES, *files])
     if not (folder / needed).is_file():

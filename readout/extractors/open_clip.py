@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from readout.checks import check_seed, check_side
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
 from readout.extractors.timm import feature_layers, wrong_size
+from readout.files import user_path
 from readout.weights import described, is_random
 
 SCHEMAS = ("hf-hub:", "local-dir:")
@@ -143,16 +143,16 @@ def _options(name: str, weights: str | None, file: str | None) -> dict[str, Any]
         raise ReadoutError(f"`file` goes with the tag of its weights; give {file!r} as `weights`, or name the tag.")
     if is_random(weights):
         return {"text_cfg": SMALL_TEXT, "pretrained_text": False}
-    if file is None and not tag and not Path(str(weights)).is_file():
+    if file is None and not tag and not user_path(str(weights)).is_file():
         tags = open_clip.list_pretrained_tags_by_model(name)
         raise ReadoutError(
             f"open_clip has no weights {weights!r} for {name}, and there is no such file."
             f"{near_matches(str(weights), tags)} Its tags: {', '.join(tags) or 'none'}."
         )
-    if file is not None and not Path(file).is_file():
+    if file is not None and not user_path(file).is_file():
         raise ReadoutError(f"There is no weights file {file!r}; give the path of the checkpoint of {weights!r}.")
     return {
-        "pretrained": file or weights,
+        "pretrained": weights if tag and file is None else str(user_path(file or str(weights))),
         "require_pretrained": True,
         "force_quick_gelu": bool(tag.get("quick_gelu")),
         "force_preprocess_cfg": {key: tag[key] for key in ("mean", "std") if key in tag},

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from readout.checks import check_seed, check_side
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
+from readout.files import user_path
 from readout.weights import described, is_random, load_state_dict
 
 
@@ -168,12 +168,12 @@ def _config(name: str) -> Any:
 
 
 def _state_dict(path: str) -> Mapping[str, Tensor]:
-    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+    if path.endswith(".safetensors") and user_path(path).is_file():
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
-            state: Mapping[str, Tensor] = load_file(path)
+            state: Mapping[str, Tensor] = load_file(user_path(path))
         except (SafetensorError, OSError) as error:
             raise ReadoutError(
                 f"{path!r} can't be read as safetensors ({reason(error)}); give an intact file."

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
+from readout.files import user_path
 from readout.given.files import READERS, WHOLE, Arrays, read_arrays
 
 NAMES = "names"
@@ -67,7 +68,7 @@ def collect(paths: Sequence[str | Path], extractor: FeatureExtractor, layers: Se
     if not paths:
         raise ReadoutError("No features were given; name a file or a folder with --features.")
     found: list[Found] = []
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         for place in _in_folder(path, extractor) if path.is_dir() else [_place(path, extractor)]:
             found += _in_file(place, extractor, layers)
     for layer in layers:

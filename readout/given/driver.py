@@ -11,7 +11,8 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
 
-from readout.analysis.given import ASKED, print_given, write_given
+from readout.analysis.given import ASKED, BY_LAYER, print_given, write_given
+from readout.analysis.words import not_inverted
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.given import GivenFeatures, GivenProblem, as_one_layer, unknown
@@ -32,6 +33,7 @@ from readout.problems import Problem, Setting
 from readout.run_settings import RunSettings
 from readout.runtime import Runtime, quiet_lightning
 from readout.seal import COMMENT
+from readout.terminal import make_console, say, say_where
 from readout.work import Work
 
 
@@ -76,7 +78,7 @@ class GivenSweep:
         Raises:
             ReadoutError: if anything the user gave can't be used.
         """
-        console, true = console or Console(), true or {}
+        console, true = console or make_console(), true or {}
         if inversion.protocol.needs_true_input and len(true) < len(features):
             raise ReadoutError(
                 f"The {inversion.protocol.name} protocol stops at the loss of the true input, which is known for "
@@ -112,20 +114,28 @@ class GivenSweep:
             _show(plan, len(true), console)
             if self.plan_only:
                 return pd.DataFrame()
-            store.write_setting(setting)
-            store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
-            store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
-            for name, x in true.items():
-                store.save_input(name, x)
-            layers = [layer for layer in plan.layers if layer.remaining]
-            with work.turns(plan, layers, console) as turns:
-                for turn in turns:
-                    left = batches_left(turn.plan.batches, store, turn.checkpoint)
-                    for _ in work.run(turn, left, runtime.make_bare_trainer):
-                        pass
+
+            def run(again: bool) -> None:
+                store.write_setting(setting)
+                store.write_text("config.yaml", self.settings.kept(runtime.config, threshold))
+                store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
+                for name, x in true.items():
+                    store.save_input(name, x)
+                now = self._plan(work, problems, trainer, runtime) if again else plan
+                layers = [layer for layer in now.layers if layer.remaining]
+                with work.turns(now, layers, console) as turns:
+                    for turn in turns:
+                        left = batches_left(turn.plan.batches, store, turn.checkpoint)
+                        for _ in work.run(turn, left, runtime.make_bare_trainer):
+                            pass
+
+            keys = {problem.key for problem in problems}
+            work.until_whole(run, lambda: len(keys - store.finished()), console)
         results = work.results(problems, trajectories=True)
+        for sentence in not_inverted(results):
+            say(console, sentence)
         print_given(results, console)
-        console.print(f"[bold]report[/bold] {write_given(self.settings.output, results)}")
+        say_where(console, write_given(self.settings.output, results))
         return results
 
     def _plan(self, work: Work, problems: list[Problem], trainer: Trainer, runtime: Runtime) -> Plan:
@@ -223,7 +233,11 @@ def _scored(
     ``extractor`` and ``loss`` are the inversion's own, before several layers were made one.
     """
     for row, x in zip(rows, recovered, strict=True):
-        row |= by_layer(inversion, extractor, loss, x, features[row["sample"]], inputs[row["sample"]])
+        given = features[row["sample"]]
+        if x.numel():
+            row |= by_layer(inversion, extractor, loss, x, given, inputs[row["sample"]])
+        else:  # nothing was recovered
+            row |= {f"{name}.{layer}": math.nan for layer in given for name in BY_LAYER}
     return pd.DataFrame(rows).assign(label=None, **columns)
 
 

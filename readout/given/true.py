@@ -1,7 +1,6 @@
 """True inputs of features that are given, where they are known: files that are called as the features are."""
 
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
@@ -9,6 +8,7 @@ from torch import Tensor
 from readout.data.folder import SUFFIXES
 from readout.data.images import read_image, resize_and_crop
 from readout.errors import ReadoutError
+from readout.files import user_path
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def true_images(folder: str, names: Collection[str], input_shape: Sequence[int])
     Raises:
         ReadoutError: if there is no such folder, no image fits a name or two do, or one can't be used.
     """
-    root = Path(folder)
+    root = user_path(folder)
     if not root.is_dir():
         raise ReadoutError(f"There is no folder {folder!r}; give the path of a folder of true images.")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from readout import __version__
 from readout.errors import ReadoutError
-from readout.files import read_whole, write_whole
+from readout.files import read_whole, remove_unfinished, write_whole
 from readout.interruptions.signals import KEPT, Stop, Stopped
 from readout.inversions import FeatureInversion
 from readout.inversions.resuming import Attempt
@@ -24,6 +24,7 @@ from readout.plan import LayerPlan
 from readout.problems import Problem
 from readout.seal import UNSEALED, is_damaged
 from readout.store import ResultStore
+from readout.terminal import say
 
 FOLDER = "checkpoints"
 """Below the output folder; empty once a sweep is done."""
@@ -68,8 +69,6 @@ class LayerCheckpoint(Callback):
         self._going_on = False
         self._told = False
         self._ignored_for: set[str] = set()
-        for partial in self.path.parent.glob(f".{self.path.name}.*.partial"):  # of a process that was killed
-            partial.unlink(missing_ok=True)
 
     def begun(self, finished: Set[str]) -> list[Problem]:
         """The problems of the batch that was interrupted, to come first; none if there is none to go on with.
@@ -98,9 +97,7 @@ class LayerCheckpoint(Callback):
         if self.limit is not None and len(keys) > self.limit:
             return self._ignored(f"is of {len(keys)} problems side by side, more than batch_size says")
         self._found = batch
-        self.console.print(
-            f"going on at step {step:,} with {len(keys)} inversions that were stopped", highlight=False, soft_wrap=True
-        )
+        say(self.console, f"going on at step {step:,} with {len(keys)} inversions that were stopped")
         return [self._problems[key] for key in keys]
 
     def attempt(self, batch: Sequence[Problem]) -> Attempt:
@@ -173,7 +170,7 @@ class LayerCheckpoint(Callback):
             problem = self._save(trainer)
             if problem is not None and not self._told:
                 self._told = True
-                self.console.print(f"no checkpoint: {problem}", highlight=False, soft_wrap=True)
+                say(self.console, f"no checkpoint: {problem}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Name the batch, and put in what finished runs of it gave."""
@@ -197,7 +194,7 @@ class LayerCheckpoint(Callback):
         if why in self._ignored_for:  # a search asks again before each round
             return []
         self._ignored_for.add(why)
-        self.console.print(f"{self.path} {why}, so its batch starts over", highlight=False, soft_wrap=True)
+        say(self.console, f"{self.path} {why}, so its batch starts over")
         return []
 
 
@@ -219,7 +216,8 @@ def versions() -> dict[str, str]:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the folder of checkpoints if nothing is in it."""
+    """Remove what killed processes have left, and the folder of checkpoints if nothing is in it."""
+    remove_unfinished(folder)
     with suppress(OSError):
         (folder / FOLDER).rmdir()
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from readout.interruptions.signals import Stop
 from readout.plan import LayerPlan
+from readout.terminal import say
 
 try:
     import fcntl
@@ -91,9 +92,7 @@ def in_turn(
                     others.append(plan)
         if others and not told and len(others) == len(left):
             told = True
-            console.print(
-                f"waiting for another process, which works on {_names(others)}", highlight=False, soft_wrap=True
-            )
+            say(console, f"waiting for another process, which works on {_names(others)}")
         if len(others) == len(left):
             stop.wait(WAIT_SECONDS)
         left = others

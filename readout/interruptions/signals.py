@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,13 +10,17 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Ctrl-C; what clusters send at the end of a job; what Slurm is often told to send some time before."""
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+"""Ctrl-C; the end of a cluster job; a closed terminal; the warnings that Slurm and Grid Engine send before the end."""
 
 KEPT = "what is finished is kept, and the same command goes on from there."
 
 POLL_SECONDS = 0.2
-STDERR = 2
+STDOUT, STDERR = 1, 2
+SHOW_CURSOR = b"\x1b[?25h"
+
+Handlers = dict[int, Any]
 
 
 class Stopped(BaseException):
@@ -40,16 +45,9 @@ class Stop:
         self.asked: int | None = None
         """Number of the signal."""
 
-    def listen(self) -> dict[int, Any]:
-        """Answer to :data:`SIGNALS`, but for those that this process was started to ignore.
-
-        Returns:
-            Handlers that did so before.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        return {number: signal.signal(number, self._ask) for number in heard}
+    def listen(self) -> None:
+        """Answer to :data:`SIGNALS`, but for those that this process was started to ignore."""
+        set_handlers(dict.fromkeys(handlers(), self._ask))
 
     def check(self, where: str = "Stopped between two batches") -> None:
         """Stop if that was asked for.
@@ -82,6 +80,39 @@ class Stop:
             os.write(STDERR, b"\nStopping after this step; once more stops at once.\n")
 
 
+def handlers() -> Handlers:
+    """Present handlers of :data:`SIGNALS`, without those that are ignored; none outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    present = {number: signal.getsignal(number) for number in SIGNALS}
+    return {number: handler for number, handler in present.items() if handler is not signal.SIG_IGN}
+
+
+def set_handlers(wanted: Handlers) -> None:
+    """Install handlers, as :func:`handlers` gives them."""
+    for number, handler in wanted.items():
+        signal.signal(number, handler)
+
+
+def leave_on_signals() -> None:
+    """End the process with a sentence and 128 + the signal's number, at any moment outside :func:`stoppable`.
+
+    No exception is raised: imports, parsers and destructors swallow those, or turn them into tracebacks. Files are
+    written whole or not at all, so nothing has to be put in order first.
+    """
+    set_handlers(dict.fromkeys(handlers(), _leave))
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    with suppress(Exception):  # it may be in the middle of a write
+        sys.stdout.flush()
+    with suppress(OSError):
+        if os.isatty(STDOUT):  # a live display had hidden it
+            os.write(STDOUT, SHOW_CURSOR)
+        os.write(STDERR, f"\nStopped; {KEPT}\n".encode())
+    os._exit(128 + number)
+
+
 @contextmanager
 def stoppable() -> Iterator[Stop]:
     """Inside, signals are wishes to stop; outside, they are what they were.
@@ -90,14 +121,18 @@ def stoppable() -> Iterator[Stop]:
         KeyboardInterrupt: instead of :class:`Stopped`, after Ctrl-C.
         Terminated: instead of it, after another signal.
     """
-    stop = Stop()
-    before = stop.listen()
+    stop, before = Stop(), handlers()
+    stop.listen()
     try:
         yield stop
-    except Stopped as stopped:
+        stop.check()
+    except (Stopped, SystemExit) as stopped:
+        if isinstance(stopped, SystemExit) and stop.asked is None:
+            raise
+        # between its setup and its first step Lightning makes an exit of a signal
+        sentence = str(stopped) if isinstance(stopped, Stopped) else f"Stopped; {KEPT}"
         if stop.asked is None or stop.asked == signal.SIGINT:
-            raise KeyboardInterrupt(str(stopped)) from None
-        raise Terminated(stop.asked, str(stopped)) from None
+            raise KeyboardInterrupt(sentence) from None
+        raise Terminated(stop.asked, sentence) from None
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        set_handlers(before)

@@ -34,7 +34,7 @@ from readout.inversions.resuming import Resumable
 from readout.inversions.running import Running
 from readout.inversions.schedules import ScheduleFactory, build_schedule, course, describe_schedule
 from readout.inversions.step import Step, StepGraph
-from readout.inversions.target import Target
+from readout.inversions.target import make_target
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.priors import Prior
@@ -223,10 +223,10 @@ class FeatureInversion(Resumable):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Compute the targets: h, h', and the loss at the true input.
+        """Compute the targets: h, h', and the loss at the true input; problems that have none end here.
 
         Raises:
-            ReadoutError: if a feature of a true input is not finite, or gradients are accumulated.
+            ReadoutError: if gradients are accumulated.
         """
         if self.trainer.accumulate_grad_batches != 1:
             raise ReadoutError("accumulate_grad_batches means nothing here; leave it at 1.")
@@ -238,12 +238,18 @@ class FeatureInversion(Resumable):
         self._scored = self.scored(self._inputs)
         self._unknown = ~self.problems.known.to(self.device)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            self._target = self._make_target()
+            clean = self._extract(self.embed(self._inputs))
+            mask = None if self.problems.mask is None else self.problems.mask.to(self.device)
+            self._target, self._reasons = make_target(clean, self.problems, mask, self.loss)
         self._running, self._present = Running(self._inputs), self._target
+        excluded = torch.tensor([place in self._reasons for place in range(len(inputs))], device=self.device)
+        self._running.end(torch.zeros_like(excluded), excluded, 0, torch.zeros_like(self._inputs))
         self._graph: StepGraph | None = None
         self._observed = -1
         self._staying: Tensor | None = None
         self.resume()
+        if self._reasons and self.resumed is None:
+            self._let_go(self._running.staying())
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One optimisation step; the loss is a sum, so that no problem scales another's gradient."""
@@ -326,19 +332,6 @@ class FeatureInversion(Resumable):
     def _feature(self, inputs: Tensor) -> Tensor:
         return self.extractor.extract(inputs, self.problems.layer)
 
-    def _make_target(self) -> Target:
-        clean = self._extract(self.embed(self._inputs))
-        if not clean[self.problems.known.to(self.device)].isfinite().all():
-            raise ReadoutError(
-                f"Layer {self.problems.layer!r} gives values that are not finite for the true inputs; check the "
-                "weights, the inputs and the precision."
-            )
-        problems = self.problems
-        mask = None if problems.mask is None else problems.mask.to(self.device)
-        padded = () if mask is None else (mask,)  # a perturbation for images need not know of masks
-        perturbed = problems.perturbation(clean, problems.levels, problems.noise_seeds, *padded)
-        return Target.make(clean, perturbed, mask, self.loss)
-
     def _observe(self, step: int, inputs: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
         """Record, and keep the iterates of problems that are done; nothing here waits for the device."""
         self._staying = None
@@ -419,4 +412,5 @@ class FeatureInversion(Resumable):
             complete=self.trainer.global_step >= self.trainer.max_steps or self._all_done(),
             feature_dim=target.dimensions().cpu(),
             seconds=time.perf_counter() - self._started,
+            reasons=self._reasons,
         )

@@ -1,6 +1,6 @@
 """What goes into one fit, and what comes out of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -81,3 +81,5 @@ class Outcome:
     """Dimensions of each feature, padding left out."""
     seconds: float
     """Wall time of the whole batch."""
+    reasons: Mapping[int, str]
+    """Why a problem has no target, by place; its scores mean nothing."""

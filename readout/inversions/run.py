@@ -32,7 +32,8 @@ def invert(
 ) -> tuple[list[Row], list[Tensor]]:
     """Invert problems side by side; dead ones start again, at most ``inversion.max_restarts`` times.
 
-    A restart is a whole run from a fresh seed, so it does not depend on what else is in the batch.
+    A restart is a whole run from a fresh seed, so it does not depend on what else is in the batch. A problem without a
+    target (its feature is constant, say) is marked with the reason in its row, and the others go on.
 
     Args:
         inversion: The readout.
@@ -43,7 +44,7 @@ def invert(
         attempt: How far this batch has come before, kept up to date; default: not at all.
 
     Returns:
-        One row a problem (without verdict), and each one's recovered input.
+        One row a problem (without verdict), and each one's recovered input, empty where there was no target.
 
     Raises:
         ReadoutError: if something other than the protocol ended the fit.
@@ -63,12 +64,16 @@ def invert(
             )
         curves = _curves(outcome.trajectory)
         for place, index in enumerate(todo):
+            true = inputs[problems[index].sample]
             seconds = rows[index].get("seconds", 0.0) + outcome.seconds / len(todo)
-            recovered[index] = unpad(outcome.recovered[place])
             rows[index] = _row(problems[index], outcome, curves, place) | {"restarts": restart, "seconds": seconds}
-            rows[index] |= {"input_dim": recovered[index].numel()}
-            rows[index] |= inversion.describe_recovered(inputs[problems[index].sample], recovered[index])
-        attempt.todo = [index for place, index in enumerate(todo) if outcome.dead[place]]
+            rows[index] |= {"input_dim": true.numel()}
+            if place in outcome.reasons:
+                rows[index] |= {"reason": outcome.reasons[place]}
+                continue
+            recovered[index] = unpad(outcome.recovered[place])
+            rows[index] |= inversion.describe_recovered(true, recovered[index])
+        attempt.todo = [i for place, i in enumerate(todo) if outcome.dead[place] and place not in outcome.reasons]
         attempt.restart += 1
     return rows, recovered
 
@@ -111,7 +116,8 @@ def _curves(trajectory: Trajectory) -> dict[str, Tensor]:
 
 def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place: int) -> Row:
     scores = ("distance", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale")
-    scored = {name: float(getattr(outcome, name)[place]) for name in scores}
+    known = math.nan if place in outcome.reasons else 1.0
+    scored = {name: known * float(getattr(outcome, name)[place]) for name in scores}
     recorded = ~curves["trajectory_loss"][:, place].isnan()
     steps = torch.tensor(outcome.trajectory.steps)[recorded].tolist()
     trajectory = {column: values[recorded, place].tolist() for column, values in curves.items()}
@@ -129,8 +135,8 @@ def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place
         "setting": problem.setting,
         "key": problem.key,
         **scored,
-        **{name: float(values[place]) for name, values in outcome.metrics.items()},
-        "best_distance": float(outcome.best_distance[place]),
+        **{name: known * float(values[place]) for name, values in outcome.metrics.items()},
+        "best_distance": known * float(outcome.best_distance[place]),
         "best_step": int(outcome.best_step[place]),
         "steps": int(outcome.steps[place]),
         "dead": bool(outcome.dead[place]),

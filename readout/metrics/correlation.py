@@ -25,8 +25,8 @@ def correlation_distance(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Te
     counts = None if mask is None else expand(mask, x).flatten(1)
     x, y = x.flatten(1), y.flatten(1)
     # compared, not computed: rounding would hide what is equal
-    same = _everywhere(x == y, counts)
-    constant = _everywhere(x == x[:, :1], counts) | _everywhere(y == y[:, :1], counts)
+    same = everywhere(x == y, counts)
+    constant = everywhere(x == x[:, :1], counts) | everywhere(y == y[:, :1], counts)
     x, y = _centred(x, counts), _centred(y, counts)
     norms = x.norm(dim=1) * y.norm(dim=1)
     correlation: Tensor = (x * y).sum(1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
@@ -45,7 +45,8 @@ class CorrelationDistance(SampleMetric):
         return correlation_distance(recovered, true)
 
 
-def _everywhere(condition: Tensor, counts: Tensor | None) -> Tensor:
+def everywhere(condition: Tensor, counts: Tensor | None) -> Tensor:
+    """Rows of which a condition holds wherever values count, shape (rows,)."""
     return (condition if counts is None else condition | ~counts).all(1)
 
 

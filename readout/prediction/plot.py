@@ -3,6 +3,8 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
+from readout.analysis.plots import label
+
 
 def draw_prediction(predictions: pd.DataFrame, axes: Axes) -> Axes:
     """Dashed lines: predicted d_X against level, one a layer (mean over inputs).
@@ -15,6 +17,7 @@ def draw_prediction(predictions: pd.DataFrame, axes: Axes) -> Axes:
     colors = {line.get_label(): line.get_color() for line in axes.get_lines()}
     for layer, group in predictions.groupby("layer", sort=False):
         means = group.groupby("level")["predicted_distance"].mean()
-        name = "_" if layer in colors else f"{layer}, predicted"  # an underscore keeps a line out of the legend
-        axes.plot(means.index, means.to_numpy(), "--", lw=1.2, color=colors.get(str(layer)), label=name)
+        shown = label(layer)
+        name = "_" if shown in colors else f"{shown}, predicted"  # an underscore keeps a line out of the legend
+        axes.plot(means.index, means.to_numpy(), "--", lw=1.2, color=colors.get(shown), label=name)
     return axes

@@ -327,8 +327,11 @@ class TestBadInput:
         for part in (tmp_path / "out" / "recovered").glob("*.safetensors"):
             part.unlink()
         capsys.readouterr()
-        line = refused(cli.main(["report", str(tmp_path / "out")]), capsys)
-        assert "2 of 2 recovered inputs are not in" in line
+        assert cli.main(["report", str(tmp_path / "out")]) == 0
+        page = tmp_path / "out" / "report.html"
+        assert "What was recovered is missing for 2 of 2 features" in page.read_text()
+        assert predict(config(tmp_path), "--features", path) == 0
+        assert "is missing" not in page.read_text()
 
     def test_a_report_of_features_that_nobody_knows(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = save(tmp_path / "decoded.npz", tiny_features("early"))

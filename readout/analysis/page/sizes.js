@@ -17,6 +17,7 @@ function drawSizes() {
     draw(svg, "text", spot, layer);
   });
   data.series.forEach((series, place) => {
+    if (!series.sizes.length) return;
     const beside = at[series.layer];
     const centre = left + 8 + slot * (series.layer + 0.5) + (beside.indexOf(series) - (beside.length - 1) / 2) * lane;
     const group = draw(plot, "g", { class: "series", "data-series": place, style: `--color: var(--layer-${series.layer})` });
