@@ -46,7 +46,7 @@ class Measurement:
     inputs: Mapping[str, Tensor]
     """True images by ``sample``, as the network saw them."""
     recovered: Mapping[str, Tensor]
-    """Recovered images by the ``key`` of their problem."""
+    """Recovered images by the ``key`` of their problem; none of those that have a ``reason`` for not being run."""
     output: Path | None = None
     """Folder of everything that came out; None if it was not to be kept."""
 

@@ -1,3 +1,5 @@
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -104,3 +106,37 @@ def test_memory_on_cuda_is_this_fits_own_and_leaves_the_network_out(monkeypatch:
     timer.on_train_batch_end(trainer, inversion)
     timer.on_train_end(trainer, inversion)
     assert timer.bytes == 1234
+
+
+class Interrupted(Pixels):
+    """Sends a signal to this process when it is first asked for an image."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.numbers = [number]
+
+    def forward(self) -> torch.Tensor:
+        if self.numbers:
+            os.kill(os.getpid(), self.numbers.pop())
+        return super().forward()
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_while_probing_goes_to_whoever_listened_before(number: int, raised: type[BaseException]) -> None:
+    def leave(*_: object) -> None:
+        raise raised("heard")
+
+    before = signal.signal(number, leave)
+    batch = partial(
+        make_batch, inputs={name: torch.rand(3, 8, 8) for name in "ab"}, perturbation=GaussianPerturbation()
+    )
+    try:
+        with pytest.raises(raised):
+            probe(ImageInversion(Early(), Interrupted(number)), PROBLEMS[:1], batch, 1, runtime(10))
+    finally:
+        signal.signal(number, before)
+
+
+class Early(FeatureExtractor):
+    def __init__(self) -> None:
+        super().__init__(nn.Sequential(nn.Conv2d(3, 4, 1)), {"only": "0"})

@@ -413,3 +413,17 @@ def test_the_linear_distance_is_what_least_squares_gives(level: float) -> None:
     # A correlation over d dimensions has a standard deviation of at most 1/√d and a bias of order 1/d.
     tolerance = 4 / np.sqrt(dimension * draws) + 1 / dimension
     assert np.mean(distances) == pytest.approx(float(linear_distance(level, expansion)), abs=tolerance)
+
+
+@pytest.mark.parametrize("estimator", list(Estimator))
+def test_where_no_feature_could_be_perturbed_there_is_no_size(estimator: Estimator) -> None:
+    size = size_of([Row(level, math.nan, math.nan, F) for level in (0.0, 0.5)], estimator)
+    assert math.isnan(size.size)
+    assert size.flags == (Flag.UNDEFINED,)
+
+
+def test_a_level_that_could_not_be_perturbed_leaves_the_size_open() -> None:
+    rows = [Row(0.0, 0.0, 0.05, R), Row(0.3, math.nan, math.nan, F), Row(0.5, 0.5, 0.05, R), Row(0.9, math.nan, 0.0, F)]
+    size = size_of(rows, Estimator.MAX)
+    assert size.size == 0.5
+    assert size.flags == (Flag.RESTS_ON_FAILED,)

@@ -22,9 +22,11 @@ from readout.analysis.sizes import sizes_table
 from readout.data.given import GivenImages
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
+from readout.given.driver import GivenSweep
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
+from readout.run_settings import RunSettings
 from readout.runtime import Runtime
 from readout.store import ResultStore
 from readout.sweep import Sweep
@@ -261,3 +263,18 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert len(load_results("~/out")) == 2
     assert report(["~/out"], "~/page.html") == tmp_path / "page.html"
+
+
+def test_a_given_feature_whose_true_input_has_none_is_marked_and_the_others_are_inverted(tmp_path: Path) -> None:
+    true = {sample.name: sample.input for sample in images(bright=1.0, plain=0.7)}
+    features = {name: {"wide": torch.rand(3, 12, 12)} for name in true}
+    console = Console(file=io.StringIO(), width=300)
+    driver = GivenSweep(RunSettings(tmp_path, batch_size=2))
+    runtime = Runtime({**CPU, "max_steps": 4})
+    results = driver.run(inversion(Picky()), features, (3, 12, 12), runtime, true, console).set_index("sample")
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Nothing was inverted at wide for bright: its feature has values that are not finite" in said
+    assert results["verdict"]["bright"] == "failed"
+    assert results["reason"].isna().to_dict() == {"bright": False, "plain": True}
+    page = (tmp_path / "report.html").read_text()
+    assert "Nothing was recovered: its feature has values that are not finite" in page

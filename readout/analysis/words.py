@@ -42,7 +42,7 @@ VERDICTS = {
     ),
     Verdict.FAILED: Meaning(
         "!",
-        "Values were not finite, or the prior died and its restarts died too.",
+        "Values were not finite, the prior died and its restarts died too, or the feature could not be perturbed.",
         "Nothing about the feature. Such a level never counts as lost.",
         "A size below such a level is a lower bound. Try a lower rate.",
     ),

@@ -118,7 +118,7 @@ def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place
     scores = ("distance", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale")
     known = math.nan if place in outcome.reasons else 1.0
     scored = {name: known * float(getattr(outcome, name)[place]) for name in scores}
-    recorded = ~curves["trajectory_loss"][:, place].isnan()
+    recorded = ~curves["trajectory_loss"][:, place].isnan() & (place not in outcome.reasons)
     steps = torch.tensor(outcome.trajectory.steps)[recorded].tolist()
     trajectory = {column: values[recorded, place].tolist() for column, values in curves.items()}
     if steps and outcome.steps[place] > steps[-1] and math.isfinite(scored["loss"]):

@@ -71,3 +71,20 @@ def test_pictures_stand_in_a_row_a_layer_and_input_and_a_column_a_level(results:
     figure = plots.recovered_images(results, inputs, recovered)
     assert len(figure.axes) == 4 * 3
     assert sum(len(axes.images) for axes in figure.axes) == 4 * 3
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", "_hidden", "a_b 50%", "$x$ and $y", "<b>", "a\nb"])
+def test_names_are_drawn_as_they_are(results: pd.DataFrame, name: str) -> None:
+    results = results.replace({"layer": {"late": name}})
+    axes = plots.recovery(results)
+    axes.figure.canvas.draw()
+    legend = axes.get_legend()
+    assert legend is not None
+    shown = legend.get_texts()[-1].get_text()
+    assert shown.replace(r"\$", "$").strip() == name.replace("\n", " ")
+
+
+def test_sizes_that_are_not_defined_are_left_out() -> None:
+    sizes = pd.DataFrame({"layer": ["l"] * 2 + ["m"], "representation_size": [0.1, np.nan, np.nan], "flags": ""})
+    dots = plots.size_by_layer(sizes).collections
+    assert [np.asarray(each.get_offsets())[:, 1].tolist() for each in dots[::2]] == [[0.1], []]

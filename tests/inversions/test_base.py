@@ -202,10 +202,13 @@ def test_describe_tells_what_decides_an_answer() -> None:
         assert other.describe() != base
 
 
-def test_features_that_are_not_finite_are_refused() -> None:
+def test_features_that_are_not_finite_are_marked_and_the_others_go_on() -> None:
     inversion = make("pixels", 1e-3)
-    problems = batch([0])
-    inversion.load(problems)
+    problems = batch([0, 1])
     problems.inputs[0, 0, 0, 0] = torch.inf
-    with pytest.raises(ReadoutError, match="not finite"):
-        runtime(3).make_bare_trainer().fit(inversion, range(3))
+    outcome = solve(inversion, problems, 3)
+    assert outcome.complete
+    assert outcome.dead.tolist() == [True, False]
+    assert outcome.steps.tolist() == [0, 3]
+    assert outcome.reasons == {0: "its feature has values that are not finite"}
+    assert outcome.loss[1].isfinite()

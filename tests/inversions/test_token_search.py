@@ -1,7 +1,9 @@
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from readout import cli, load_results
 from readout.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, advance, states_after
-from readout.inversions import FeatureInversion, TokenSearch
+from readout.inversions import FeatureInversion, TextInversion, TokenSearch
 from readout.inversions.run import invert
 from readout.inversions.shortlist import CONTEXT, Shortlist
 from readout.perturbations import GaussianPerturbation
@@ -180,3 +182,40 @@ def test_the_shipped_configuration_reads_english_out_of_a_causal_model(tmp_path:
     assert results["distance"].tolist() == [0, 0]
     assert set(results["prior"]) == {"TokenSequence"}
     assert set(results["protocol"]) == {"token_by_token"}
+
+
+class Refusing(GaussianPerturbation):
+    """Knows nothing to do with the features of some problems."""
+
+    def __init__(self, *seeds: int) -> None:
+        super().__init__()
+        self.seeds = seeds
+
+    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
+        if set(seeds) & set(self.seeds):
+            raise ReadoutError("This one can't be perturbed; take it out.")
+        return super().__call__(feature, levels, seeds, mask)
+
+
+@pytest.mark.parametrize("make", [TokenSearch, TextInversion])
+def test_a_text_without_a_target_is_marked_and_the_others_are_read(
+    folders: dict[str, str], make: type[TextInversion]
+) -> None:
+    model = LanguageModel(folders["gpt2"])
+    problems = cross("s", [(name, name) for name in ("short", "long")], "layer.1", [0.0, 0.5], draws=1, seed=0)
+
+    def fit(inversion: FeatureInversion) -> None:
+        runtime(20).make_bare_trainer().fit(inversion, range(20))
+
+    def read(perturbation: GaussianPerturbation) -> tuple[pd.DataFrame, list[Tensor]]:
+        rows, recovered = invert(make(model), problems, texts(model), perturbation, fit)
+        return pd.DataFrame(rows), recovered
+
+    table, recovered = read(Refusing(problems[0].noise_seed))
+    whole, same = read(GaussianPerturbation())
+    assert table["reason"].tolist() == ["This one can't be perturbed; take it out"] * 2 + [None] * 2
+    assert table["recovered_text"].tolist() == [None] * 2 + whole["recovered_text"].tolist()[2:]
+    assert [x.numel() for x in recovered] == [0, 0, *(x.numel() for x in same[2:])]
+    assert table["dead"].tolist() == [True, True, False, False]
+    assert [len(steps) > 0 for steps in table["trajectory_step"]] == [False, False, True, True]
+    assert table["loss"].isna().tolist() == [True, True, False, False]
