@@ -116,10 +116,10 @@ def _predicted(predictions: pd.DataFrame, layer: str) -> list[list[Any]]:
 
 
 def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
+    other = beside(sizes["estimator"].iloc[0])
     sizes = sizes[sizes["representation_size"].notna()]
     values = sizes["representation_size"]
     mean = bootstrap_interval(values)
-    other = beside(sizes["estimator"].iloc[0])
     rows = zip(sizes["sample"], values, lower_bounds(sizes), sizes["flags"], sizes[other], strict=True)
     return {
         "sizes": [_plain([samples.index(name), *more]) for name, *more in rows],
