@@ -112,6 +112,7 @@ def sweep(
 ONE_BY_ONE = {"dark": ("dead", "the same value everywhere"), "bright": ("wide", "values that are not finite")}
 
 
+@pytest.mark.usefixtures("reports")
 @pytest.mark.parametrize("search", ["grid", "bisection"])
 def test_an_input_that_a_layer_can_not_tell_is_marked_and_the_rest_goes_on(tmp_path: Path, search: str) -> None:
     data, layers = images(dark=0.2, bright=1.0, plain=0.7), ["first", "dead", "wide", "last"]
@@ -227,6 +228,7 @@ def test_what_is_missing_is_said(tmp_path: Path, search: str) -> None:
     assert f"{len(load_results(tmp_path))} of {total} inversions are here" in lacks()
 
 
+@pytest.mark.usefixtures("reports")
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     layers = ["[/]", "[bold]", r"$\frac$", "_hidden_100%", "<b>x</b>", "Case", "case", ":cat:", "a\nb"]
     network = Picky()
