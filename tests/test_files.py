@@ -61,6 +61,6 @@ def test_the_first_text_counts_and_nothing_else_is_left(tmp_path: Path) -> None:
 
 def test_a_tilde_is_expanded_at_the_beginning_of_a_path_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    given = ["~", "~/x", Path("~/x"), "x/~/y", "./~", "~nobody-of-that-name/x", "/~"]
+    given: list[str | Path] = ["~", "~/x", Path("~/x"), "x/~/y", "./~", "~nobody-of-that-name/x", "/~"]
     wanted = ["/home/me", "/home/me/x", "/home/me/x", "x/~/y", "~", "~nobody-of-that-name/x", "/~"]
     assert [str(user_path(path)) for path in given] == wanted

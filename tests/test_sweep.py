@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -54,20 +53,19 @@ class Picky(FeatureExtractor):
         double = nn.Conv2d(3, 3, 1, bias=False)
         double.weight.data = 2.5 * torch.eye(3).view(3, 3, 1, 1)
         parts = {"first": first, "shift": shift, "dead": nn.ReLU(), "gain": double, "wide": Overflow(), "last": last}
-        super().__init__(_Branches(parts), {name: name for name in ("first", "dead", "wide", "last")})
+        super().__init__(_Branches(parts), {name: f"parts.{name}" for name in ("first", "dead", "wide", "last")})
 
 
 class _Branches(nn.Module):
     def __init__(self, parts: dict[str, nn.Module]) -> None:
         super().__init__()
-        for name, part in parts.items():
-            self.add_module(name, part)
+        self.parts = nn.ModuleDict(parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.first(x)
-        self.dead(self.shift(x))
-        self.wide(self.gain(x))
-        out: Tensor = self.last(x)
+        self.parts["first"](x)
+        self.parts["dead"](self.parts["shift"](x))
+        self.parts["wide"](self.parts["gain"](x))
+        out: Tensor = self.parts["last"](x)
         return out
 
 
@@ -134,7 +132,7 @@ def test_an_input_that_a_layer_can_not_tell_is_marked_and_the_rest_goes_on(tmp_p
     alone = load_results(tmp_path / "some", trajectories=True).drop(columns="seconds")
     pd.testing.assert_frame_equal(ran.reset_index(drop=True), alone, check_exact=True)
     sizes = sizes_table(results).set_index(["layer", "sample"])
-    assert np.isnan(sizes.loc[("dead", "dark"), "representation_size"])
+    assert sizes["representation_size"].isna()[("dead", "dark")]
     assert sizes.loc[("wide", "bright"), "flags"] == "undefined"
     assert sizes["representation_size"].isna().sum() == 2
     # again it says the same, and computes nothing
@@ -232,7 +230,7 @@ def test_what_is_missing_is_said(tmp_path: Path, search: str) -> None:
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     layers = ["[/]", "[bold]", r"$\frac$", "_hidden_100%", "<b>x</b>", "Case", "case", ":cat:", "a\nb"]
     network = Picky()
-    network.layers = dict.fromkeys(layers, "first")
+    network.layers = dict.fromkeys(layers, "parts.first")
     out = tmp_path / "[x]" / "[/y]"
     said = sweep(
         out, GivenImages({"[red]": torch.rand(3, 12, 12)}), network=network, layers=layers, levels=[0.0], page=True
