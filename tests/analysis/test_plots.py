@@ -85,6 +85,8 @@ def test_names_are_drawn_as_they_are(results: pd.DataFrame, name: str) -> None:
 
 
 def test_sizes_that_are_not_defined_are_left_out() -> None:
-    sizes = pd.DataFrame({"layer": ["l"] * 2 + ["m"], "representation_size": [0.1, np.nan, np.nan], "flags": ""})
+    values = [0.1, np.nan, np.nan]
+    named = {name: values for name in ("representation_size", "max", "contiguous", "crossing")}
+    sizes = pd.DataFrame({"layer": ["l", "l", "m"], "flags": "", "estimator": "max", **named})
     dots = plots.size_by_layer(sizes).collections
-    assert [np.asarray(each.get_offsets())[:, 1].tolist() for each in dots[::2]] == [[0.1], []]
+    assert [np.asarray(each.get_offsets())[:, 1].tolist() for each in dots[::3]] == [[0.1], []]

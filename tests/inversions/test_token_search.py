@@ -213,8 +213,8 @@ def test_a_text_without_a_target_is_marked_and_the_others_are_read(
 
     table, recovered = read(Refusing(problems[0].noise_seed))
     whole, same = read(GaussianPerturbation())
-    assert table["reason"].tolist() == ["This one can't be perturbed; take it out"] * 2 + [None] * 2
-    assert table["recovered_text"].tolist() == [None] * 2 + whole["recovered_text"].tolist()[2:]
+    assert table["reason"].fillna("").tolist() == ["This one can't be perturbed; take it out"] * 2 + [""] * 2
+    assert table["recovered_text"].fillna("").tolist() == ["", "", *whole["recovered_text"].tolist()[2:]]
     assert [x.numel() for x in recovered] == [0, 0, *(x.numel() for x in same[2:])]
     assert table["dead"].tolist() == [True, True, False, False]
     assert [len(steps) > 0 for steps in table["trajectory_step"]] == [False, False, True, True]
