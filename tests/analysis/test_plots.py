@@ -86,7 +86,7 @@ def test_names_are_drawn_as_they_are(results: pd.DataFrame, name: str) -> None:
 
 def test_sizes_that_are_not_defined_are_left_out() -> None:
     values = [0.1, np.nan, np.nan]
-    named = {name: values for name in ("representation_size", "max", "contiguous", "crossing")}
+    named = dict.fromkeys(("representation_size", "max", "contiguous", "crossing"), values)
     sizes = pd.DataFrame({"layer": ["l", "l", "m"], "flags": "", "estimator": "max", **named})
     dots = plots.size_by_layer(sizes).collections
     assert [np.asarray(each.get_offsets())[:, 1].tolist() for each in dots[::3]] == [[0.1], []]
