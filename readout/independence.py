@@ -15,7 +15,7 @@ from torch.optim import SGD
 from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion, MeanSquaredError, PaperProtocol, ProblemBatch, TextInversion
 from readout.inversions.resuming import random_states, set_random_states
-from readout.inversions.target import Target
+from readout.inversions.target import Target, unusable
 from readout.metrics import SampleMetric
 from readout.priors import Pixels, TokenLogits
 from readout.runtime import Runtime
@@ -80,6 +80,8 @@ def check_independent(inversion: FeatureInversion, example: ProblemBatch, runtim
     for part, couples in trials:
         try:
             coupled = couples()
+        except ReadoutError:  # it can't be tried on these; problems that it refuses are marked when they run
+            coupled = False
         finally:
             set_random_states(states)
         if coupled:
@@ -117,6 +119,8 @@ def _precisely(part: Callable[[torch.dtype, Rows], list[Tensor]]) -> bool:
 def _features(target: Target, dtype: torch.dtype, rows: Rows) -> tuple[Tensor, list[Tensor]]:
     """Features of both problems, and a mask where there is one."""
     first = target.clean[:1].cpu().to(dtype)
+    if unusable(first):
+        first = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)).to(first)
     masks = [] if target.mask is None else [target.mask[:1].cpu().expand(2, -1)[rows]]
     return torch.cat([first, first.flip(-1) / 2 + 0.1])[rows], masks
 
