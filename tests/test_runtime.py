@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, callbacks
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from readout.errors import ReadoutError
-from readout.runtime import Runtime
+from readout.runtime import Runtime, is_disabled
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,12 @@ def test_what_is_no_callback_is_refused(callback: Any) -> None:
 def test_a_seed_that_no_generator_takes_is_refused(seed: Any) -> None:
     with pytest.raises(ReadoutError, match="seed is "):
         Runtime(trainer={}, seed=seed)
+
+
+def test_disabled_by_its_environment_only_wandb_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb, csv = "lightning.pytorch.loggers.WandbLogger", "lightning.pytorch.loggers.CSVLogger"
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert not is_disabled(wandb)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert is_disabled(wandb)
+    assert not is_disabled(csv)
