@@ -1,10 +1,12 @@
 """Checks of what a user gives, numbers above all: one rule and one sentence for every constructor and option."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
+
+import yaml
 
 from readout.errors import ReadoutError
 
@@ -191,3 +193,72 @@ def _refused(name: str, value: Any, kind: str, bounds: str, hint: str) -> Readou
 def _shown(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:80]} …"
+
+
+def check_layer_names(name: str, given: Any) -> list[str]:
+    """Return names of layers as strings, though YAML or Python may have made numbers of them.
+
+    Args:
+        name: The argument, as the user knows it.
+        given: One name or several; text that begins with a bracket is a list in YAML.
+
+    Raises:
+        ReadoutError: if there are none, or one is no name.
+    """
+    names: list[str] = []
+    for word in [given] if isinstance(given, str | int) else check_list(name, given, "[conv1_2, conv3_1]"):
+        listed = isinstance(word, str) and word.lstrip().startswith("[")
+        several = read_strings(str(word)) if listed else [word]
+        if (
+            not isinstance(several, list)
+            or not several
+            or any(not isinstance(one, str | int | float) for one in several)
+        ):
+            raise ReadoutError(
+                f"{name} is {word!r}, which is no list of names; write '[conv1_2, conv3_1]', for example."
+            )
+        names += [_name(name, one) for one in several]
+    return names
+
+
+def check_layer_weights(name: str, given: Any) -> Any:
+    """Return a weight per layer, under names as :func:`check_layer_names` makes them; anything else as it is.
+
+    Args:
+        name: The argument, as the user knows it.
+        given: A mapping; text that begins with a brace is one in YAML.
+
+    Raises:
+        ReadoutError: if a name is none, or a weight is no number.
+    """
+    written = isinstance(given, str) and given.lstrip().startswith("{")
+    weights = read_strings(given) if written else given
+    if not isinstance(weights, Mapping):
+        if written:
+            raise ReadoutError(
+                f"{name} is {given!r}, which is not YAML; write '{{conv1_2: 1, conv3_1: 0.5}}', for example."
+            )
+        return given
+    checked: dict[str, float] = {}
+    for layer, weight in weights.items():
+        try:
+            checked[_name(name, layer)] = float(weight)
+        except (TypeError, ValueError) as error:
+            raise ReadoutError(f"{name} gives {layer} the weight {weight!r}; give a number.") from error
+    return checked
+
+
+def read_strings(text: str) -> Any:
+    """What YAML holds, with every number left as it is written; None if it is not YAML."""
+    try:
+        return yaml.load(text, yaml.BaseLoader)  # makes strings, lists and dictionaries only
+    except yaml.YAMLError:
+        return None
+
+
+def _name(argument: str, given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    raise ReadoutError(f"{argument} names {given!r}, which is no text; put the layer's name in quotes.")

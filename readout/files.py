@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from readout.errors import ReadoutError
@@ -22,6 +22,9 @@ STALE_SECONDS = 24 * 3600
 
 YOUNG_SECONDS = 2
 """Age up to which it stays even without a lock, which is lost where a library makes the file anew."""
+
+SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
+"""What Windows leaves in folders, in lower case; other systems leave hidden files."""
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -183,3 +186,31 @@ def _system_error(error: BaseException | None) -> BaseException | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def as_text(path: PurePath | str) -> str:
+    """A path as text that any file or terminal takes: bytes of a name that are not UTF-8 are escaped."""
+    text = path if isinstance(path, str) else path.as_posix()
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def find_files(root: Path, wanted: Callable[[Path], bool], kind: str) -> list[Path]:
+    """List the files in a folder and below that are wanted; print how many others are left out.
+
+    Args:
+        root: The folder. Hidden files and folders in it, and what systems leave there, are ignored.
+        wanted: Whether a file is.
+        kind: What messages call those that are.
+    """
+    visible = [
+        path
+        for path in sorted(root.rglob("*"))
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.name.lower() not in SYSTEM_FILES and path.is_file()
+    ]
+    found = [path for path in visible if wanted(path)]
+    if left_out := {*visible} - {*found}:
+        kinds = sorted({as_text(path.suffix.lower()) or "no suffix" for path in left_out})
+        listed = ", ".join(kinds[:8]) + (", …" if len(kinds) > 8 else "")
+        print(f"left out of {as_text(root)}: {len(left_out)} files that are not {kind} ({listed})")
+    return found

@@ -93,8 +93,8 @@ def measure(
     Args:
         model: A network. Of a plain module a frozen copy in evaluation mode is used, whose layers are the paths of its
             submodules, in the order in which they run.
-        images: RGB in [0, 1], shape (N, 3, height, width); a folder; a list of PIL images and paths; or any
-            :class:`readout.data.InputData`.
+        images: RGB in [0, 1], shape (N, 3, height, width); a folder; a list of PIL images, paths, arrays
+            and tensors; or any :class:`readout.data.InputData`.
         layers: Names, ``"all"`` or ``"depth:…"`` with 0 for the first layer and 1 for the last.
         levels: Target correlation distances in [0, 1). Keep 0 among them.
         draws: Independent noise draws a level.

@@ -14,7 +14,7 @@ from torch import Tensor
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.analysis.words import not_inverted
-from readout.checks import check_choice, check_list, check_whole
+from readout.checks import check_choice, check_layer_names, check_whole
 from readout.dashboard import Dashboard, dashboard_of
 from readout.data import InputData, Sample, load_samples
 from readout.errors import ReadoutError
@@ -88,7 +88,7 @@ class Sweep:
         check_choice("search", search, get_args(Search))
         check_choice("estimator", estimator, [each.value for each in Estimator])
         self.settings = RunSettings(Path(output), resume, threshold, tolerance, batch_size, checkpoint_minutes)
-        self.layers = [layers] if isinstance(layers, str) else check_list("layers", layers, "[conv1_2, conv3_1]")
+        self.layers = check_layer_names("layers", layers)
         self.perturbation = perturbation or GaussianPerturbation()
         self.search: Search = search
         self.estimator = Estimator(estimator)

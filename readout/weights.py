@@ -3,15 +3,16 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 import platformdirs
 import torch
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from readout.errors import ReadoutError
 from readout.files import remove_unfinished, unfinished_name, user_path
+
+Fits: TypeAlias = Callable[[Collection[str]], bool]
+"""Whether the keys of a state dict are those of a network."""
 
 
 class PackagedWeights(NamedTuple):
@@ -94,24 +98,86 @@ def described(weights: str | None, seed: int) -> str:
     return f"random (seed {seed})" if weights is None or is_random(weights) else weights
 
 
-def load_state_dict(path: str | Path) -> Mapping[str, Tensor]:
+def load_state_dict(path: str | Path, fits: Fits | None = None) -> Mapping[str, Tensor]:
     """Load a state dict without running any code from it.
 
+    Args:
+        path: A file of ``torch.save`` or a safetensors file.
+        fits: Whether keys are those of the network. If given, a checkpoint that holds the weights among other things,
+            or under longer names (``module.``, ``model.``), is unwrapped where a single part of it fits.
+
     Raises:
-        ReadoutError: if the file is missing or is not a state dict.
+        ReadoutError: if the file is missing or is not a state dict, or several parts of it fit.
     """
     path = user_path(path)
     if not path.is_file():
         raise ReadoutError(f"There is no weights file {str(path)!r}; give the path of a state dict.")
+    kind = "safetensors" if Path(path).suffix == ".safetensors" else "weights"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if kind == "safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        unsafe = re.search(r"Unsupported global: GLOBAL (\S+)|Unsupported class (\S+)", str(error))
+        why = f"it holds {unsafe[1] or unsafe[2]}, which could run code" if unsafe else type(error).__name__
         raise ReadoutError(
-            f"{str(path)!r} can't be read as weights ({type(error).__name__}); give a state dict saved by torch.save."
+            f"{str(path)!r} can't be read as {kind} ({why}); give a state dict saved by torch.save, or safetensors."
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ReadoutError(f"{str(path)!r} is not a state dict; save `network.state_dict()` and give that.")
-    return state
+    parts = dict(_tensors_in(state)) if isinstance(state, Mapping) else {}
+    whole = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
+    if fits is None or not parts:
+        if not whole:
+            raise ReadoutError(
+                f"{str(path)!r} is not a state dict{_keys_in(state)}; save `network.state_dict()` and give that."
+            )
+        return cast(Mapping[str, Tensor], state)
+    found = {
+        f"{where}{prefix}": without
+        for where, part in parts.items()
+        for prefix, without in _stripped(part, fits).items()
+    }
+    if len(found) > 1 or (not found and len(parts) > 1):
+        held = "several sets of weights" if found else "no weights of this network"
+        raise ReadoutError(
+            f"{str(path)!r} holds {held} ({', '.join(map(repr, found or parts))}); save the state dict that is meant "
+            "to a file of its own, and give that."
+        )
+    (chosen,) = found.values() if found else parts.values()
+    return chosen
+
+
+def keys_in_words(state: Mapping[str, Any]) -> str:
+    """The first keys of a state dict, for messages."""
+    return ", ".join(map(repr, [*state][:4])) + (" …" if len(state) > 4 else "") if state else "none"
+
+
+def _keys_in(state: Any) -> str:
+    return f" (its keys are {keys_in_words(state)})" if isinstance(state, Mapping) and state else ""
+
+
+def _tensors_in(state: Mapping[Any, Any], where: str = "", depth: int = 2) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The tensors of a checkpoint and of the dictionaries in it, by their place."""
+    named = {key: value for key, value in state.items() if isinstance(key, str)}
+    if tensors := {key: value for key, value in named.items() if isinstance(value, Tensor)}:
+        yield where, tensors
+    for key, value in named.items():
+        if depth and isinstance(value, Mapping):
+            yield from _tensors_in(value, f"{where}{key}/", depth - 1)
+
+
+def _stripped(state: Mapping[str, Tensor], fits: Fits) -> dict[str, dict[str, Tensor]]:
+    """What fits below a prefix, by the shortest prefixes: "", ``model.``, ``model.module.`` and so on."""
+    prefixes = {key[: place + 1] for key in state for place, letter in enumerate(key) if letter == "."}
+    found: dict[str, dict[str, Tensor]] = {}
+    for prefix in sorted({"", *prefixes}, key=lambda prefix: (len(prefix), prefix)):
+        if not any(prefix.startswith(shorter) for shorter in found):
+            below = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            if fits(below):
+                found[prefix] = below
+    return found
 
 
 def _download(packaged: PackagedWeights, folder: Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from PIL import Image
@@ -68,3 +69,13 @@ def write_noise_images(folder: Path, side: int, count: int = 2) -> None:
         generator = torch.Generator().manual_seed(index)
         pixels = torch.randint(0, 255, (side, side, 3), dtype=torch.uint8, generator=generator)
         Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+
+
+def damaged(content: bytes, generator: np.random.Generator) -> bytes:
+    """The same with bytes overwritten, or cut short."""
+    if generator.random() < 0.3:
+        return content[: int(generator.integers(len(content)))]
+    values = np.frombuffer(content, dtype=np.uint8).copy()
+    for place in generator.integers(min(len(values), 200), size=4):  # headers come first
+        values[place] = generator.integers(256)
+    return values.tobytes()

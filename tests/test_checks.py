@@ -14,7 +14,14 @@ import torch
 
 from readout import callbacks, data, extractors, inversions, measure, metrics, prediction, priors, representation
 from readout.analysis import statistics
-from readout.checks import LARGEST_SEED, check_number, check_seed, check_whole
+from readout.checks import (
+    LARGEST_SEED,
+    check_layer_names,
+    check_layer_weights,
+    check_number,
+    check_seed,
+    check_whole,
+)
 from readout.errors import ReadoutError
 from readout.measurement import PlainModule
 from readout.sweep import Sweep
@@ -170,3 +177,43 @@ def test_what_is_out_of_range_is_named_with_what_is_wanted(build: Callable[[], A
 
 def test_levels_of_any_library_are_levels() -> None:
     assert Sweep(levels=np.array([0.5, 0.0])).levels == Sweep(levels=torch.tensor([0.5, 0])).levels == [0.0, 0.5]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("conv1", ["conv1"]),
+        (0, ["0"]),
+        ("[0, 2]", ["0", "2"]),
+        ("[1.10, on, null]", ["1.10", "on", "null"]),
+        ([0, "2", "[a, 3]"], ["0", "2", "a", "3"]),
+    ],
+)
+def test_names_of_layers_may_look_like_numbers(given: Any, names: list[str]) -> None:
+    assert check_layer_names("layers", given) == names
+    assert Sweep(layers=given).layers == names
+
+
+@pytest.mark.parametrize("given", ["[a", "[{a: 1}]", [1.5], [True], [["a"]], [], "[]", None])
+def test_what_is_no_name_of_a_layer(given: Any) -> None:
+    with pytest.raises(ReadoutError, match="layers"):
+        check_layer_names("layers", given)
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [
+        ("{0: 1, 1.10: 0.5}", {"0": 1.0, "1.10": 0.5}),
+        ({0: 2, "conv1": 1}, {"0": 2.0, "conv1": 1.0}),
+        ("balanced", "balanced"),
+        (None, None),
+    ],
+)
+def test_weights_of_layers_whose_names_look_like_numbers(given: Any, weights: Any) -> None:
+    assert check_layer_weights("layer_weights", given) == weights
+
+
+@pytest.mark.parametrize("given", ["{0: 1", "{0: a}", {1.5: 1}, {True: 1}, {"a": None}])
+def test_weights_of_no_layer_are_refused(given: Any) -> None:
+    with pytest.raises(ReadoutError, match="layer_weights"):
+        check_layer_weights("layer_weights", given)

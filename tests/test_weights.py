@@ -1,20 +1,25 @@
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from readout.errors import ReadoutError
 from readout.weights import MINILM, SMOLLM2, PackagedWeights, cache_folder, fetch, load_state_dict
+from tests.helpers import damaged
 
 PACKAGE, MEMBER, CONTENT = "pretend_weights", "models/weights.pth", b"the weights themselves"
 BOOBY_TRAP = b"raise SystemExit('the package was imported')"
@@ -413,6 +418,90 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "weights.pth", tmp_path):
         with pytest.raises(ReadoutError, match="There is no weights file"):
             load_state_dict(path)
+
+
+def fits(keys: Collection[str]) -> bool:
+    return {"a.weight", "a.bias"} <= {*keys}
+
+
+def state(value: float = 1.0) -> dict[str, torch.Tensor]:
+    return {"a.weight": torch.full((2,), value), "a.bias": torch.zeros(2)}
+
+
+def led(prefix: str, value: float = 1.0) -> dict[str, torch.Tensor]:
+    return {prefix + key: tensor for key, tensor in state(value).items()}
+
+
+OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
+LIGHTNING = {"epoch": 3, "state_dict": led("net.") | {"loss.weight": torch.zeros(2)}, "optimizer_states": [OPTIMIZER]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        state(),
+        led("module."),
+        led("_orig_mod.module."),
+        led("model.") | {"head.weight": torch.zeros(2)},
+        {"state_dict": state(), "epoch": 3},
+        {"model": led("module."), "optimizer": OPTIMIZER},
+        {"checkpoint": {"model_ema": state()}},
+        LIGHTNING,
+    ],
+)
+def test_a_checkpoint_is_unwrapped_where_one_part_of_it_fits(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    loaded = load_state_dict(tmp_path / "weights.pth", fits)
+    assert all(torch.equal(loaded[key], value) for key, value in state().items())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            {"state_dict": state(), "state_dict_ema": state(2)},
+            "several sets of weights ('state_dict/', 'state_dict_ema/')",
+        ),
+        (led("student.") | led("teacher.", 2), "several sets of weights ('student.', 'teacher.')"),
+        ({"model": led("x")}, None),
+        ({"one": led("x"), "two": led("y")}, "holds no weights of this network ('one/', 'two/')"),
+        ({"epoch": 3, "lr": 0.1}, "is not a state dict (its keys are 'epoch', 'lr')"),
+    ],
+)
+def test_what_fits_more_than_once_or_nowhere(content: Any, words: str | None, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    if words is None:  # left to the network, which says what is missing
+        assert set(load_state_dict(tmp_path / "weights.pth", fits)) == {"xa.weight", "xa.bias"}
+        return
+    with pytest.raises(ReadoutError, match=re.escape(words)):
+        load_state_dict(tmp_path / "weights.pth", fits)
+
+
+def test_safetensors_are_a_state_dict_too(tmp_path: Path) -> None:
+    save_file(led("module."), tmp_path / "weights.safetensors")
+    assert set(load_state_dict(tmp_path / "weights.safetensors", fits)) == {"a.weight", "a.bias"}
+
+
+def test_what_beside_tensors_is_not_read_is_named(tmp_path: Path) -> None:
+    torch.save({"state_dict": state(), "hparams": SimpleNamespace(lr=0.1)}, tmp_path / "weights.pth")
+    with pytest.raises(ReadoutError, match=r"it holds types\.SimpleNamespace, which could run code"):
+        load_state_dict(tmp_path / "weights.pth", fits)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_weights_are_one_sentence(suffix: str, tmp_path: Path) -> None:
+    generator, path = np.random.default_rng(0), tmp_path / f"weights{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(state(), path)
+    whole, sentences = path.read_bytes(), []
+    for _ in range(30):
+        path.write_bytes(damaged(whole, generator))
+        try:
+            load_state_dict(path, fits)
+        except ReadoutError as error:
+            sentences.append(str(error))
+    assert sentences
+    assert all(path.name in sentence and "\n" not in sentence for sentence in sentences)
 
 
 # The real things

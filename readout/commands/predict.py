@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 
-from readout.checks import check_side
+from readout.checks import check_layer_names, check_layer_weights, check_side
 from readout.commands.fit import ReadoutCLI, how_to_build
 from readout.commands.parser import Parser
 from readout.errors import ReadoutError
@@ -61,7 +60,7 @@ class PredictCLI(ReadoutCLI):
         parser.add_argument("--features", nargs="+", type=str, help="files or folders: npz, npy, safetensors, mat")
         parser.add_argument("--layer", nargs="+", type=str, default=None, help="layers to take; all that are given")
         parser.add_argument(
-            "--layer_weights", type=dict[str, float] | str | None, default=None, help="a weight a layer, or 'balanced'"
+            "--layer_weights", type=str | dict[str, float] | None, default=None, help="a weight a layer, or 'balanced'"
         )
         parser.add_argument(
             "--true", type=str | None, default=None, help="folder of true images, or of texts (.txt), matched by name"
@@ -72,7 +71,8 @@ class PredictCLI(ReadoutCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and take lists of layers apart."""
         super().parse_arguments(parser, args)
-        self.config.layer = layer_names(self.config.layer or []) or None
+        self.config.layer = check_layer_names("--layer", self.config.layer) if self.config.layer else None
+        self.config.layer_weights = check_layer_weights("--layer_weights", self.config.layer_weights)
 
 
 class Given(NamedTuple):
@@ -97,32 +97,6 @@ class DatalessParser(Parser):
             without.data = None
         built: Namespace = super().instantiate_classes(without, **kwargs)
         return built
-
-
-def layer_names(given: Sequence[str]) -> list[str]:
-    """Names of layers as they stand on a command line: one a word, or several as a list in YAML.
-
-    Args:
-        given: Words, such as ``conv3_1`` or ``[conv3_1, conv4_1]``.
-
-    Raises:
-        ReadoutError: if one begins as a list and is none.
-    """
-    names: list[str] = []
-    for word in given:
-        if not word.lstrip().startswith("["):
-            names.append(word)
-            continue
-        try:
-            several = yaml.safe_load(word)
-        except yaml.YAMLError:
-            several = None
-        if not isinstance(several, list) or not all(isinstance(name, str) for name in several):
-            raise ReadoutError(
-                f"--layer is {word!r}, which is no list of names; write --layer conv3_1 conv4_1, for example."
-            )
-        names += several
-    return names
 
 
 def _of_images(config: Namespace, extractor: FeatureExtractor, found: Sequence[Found]) -> Given:

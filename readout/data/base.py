@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from readout.data.images import is_image
+from readout.data.images import ROUNDING, is_image
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 
@@ -94,7 +94,7 @@ def load_samples(
 
 def _check_range(sample: Sample) -> None:
     low, high = sample.input.min().item(), sample.input.max().item()
-    if low < -1e-3 or high > 1 + 1e-3:  # less is rounding
+    if low < -ROUNDING or high > 1 + ROUNDING:
         raise ReadoutError(
             f"Image {sample.name!r} has values from {low:.4g} to {high:.4g}; scale images to [0, 1], without the "
             "network's own normalisation."

@@ -7,17 +7,17 @@ from torch import Tensor
 
 from readout.checks import check_seed, check_side, check_whole
 from readout.data.base import InputData, Sample
-from readout.data.images import read_image, resize_and_crop
+from readout.data.images import is_readable_format, read_image, resize_and_crop, suffixes
 from readout.errors import ReadoutError
-from readout.files import user_path
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+from readout.files import as_text, find_files, user_path
 
 
 class ImageFolder(InputData):
     """Images under a folder, flat or in one sub-folder a class (ImageNet's layout).
 
-    An image's label is the name of its class folder, the first below ``folder``; None in a flat one.
+    An image's label is the name of its class folder, the first below ``folder``; None in a flat one. Every format is
+    read that Pillow decodes by itself; files of other kinds are left out, which is printed. Hidden files are ignored.
+    See :func:`readout.data.images.from_picture` for transparency, EXIF orientation and greys of 16 bits.
 
     Args:
         folder: The folder; sub-folders are searched too.
@@ -46,11 +46,11 @@ class ImageFolder(InputData):
         self.folder, self.size, self.seed = folder, check_side("size", size), check_seed("seed", seed)
         self.limit = None if limit is None else check_whole("limit", limit, 1, hint=", or null for all")
         self.skip_unreadable = skip_unreadable
-        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        files = find_images(root)
         if skip_unreadable:
             files = [path for path in files if _readable(path)]
         if not files:
-            raise ReadoutError(f"The folder {folder!r} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
+            raise ReadoutError(f"The folder {folder!r} holds no images (.jpeg, .png, .webp and the like); add some.")
         if self.limit is not None:
             if self.limit > len(files):
                 raise ReadoutError(
@@ -65,8 +65,8 @@ class ImageFolder(InputData):
     def __getitem__(self, index: int) -> Sample:
         path = self.files[index]
         name = path.relative_to(user_path(self.folder))
-        label = name.parts[0] if len(name.parts) > 1 else None
-        return Sample(name.as_posix(), resize_and_crop(self._read(path), self.size), label)
+        label = as_text(name.parts[0]) if len(name.parts) > 1 else None
+        return Sample(as_text(name), resize_and_crop(self._read(path), self.size), label)
 
     def _read(self, path: Path) -> Tensor:
         try:
@@ -75,10 +75,19 @@ class ImageFolder(InputData):
             raise ReadoutError(f"{str(error).rstrip('.')}; `skip_unreadable: true` leaves such files out.") from error
 
 
+def find_images(root: Path) -> list[Path]:
+    """Image files in a folder and below, sorted; files without a suffix are told by their content."""
+    return find_files(
+        root,
+        lambda path: path.suffix.lower() in suffixes() or (not path.suffix and is_readable_format(path)),
+        "images Pillow reads",
+    )
+
+
 def _readable(path: Path) -> bool:
     try:
         read_image(path)
     except ReadoutError:
-        print(f"skipped, not readable as an image: {path}")
+        print(f"skipped, not readable as an image: {as_text(path)}")
         return False
     return True

@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
 from readout.data.base import InputData, Sample
 from readout.data.folder import ImageFolder
-from readout.data.images import from_array, read_image, resize_and_crop
+from readout.data.images import from_array, from_picture, read_image, resize_and_crop
 from readout.errors import ReadoutError
-from readout.files import user_path
+from readout.files import as_text, user_path
 
-Images: TypeAlias = InputData | Tensor | str | Path | Sequence[Image | str | Path]
-"""Any data; a batch (N, 3, height, width) in [0, 1]; a folder; or a list of PIL images and paths."""
+Images: TypeAlias = InputData | Tensor | str | Path | Sequence[Image | str | Path | NDArray[Any] | Tensor]
+"""Any data; a batch (N, 3, height, width) in [0, 1]; a folder; or a list of PIL images, paths, arrays and tensors."""
 
 
 class GivenImages(InputData):
@@ -41,7 +42,8 @@ def as_data(images: Images, size: int) -> InputData:
     """Whatever images a user has, as inputs of a sweep.
 
     Args:
-        images: Data or a batch, as they are; a folder, or a list of PIL images and paths, resized and cropped.
+        images: Data or a batch, as they are; a folder, or a list, resized and cropped. In a list, arrays have their
+            channels last, tensors first; see :func:`readout.data.images.from_array`.
         size: Side to which they are, in pixels.
 
     Raises:
@@ -66,19 +68,28 @@ def as_data(images: Images, size: int) -> InputData:
             return ImageFolder(str(images), size=size)
         images = [images]
     if not isinstance(images, Sequence) or not len(images):
-        raise ReadoutError("Give images as a tensor (N, 3, height, width), a folder, or a list of PIL images or paths.")
+        raise ReadoutError(
+            "Give images as a tensor (N, 3, height, width), a folder, or a list of PIL images, paths, arrays, tensors."
+        )
     named: dict[str, Tensor] = {}
     for place, image in enumerate(images):
-        name = Path(image).name if isinstance(image, str | Path) else f"image_{place:03d}"
+        name = as_text(Path(image).name) if isinstance(image, str | Path) else f"image_{place:03d}"
         if name in named:
             name = f"{place:03d}_{name}"
-        named[name] = resize_and_crop(_read(image), size)
+        named[name] = resize_and_crop(_read(image, name), size)
     return GivenImages(named)
 
 
-def _read(image: Any) -> Tensor:
+def _read(image: Any, name: str) -> Tensor:
     if isinstance(image, Image):
-        return from_array(np.asarray(image.convert("RGB")))
+        return from_picture(image, name)
     if isinstance(image, str | Path):
         return read_image(user_path(image))
-    raise ReadoutError(f"One of the images is a {type(image).__name__}; give PIL images or paths.")
+    if isinstance(image, np.ndarray):
+        return from_array(image, name)
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or image.shape[0] not in (1, 3):
+            raise ReadoutError(f"{name} is a tensor of shape {tuple(image.shape)}; give (1 or 3, height, width).")
+        values = image.detach().cpu().permute(1, 2, 0)
+        return from_array((values.float() if values.is_floating_point() else values).numpy(), name)
+    raise ReadoutError(f"One of the images is a {type(image).__name__}; give PIL images, paths, arrays or tensors.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from readout.data.texts import TextData
 from readout.errors import ReadoutError
-from readout.files import user_path
+from readout.files import as_text, find_files, user_path
 
 
 class TextFiles(TextData):
@@ -64,12 +64,11 @@ class TextFiles(TextData):
 def _find(root: Path) -> dict[str, Path]:
     """Names of documents and their files."""
     if root.is_file():
-        return {root.name: root}
+        return {as_text(root.name): root}
     if not root.is_dir():
         raise ReadoutError(f"There is no file or folder {str(root)!r}; give a text file, or a folder of .txt files.")
-    names = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() == ".txt")
-    visible = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-    files = {name.as_posix(): root / name for name in visible if (root / name).is_file()}
+    found = find_files(root, lambda path: path.suffix.lower() == ".txt", "texts (.txt)")
+    files = {as_text(path.relative_to(root)): path for path in found}
     if not files:
         raise ReadoutError(f"The folder {str(root)!r} holds no .txt files; add some, or give one file by its path.")
     return files
@@ -77,7 +76,7 @@ def _find(root: Path) -> dict[str, Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ReadoutError(
             f"{str(path)!r} is not UTF-8 text (byte {error.start} can't be read); save it as UTF-8, or take it out."
@@ -86,3 +85,6 @@ def _read(path: Path) -> str:
         raise ReadoutError(
             f"{str(path)!r} can't be read ({error.strerror or error}); make it readable, or take it out."
         ) from error
+    if text.count("\0") > len(text) / 4:  # every other byte of English in UTF-16, and valid UTF-8
+        raise ReadoutError(f"{str(path)!r} holds null characters; is it UTF-16? Save it as UTF-8, or take it out.")
+    return text

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from readout.checks import check_seed
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor
-from readout.weights import PackagedWeights, described, fetch, is_random, load_state_dict
+from readout.weights import PackagedWeights, described, fetch, is_random, keys_in_words, load_state_dict
 
 ONET = PackagedWeights(
     "facenet-pytorch==2.6.0",
@@ -38,11 +38,16 @@ class ONet(FeatureExtractor):
             network = _build()
         if not is_random(weights):
             assert weights is not None
-            state = load_state_dict(fetch(ONET) if weights == "pretrained" else weights)
+            own = network.state_dict()
+            path = fetch(ONET) if weights == "pretrained" else weights
+            state = load_state_dict(path, lambda keys: {*own} <= {*keys})
             try:
                 network.load_state_dict({key: value for key, value in state.items() if not key.startswith("dense6")})
             except RuntimeError as error:
-                raise ReadoutError(f"{weights!r} does not hold the weights of an O-Net ({reason(error)}).") from error
+                raise ReadoutError(
+                    f"{weights!r} does not hold the weights of an O-Net ({reason(error)}); its keys are "
+                    f"{keys_in_words(state)}."
+                ) from error
         layers = {name: name for name in ("conv1", "conv2", "conv3", "conv4", "dense5")}
         super().__init__(network, layers, mean=[127.5 / 255] * 3, std=[128 / 255] * 3)
         self.weights = described(weights, seed)

@@ -1,7 +1,8 @@
 """Image models of timm (Wightman 2019, github.com/huggingface/pytorch-image-models)."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from readout.checks import check_seed, check_side
 from readout.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
-from readout.files import user_path
 from readout.weights import described, is_random, load_state_dict
+
+SHARE = 0.5
+"""Of a network's keys, those that a file must hold more than to be its weights; timm renames keys of other layouts."""
 
 
 class TimmModel(FeatureExtractor):
@@ -136,14 +139,17 @@ def _build(name: str, weights: str | None, image_size: int | None) -> Any:
     config = _config(name)
     pretrained = not is_random(weights)
     overlay: dict[str, Any] = {}
-    if pretrained and weights != "pretrained":
-        assert weights is not None
-        overlay = {"state_dict": _state_dict(weights), "custom_load": False}
     # timm's own rule for which constructors take the size of the images
     sized = image_size is not None and (config is None or config.fixed_input_size)
     size: dict[str, Any] = {"img_size": image_size} if sized else {}
     try:
+        if pretrained and weights != "pretrained":
+            assert weights is not None
+            state = _state_dict(weights, partial(timm.create_model, name, pretrained=False, **size))
+            overlay = {"state_dict": state, "custom_load": False}
         network = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **size)
+    except ReadoutError:
+        raise
     except Exception as error:  # hubs and models raise what they like
         raise ReadoutError(_failure(name, weights, image_size, error)) from error
     made: Any = network
@@ -167,19 +173,18 @@ def _config(name: str) -> Any:
         raise ReadoutError(f"timm has no weights {name!r}; it has {', '.join(tagged)}.") from error
 
 
-def _state_dict(path: str) -> Mapping[str, Tensor]:
-    if path.endswith(".safetensors") and user_path(path).is_file():
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+def _state_dict(path: str, build: Callable[[], nn.Module]) -> Mapping[str, Tensor]:
+    """Weights in a file; ``build`` makes the network that they are for."""
 
+    @cache
+    def own() -> frozenset[str]:
         try:
-            state: Mapping[str, Tensor] = load_file(user_path(path))
-        except (SafetensorError, OSError) as error:
-            raise ReadoutError(
-                f"{path!r} can't be read as safetensors ({reason(error)}); give an intact file."
-            ) from error
-    else:
-        state = load_state_dict(path)
+            with torch.device("meta"):  # no memory, no random numbers
+                return frozenset(build().state_dict())
+        except Exception:  # some constructors look at values
+            return frozenset(build().state_dict())
+
+    state = load_state_dict(path, lambda keys: len(own() & {*keys}) > SHARE * len(own()))
     if not state:  # timm would take it for none given, and go to its hub
         raise ReadoutError(f"{path!r} holds no weights; give a state dict.")
     return state

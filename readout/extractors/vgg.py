@@ -1,7 +1,7 @@
 """VGG19 of Simonyan & Zisserman (2015), arXiv 1409.1556."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from readout.checks import check_seed
 from readout.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
-from readout.weights import NORMALIZED_VGG19, described, fetch, is_random, load_state_dict
+from readout.weights import NORMALIZED_VGG19, described, fetch, is_random, keys_in_words, load_state_dict
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of convolutions of each block."""
+
+LAYERS = sum(count for _, count in BLOCKS)
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -88,7 +90,8 @@ def _state_dict(weights: str) -> Mapping[str, Tensor]:
                 "path of the file as `weights`, or use `weights: normalized`, which comes through pip."
             ) from error
         return state
-    return load_state_dict(weights)
+    # either layout, of which the first convolution may be missing
+    return load_state_dict(weights, lambda keys: len(_numbered(keys)) - LAYERS in (0, 1))
 
 
 def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
@@ -100,8 +103,8 @@ def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
         targets = targets[1:]
     if len(found) != len(targets):
         raise ReadoutError(
-            f"The weights hold {len(found)} numbered layers with a bias; VGG19 has {len(targets)} convolutions: give "
-            "a VGG19 state dict (without batch norm)."
+            f"The weights hold {len(found)} numbered layers with a bias (their keys are {keys_in_words(state)}); VGG19 "
+            f"has {len(targets)} convolutions: give a VGG19 state dict (without batch norm)."
         )
     for (key, weight, bias), target in zip(found, targets, strict=True):
         if weight.shape != target.weight.shape:
@@ -116,10 +119,17 @@ def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
 
 def _convolutions(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor, Tensor]]:
     """Key, weight and bias of the numbered layers (``0.weight`` or ``features.0.weight``), in order."""
+    return [(key, state[key], state[_bias_key(key)]) for key in _numbered(state)]
+
+
+def _numbered(state: Collection[str]) -> list[str]:
+    """Keys of the weights of numbered layers that have a bias, in order."""
     numbered = {int(found[1]): key for key in state if (found := re.fullmatch(r"(?:features\.)?(\d+)\.weight", key))}
-    keys = [numbered[number] for number in sorted(numbered)]
-    biases = [key.removesuffix("weight") + "bias" for key in keys]
-    return [(key, state[key], state[bias]) for key, bias in zip(keys, biases, strict=True) if bias in state]
+    return [numbered[number] for number in sorted(numbered) if _bias_key(numbered[number]) in state]
+
+
+def _bias_key(key: str) -> str:
+    return key.removesuffix("weight") + "bias"
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

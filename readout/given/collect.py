@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.files import user_path
-from readout.given.files import READERS, WHOLE, Arrays, read_arrays
+from readout.files import as_text, find_files, user_path
+from readout.given.files import READERS, WHOLE, Arrays, Stored, read_arrays, texts
 
 NAMES = "names"
 """Key of an array of texts, one a row, by which the features of a file are called."""
@@ -28,7 +28,8 @@ class Found:
     layer: str
     name: str
     """Of the feature, where it is a single one."""
-    values: NDArray[Any]
+    values: NDArray[Any] | Stored
+    """Read from the file when NumPy makes an array of it."""
     names: Sequence[str] | None = None
     """Of several, where the file says."""
     folders: Sequence[str] = ()
@@ -81,7 +82,7 @@ def collect(paths: Sequence[str | Path], extractor: FeatureExtractor, layers: Se
 
 
 def _in_folder(folder: Path, extractor: FeatureExtractor) -> list[Place]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READERS)
+    files = find_files(folder, lambda path: path.suffix.lower() in READERS, f"features ({', '.join(READERS)})")
     if not files:
         raise ReadoutError(f"There are no features in {str(folder)!r}; files of features end in {', '.join(READERS)}.")
     depth = len(folder.parts)
@@ -126,7 +127,7 @@ def _in_file(place: Place, extractor: FeatureExtractor, layers: Sequence[str]) -
                 f"{str(path)!r} holds no features of {layer!r}, only {', '.join(map(repr, keys))}; leave that layer "
                 "out, or give its features too."
             )
-        yield _found(place, arrays, layer, layer, path.stem)
+        yield _found(place, arrays, layer, layer, as_text(path.stem))
 
 
 def _of_one_layer(place: Place, arrays: Arrays, layer: str, called_as_file: Sequence[str]) -> Iterator[Found]:
@@ -134,19 +135,19 @@ def _of_one_layer(place: Place, arrays: Arrays, layer: str, called_as_file: Sequ
     keys = [key for key in arrays if key != NAMES]
     for key in keys:
         alone = len(keys) == 1 and key in called_as_file
-        yield _found(place, arrays, layer, key, place.path.stem if alone else key)
+        yield _found(place, arrays, layer, key, as_text(place.path.stem) if alone else key)
 
 
 def _found(place: Place, arrays: Arrays, layer: str, key: str, name: str) -> Found:
     path, names = place.path, _names(arrays)
-    where = f"{key!r} of {str(path)!r}" if key else repr(str(path))
-    folders = [part for part in path.parts[:-1] if part not in (path.anchor, "..", place.layer)]
-    inside = names is not None or name != path.stem
-    return Found(where, layer, name, arrays[key], names, [*folders, path.stem] if inside else folders)
+    folders = [as_text(part) for part in path.parts[:-1] if part not in (path.anchor, "..", place.layer)]
+    stem = as_text(path.stem)
+    inside = names is not None or name != stem
+    return Found(arrays[key].where, layer, name, arrays[key], names, [*folders, stem] if inside else folders)
 
 
 def _names(arrays: Arrays) -> list[str] | None:
-    return [str(name).strip() for name in arrays[NAMES].flatten()] if NAMES in arrays else None
+    return texts(arrays[NAMES]) if NAMES in arrays else None
 
 
 def _called_apart(found: Sequence[Found]) -> list[Found]:

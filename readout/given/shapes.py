@@ -12,7 +12,7 @@ from torch import Tensor
 
 from readout.errors import ReadoutError
 from readout.given.collect import Found
-from readout.given.files import NOT_PLAIN
+from readout.given.files import Stored
 
 Features = dict[str, dict[str, Tensor]]
 """Name → layer → feature, float32, of the layer's shape without a batch."""
@@ -54,8 +54,9 @@ def by_name(found: Sequence[Found], layers: Sequence[str], as_rows: Callable[[Fo
     features: Features = {}
     counts: dict[str, dict[str, int]] = {}
     for one in found:
-        _check_numbers(one)
+        _check_numbers(one, one.values)
         rows = as_rows(one)
+        _check_numbers(one, rows)  # headers of some formats do not tell complex numbers
         if one.names is None:
             counts.setdefault(one.name, {})[one.layer] = len(rows)
         for name, row in zip(_names(one, len(rows)), rows, strict=True):
@@ -81,9 +82,8 @@ def by_name(found: Sequence[Found], layers: Sequence[str], as_rows: Callable[[Fo
     return {name: {layer: given[layer] for layer in layers} for name, given in features.items()}
 
 
-def _check_numbers(found: Found) -> None:
-    values = found.values
-    if values.dtype.kind in NOT_PLAIN or values.dtype.kind == "c":
+def _check_numbers(found: Found, values: NDArray[Any] | Stored) -> None:
+    if values.dtype.kind not in "biuf":
         raise ReadoutError(f"{found.where} holds {values.dtype} values, not real numbers; save features as floats.")
     if not values.size:
         raise ReadoutError(f"{found.where} is empty (shape {times(values.shape)}); save at least one feature.")
@@ -95,7 +95,7 @@ def _rows(found: Found, shape: tuple[int, ...], model: str, input_shape: Sequenc
     batched = len(given) > len(shape) and given[len(given) - len(shape) :] == shape
     flattened = given[-1:] == (size,) or given == (size, 1)
     if given == shape or batched or flattened:
-        return found.values.reshape(-1, *shape)
+        return np.asarray(found.values).reshape(-1, *shape)
     raise ReadoutError(
         f"{found.where} has shape {times(given)}, but {found.layer} of {model} gives {times(shape)} for inputs of "
         f"{times(input_shape)} (several in one array: n × {times(shape)}; flattened: n × {size}); "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def unknown_text(inversion: TextInversion, tokens: int) -> Tensor:
 
 
 def true_texts(path: str, features: Features, inversion: TextInversion) -> dict[str, Tensor]:
-    """Texts whose file names, without suffix, are names of features or the last part of those, after a slash.
+    """Match texts to features by name; see :func:`readout.given.true.matched`.
 
     Args:
         path: A text file, or a folder of ``.txt`` files; sub-folders are searched too.
@@ -74,8 +75,8 @@ def true_texts(path: str, features: Features, inversion: TextInversion) -> dict[
             holds special tokens itself.
     """
     data = TextFiles(path)
-    named = ((PurePath(name).stem, name) for name in data.files)
-    chosen = matched(named, features, path, "text", ".txt")
+    suffixes = {".txt", *(PurePath(name).suffix.lower() for name in data.files)}
+    chosen = matched({name: name for name in data.files}, features, path, "text", suffixes)
     data.files = {name: data.files[name] for name in chosen.values()}  # no other need be readable
     texts = dict(data.documents())
     return {name: _tokens(name, texts[file], _length(features[name]), inversion) for name, file in chosen.items()}
@@ -98,7 +99,7 @@ def _rows(found: Found, width: int, model: LanguageModel) -> Rows:
             f"{found.where} has {given[-2]} tokens, but {called} takes {model.max_tokens} at most; give a text in "
             "pieces, each with the features it has alone."
         )
-    return found.values.reshape(-1, *given[-2:])
+    return np.asarray(found.values).reshape(-1, *given[-2:])
 
 
 def _length(features: Mapping[str, Tensor]) -> int:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,41 @@ def test_a_flat_folder_has_no_labels(folder: Path) -> None:
     assert {sample.label for sample in ImageFolder(str(folder), size=4, limit=3)} == {None}
 
 
-def test_what_is_no_image_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_no_image_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "a.png")
-    (tmp_path / "labels.csv").write_text("a,1")
+    for name in ("labels.csv", "b.HEIC", "notes"):
+        (tmp_path / name).write_text("a,1")
     assert names(ImageFolder(str(tmp_path))) == ["a.png"]
+    assert capsys.readouterr().out == (
+        f"left out of {tmp_path}: 3 files that are not images Pillow reads (.csv, .heic, no suffix)\n"
+    )
+
+
+def test_hidden_files_and_those_of_systems_are_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", ".hidden.png", ".cache/b.png"):
+        save(tmp_path / name)
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_text("of the system")
+    assert names(ImageFolder(str(tmp_path))) == ["a.png"]
+    assert capsys.readouterr().out == ""
+
+
+def test_every_format_that_pillow_reads_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suffixes = ("bmp", "dds", "gif", "ico", "jfif", "jpe", "jpg", "pcx", "png", "ppm", "qoi", "tga", "tif", "webp")
+    for suffix in suffixes:
+        save(tmp_path / f"a.{suffix}", side=16)
+    (tmp_path / "a.png").rename(tmp_path / "a")  # told by its content
+    assert names(ImageFolder(str(tmp_path))) == ["a", *(f"a.{suffix}" for suffix in suffixes if suffix != "png")]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_is_not_utf_8_is_escaped(tmp_path: Path) -> None:
+    try:
+        save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/caf\xe9.png")))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (sample,) = ImageFolder(str(tmp_path))
+    assert (sample.name, sample.label) == (r"caf\udce9/caf\udce9.png", r"caf\udce9")
 
 
 def test_a_folder_named_like_an_image_is_none(tmp_path: Path) -> None:

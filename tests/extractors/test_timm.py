@@ -258,6 +258,15 @@ def test_a_state_dict_of_something_else_is_one_sentence(tmp_path: Path) -> None:
         TimmModel("test_vit", weights=str(tmp_path / "torn.safetensors"))
 
 
+@pytest.mark.parametrize("wrap", ["{}", "module.{}", "model.backbone.{}"])
+def test_a_wrapped_checkpoint_gives_the_same_network(wrap: str, tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet")
+    state = {wrap.format(key): value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "weights.pth")
+    extractor = TimmModel("test_resnet", weights=str(tmp_path / "weights.pth"))
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in extractor.network.state_dict().items())
+
+
 # Command line
 
 

@@ -222,6 +222,16 @@ def test_a_smaller_vgg_is_refused(config: str, tmp_path: Path) -> None:
         VGG19(weights=saved(make_layers(cfgs[config]).state_dict(), tmp_path))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.net."])
+def test_a_wrapped_file_gives_the_same_network(
+    prefix: str, torchvision_state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    wrapped = {"state_dict": {prefix + key: value for key, value in torchvision_state.items()}, "epoch": 3}
+    torch.save(wrapped, tmp_path / "wrapped.pth")
+    same = VGG19(weights=str(tmp_path / "wrapped.pth")), VGG19(weights=saved(torchvision_state, tmp_path))
+    assert len({extractor.fingerprint() for extractor in same}) == 1
+
+
 def test_a_vgg_with_batch_norm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReadoutError, match="hold 32 numbered layers"):
         VGG19(weights=saved(make_layers(cfgs["E"], batch_norm=True).state_dict(), tmp_path))

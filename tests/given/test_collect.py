@@ -163,3 +163,11 @@ def test_without_a_key_the_layer_must_be_named(tmp_path: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(ReadoutError, match="no features in"):
         found([tmp_path])
+
+
+def test_hidden_files_are_ignored_and_others_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    savez(tmp_path / "cat.npz", early=ONE)
+    for name in ("._cat.npz", ".DS_Store", "notes.txt"):
+        (tmp_path / name).write_text("no features")
+    assert found([tmp_path]) == [("early", "cat", ONE.shape)]
+    assert "1 files that are not features (.npz, .npy, .safetensors, .mat) (.txt)" in capsys.readouterr().out

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from readout.errors import ReadoutError
 from readout.given.collect import Found
+from readout.given.files import Stored
 from readout.given.shapes import Features, as_features
 
 SHAPE = (8, 4, 6)
@@ -83,3 +84,12 @@ def test_every_feature_has_every_layer() -> None:
     other = Found("b", "fc", "dog", np.arange(5.0))
     with pytest.raises(ReadoutError, match="'cat' has no feature of fc"):
         as_features([one, other], {"conv": SHAPE, "fc": (5,)}, "Net", (3, 16, 24))
+
+
+def test_what_does_not_fit_its_layer_is_never_read() -> None:
+    def read() -> NDArray[Any]:
+        raise AssertionError("read")
+
+    huge = Stored("'conv' of 'f.npz'", (2**20, 2**12), np.dtype(np.float32), read)
+    with pytest.raises(ReadoutError, match="has shape 1048576 × 4096, but conv of Net gives"):
+        features(huge)  # type: ignore[arg-type]
