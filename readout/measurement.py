@@ -67,7 +67,7 @@ class Measurement:
 def measure(
     model: FeatureExtractor | nn.Module,
     images: Images,
-    layers: str | Sequence[str] = "depth:0,0.25,0.5,0.75,1",
+    layers: str | int | Sequence[str | int] = "depth:0,0.25,0.5,0.75,1",
     levels: Sequence[float] = (0, 0.3, 0.5, 0.7, 0.9),
     *,
     draws: int = 1,

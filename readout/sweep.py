@@ -68,7 +68,7 @@ class Sweep:
 
     def __init__(
         self,
-        layers: str | Sequence[str] = "all",
+        layers: str | int | Sequence[str | int] = "all",
         levels: Sequence[float] = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
         draws: int = 1,
         threshold: float | None = None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Networks here are tiny: threads would wait for each other for most of the time. PyTorch reads this when it is imported.
+# Networks here are so small that threads would mostly wait for each other; PyTorch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from readout import sweep

@@ -127,7 +127,8 @@ def _numbers() -> Iterator[tuple[Any, str]]:
         if inspect.isabstract(taker) or is_dataclass(taker) or taker in INTERNAL:
             continue
         for parameter in inspect.signature(taker).parameters.values():
-            if re.search(r"\b(int|float)\b", str(parameter.annotation)) and "Callable" not in str(parameter.annotation):
+            names_or_makes = parameter.name == "layers" or "Callable" in str(parameter.annotation)
+            if re.search(r"\b(int|float)\b", str(parameter.annotation)) and not names_or_makes:
                 yield taker, parameter.name
 
 

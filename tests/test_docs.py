@@ -152,7 +152,7 @@ def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None
 
 def test_columns_of_the_results_are_those_on_the_page() -> None:
     described = page_table("output.md", "### The table of results")
-    assert set(described) - {"ssim", "psnr"} == set(COLUMNS)
+    assert set(described) - {"ssim", "psnr", "reason"} == set(COLUMNS)
     text = (DOCS / "output.md").read_text(encoding="utf-8")
     assert all(f"`{column}`" in text for column in TRAJECTORY)
 

@@ -162,7 +162,7 @@ def test_models_that_see_later_tokens_are_refused(folders: dict[str, str]) -> No
 
 
 def test_a_beam_wider_than_what_is_tried_is_refused(folders: dict[str, str]) -> None:
-    with pytest.raises(ReadoutError, match="candidates at least as many as the beam"):
+    with pytest.raises(ReadoutError, match="at least 5: as many as the beam"):
         TokenSearch(LanguageModel(folders["gpt2"]), beam=5, candidates=4)
 
 
