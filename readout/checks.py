@@ -200,25 +200,20 @@ def check_layer_names(name: str, given: Any) -> list[str]:
 
     Args:
         name: The argument, as the user knows it.
-        given: One name or several; text that begins with a bracket is a list in YAML.
+        given: One name or several; text on its own that begins with a bracket is a list in YAML.
 
     Raises:
         ReadoutError: if there are none, or one is no name.
     """
-    names: list[str] = []
-    for word in [given] if isinstance(given, str | int) else check_list(name, given, "[conv1_2, conv3_1]"):
-        listed = isinstance(word, str) and word.lstrip().startswith("[")
-        several = read_strings(str(word)) if listed else [word]
-        if (
-            not isinstance(several, list)
-            or not several
-            or any(not isinstance(one, str | int | float) for one in several)
-        ):
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        several = read_strings(given)
+        if not isinstance(several, list) or not several or not all(isinstance(one, str) for one in several):
             raise ReadoutError(
-                f"{name} is {word!r}, which is no list of names; write '[conv1_2, conv3_1]', for example."
+                f"{name} is {given!r}, which is no list of names; write '[conv1_2, conv3_1]', for example."
             )
-        names += [_name(name, one) for one in several]
-    return names
+        return [str(one) for one in several]
+    listed = [given] if isinstance(given, str | int) else check_list(name, given, "[conv1_2, conv3_1]")
+    return [_name(name, one) for one in listed]
 
 
 def check_layer_weights(name: str, given: Any) -> Any:

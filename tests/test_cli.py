@@ -53,7 +53,7 @@ def test_a_sweep_leaves_everything_the_design_names(
     printed = capsys.readouterr().out
     assert "8 = 2 layers × 2 levels × 1 draws × 2 inputs" in printed
     assert "10 each, 80 in all" in printed
-    assert "Representation size by layer" in printed
+    assert "representation size by layer" in printed
     out = tmp_path / "out"
     results = load_results(out)
     assert len(results) == 8

@@ -87,7 +87,7 @@ def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
     console = Console(file=io.StringIO(), width=100)
     one = plan(0.01)
     with SweepProgress(one, console, quiet_seconds=0) as progress:
-        inversion = ImageInversion(TinyNet(), Pixels())
+        inversion = ImageInversion(TinyNet(), Pixels(), metrics=[])
         inputs = {name: torch.rand(3, 8, 8) for name in "ab"}
         progress.start_layer(one.layers[0])
         for batch in one.layers[0].batches:

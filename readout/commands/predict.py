@@ -71,7 +71,8 @@ class PredictCLI(ReadoutCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and take lists of layers apart."""
         super().parse_arguments(parser, args)
-        self.config.layer = check_layer_names("--layer", self.config.layer) if self.config.layer else None
+        named = [name for given in self.config.layer or () for name in check_layer_names("--layer", given)]
+        self.config.layer = named or None
         self.config.layer_weights = check_layer_weights("--layer_weights", self.config.layer_weights)
 
 

@@ -22,7 +22,7 @@ from readout.interruptions.checkpoints import LayerCheckpoint
 from readout.store import ResultStore
 from tests.given.test_files import save
 from tests.helpers import tiny_config, write_config
-from tests.interruptions.helpers import assert_same_bits, hearing_ctrl_c
+from tests.interruptions.helpers import assert_same_bits, hearing_signals
 from tests.test_cli import refused
 from tests.tiny import TinyNet
 
@@ -381,7 +381,7 @@ def test_an_interrupted_prediction_goes_on_to_the_bit(
             os.kill(os.getpid(), signal.SIGINT)
         ask(self, trainer, *arguments)
 
-    with monkeypatch.context() as patch, hearing_ctrl_c():
+    with monkeypatch.context() as patch, hearing_signals():
         patch.setattr(LayerCheckpoint, "on_train_batch_end", press)
         assert predict(settings, *features) == 130
     assert "Stopped after step 4 of 10, which is saved" in capsys.readouterr().err

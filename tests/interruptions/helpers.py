@@ -18,6 +18,7 @@ from torch.optim import LBFGS, SGD, AdamW
 
 from readout import load_results
 from readout.data import InputData, UniformNoise
+from readout.interruptions.signals import SIGNALS
 from readout.inversions import (
     DiscrepancyProtocol,
     FastProtocol,
@@ -53,11 +54,15 @@ class InterruptAt(Callback):
 
 
 @contextmanager
-def hearing_ctrl_c() -> Iterator[None]:
-    """A test run in the background of a shell inherits an ignored Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def hearing_signals() -> Iterator[None]:
+    """Hear signals that the shell has us ignore: Ctrl-C in its background, a hang-up under nohup."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def dip() -> FeatureInversion:

@@ -22,7 +22,7 @@ from tests.interruptions.helpers import (
     checkpoint,
     dip,
     dip_that_leaves,
-    hearing_ctrl_c,
+    hearing_signals,
     interrupt,
     noise,
     pixels_by_momentum,
@@ -32,8 +32,8 @@ from tests.interruptions.helpers import (
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c_is_heard() -> Iterator[None]:
-    with hearing_ctrl_c():
+def _signals_are_heard() -> Iterator[None]:
+    with hearing_signals():
         yield
 
 

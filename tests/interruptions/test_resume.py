@@ -23,7 +23,7 @@ from tests.interruptions.helpers import (
     dip,
     dip_of_latents,
     dip_that_leaves,
-    hearing_ctrl_c,
+    hearing_signals,
     interrupt,
     noise,
     pixels_by_curvature,
@@ -39,8 +39,8 @@ Texts = Callable[[], InputData]
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c_is_heard() -> Iterator[None]:
-    with hearing_ctrl_c():
+def _signals_are_heard() -> Iterator[None]:
+    with hearing_signals():
         yield
 
 

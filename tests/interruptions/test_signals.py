@@ -16,12 +16,12 @@ from readout.interruptions.signals import (
     set_handlers,
     stoppable,
 )
-from tests.interruptions.helpers import hearing_ctrl_c
+from tests.interruptions.helpers import hearing_signals
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c_is_heard() -> Iterator[None]:
-    with hearing_ctrl_c():
+def _signals_are_heard() -> Iterator[None]:
+    with hearing_signals():
         yield
 
 

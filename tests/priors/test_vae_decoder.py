@@ -174,7 +174,7 @@ def test_inputs_that_do_not_fit_are_one_sentence(with_quant: str, shape: tuple[i
 
 
 def test_a_negative_deviation_is_refused(with_quant: str) -> None:
-    with pytest.raises(ReadoutError, match="negative"):
+    with pytest.raises(ReadoutError, match="init_std is -1"):
         VAEDecoder(with_quant, init_std=-1)
 
 
