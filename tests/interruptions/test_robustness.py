@@ -1,5 +1,6 @@
 """Killed, interrupted, out of space, or two at once: nothing finished is lost and nothing counts twice."""
 
+import io
 import resource
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ import pandas as pd
 import pytest
 import torch
 
-from readout import load_results
+from readout import cli, load_results
 from readout.store import ResultStore
-from tests.helpers import CPU, run_cli, tiny_config, write_config
+from tests.helpers import CPU, tiny_config, write_config
 
 ROOT = Path(__file__).parent.parent
 STEPS = 400
@@ -51,8 +53,8 @@ def config_of(folder: Path, steps: int = STEPS, **sweep: Any) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output of a sweep that nothing happened to."""
     folder = tmp_path_factory.mktemp("whole") / "out"
-    done = run_cli("fit", "--config", str(config_of(folder)), cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    config_of(folder)
+    goes_on(folder)
     return folder
 
 
@@ -85,11 +87,13 @@ def assert_as_if_nothing_had_happened(folder: Path, whole: Path) -> None:
     assert not list(folder.rglob("*.partial"))
 
 
-def goes_on(folder: Path, *more: str) -> str:
-    """What the same command says the next time."""
-    done = run_cli("fit", "--config", str(folder.with_suffix(".yaml")), *more, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def goes_on(folder: Path) -> str:
+    """What the same command says the next time; here, because a process of its own takes seconds to start."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "160")
+        assert cli.main(["fit", "--config", str(folder.with_suffix(".yaml"))]) == 0, said.getvalue()
+    return said.getvalue()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
