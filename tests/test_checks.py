@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 
 from readout import callbacks, data, extractors, inversions, measure, metrics, prediction, priors, representation
 from readout.analysis import statistics
@@ -127,8 +128,9 @@ def _numbers() -> Iterator[tuple[Any, str]]:
         if inspect.isabstract(taker) or is_dataclass(taker) or taker in INTERNAL:
             continue
         for parameter in inspect.signature(taker).parameters.values():
-            names_or_makes = parameter.name == "layers" or "Callable" in str(parameter.annotation)
-            if re.search(r"\b(int|float)\b", str(parameter.annotation)) and not names_or_makes:
+            annotation = parameter.annotation
+            other = parameter.name == "layers" or annotation is ArrayLike or "Callable" in str(annotation)
+            if re.search(r"\b(int|float)\b", str(annotation)) and not other:
                 yield taker, parameter.name
 
 

@@ -195,7 +195,7 @@ def _strings(file: Any, value: Any) -> NDArray[Any]:
     for _ in range(table[objects + 6 * identity + 3]):
         blocks += (1 + 3 * table[blocks] + 1) // 2 * 2  # each block is padded to 8 bytes
     count, _, _, place = table[blocks : blocks + 4]
-    saved = file[cells[2 + place]][()].flatten().astype("<u8")
+    saved = file[cells[2 + place]][()].flatten().astype("<i8")  # NumPy 1 makes floats of unsigned ones
     shape = [int(length) for length in saved[2 : 2 + saved[1]]]
     ends = np.cumsum(saved[2 + len(shape) : 2 + len(shape) + prod(shape)]).astype(int)
     units = saved[2 + len(shape) + prod(shape) :].tobytes()

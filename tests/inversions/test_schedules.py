@@ -143,7 +143,9 @@ def test_schedules_from_the_command_line_and_out_of_the_configuration_that_is_ke
 def test_the_default_runs_the_whole_way_and_keeps_its_key() -> None:
     inversion = inversion_under(torchs.PolynomialLR)
     assert rates(None, inversion) == rates(lambda o: torchs.PolynomialLR(o, STEPS))
-    assert inversion.describe(STEPS)["lr_schedule"] == {
+    described = inversion.describe(STEPS)["lr_schedule"]
+    described.pop("verbose", None)  # torch 2.6 has it
+    assert described == {
         "class": "torch.optim.lr_scheduler.PolynomialLR",
         "total_iters": 1,
         "power": 1.0,
