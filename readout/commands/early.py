@@ -14,6 +14,7 @@ from typing import NoReturn
 import yaml
 
 from readout.errors import ReadoutError
+from readout.files import user_path
 from readout.seal import is_damaged
 
 PACKAGE = Path(__file__).parent.parent
@@ -49,7 +50,7 @@ def check(command: str, arguments: Sequence[str]) -> None:
     """
     if command == "report":
         for folder in report_arguments(arguments).folders:
-            if not Path(folder).expanduser().is_dir():
+            if not user_path(folder).is_dir():
                 raise ReadoutError(f"There is no folder {folder!r}; give the output folder of a sweep or of `predict`.")
         return
     for argument in arguments:
@@ -114,7 +115,7 @@ def find_config(name: str) -> Path:
     Raises:
         ReadoutError: if there is none, or it is not YAML.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     # an installed package carries its configurations; a checkout has them at the top
     shipped = [folder / "lightning_configs" for folder in (PACKAGE, PACKAGE.parent)]
     candidates = [path, *(folder / name for folder in shipped if path.parent == Path())]
