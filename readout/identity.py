@@ -89,5 +89,18 @@ def constructor_arguments(owner: type) -> list[str]:
 
 
 def qualified_name(thing: Any) -> str:
-    """Module and name of a class or function, e.g. ``torch.optim.adamw.AdamW``."""
-    return f"{thing.__module__}.{thing.__qualname__}"
+    """Return the name under which a class or function goes into keys.
+
+    Names in this package are unique, and leave out the module: moving a file must not orphan results. Everything else
+    goes by module and name.
+
+    Examples:
+        >>> from readout.priors import Pixels
+        >>> qualified_name(Pixels)
+        'readout.Pixels'
+        >>> qualified_name(torch.optim.AdamW)
+        'torch.optim.adamw.AdamW'
+    """
+    package = __name__.partition(".")[0]
+    module = package if thing.__module__.startswith(f"{package}.") else thing.__module__
+    return f"{module}.{thing.__qualname__}"

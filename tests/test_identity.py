@@ -1,4 +1,7 @@
 import hashlib
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+import readout
+from readout.extractors import FeatureExtractor, OrthonormalLinear
 from readout.identity import derive_seed, digest, qualified_name, settings, tensor_digest
+from readout.inversions import FeatureInversion, FeatureLoss, ImageInversion, MeanSquaredError, Protocol
+from readout.metrics import SampleMetric
+from readout.perturbations import GaussianPerturbation, Perturbation
+from readout.priors import Pixels, Prior
+from readout.problems import Setting
+from tests.tiny import TinyNet
+
+KINDS = (FeatureExtractor, FeatureInversion, FeatureLoss, Perturbation, Prior, Protocol, SampleMetric)
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -183,3 +196,48 @@ def test_values_are_told_apart_or_refused(one: object, other: object) -> None:
     except TypeError:
         return
     assert described[0] != described[1]
+
+
+# Names in keys
+
+IN_KEYS = """
+BERT DINOv2 FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP OrthonormalLinear
+PlainModule SDXLVAE Submodules TimmModel TorchvisionModel VGG19
+FeatureInversion ImageInversion TextInversion TokenSearch
+MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
+ExternalFeatures GaussianPerturbation
+DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder
+DiscrepancyProtocol FastProtocol PaperProtocol TokenByToken
+CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM TokenErrorRate
+"""
+
+
+def test_the_names_of_classes_in_keys_are_pinned() -> None:
+    """Renaming a class orphans every result that has it in its key, so a name may be added here, never changed."""
+    for module in pkgutil.walk_packages(readout.__path__, "readout."):
+        if ".cuda" not in module.name:
+            importlib.import_module(module.name)
+    found = {each for kind in KINDS for each in _concrete(kind) if each.__module__.startswith("readout.")}
+    assert {qualified_name(each) for each in found} == {f"readout.{name}" for name in IN_KEYS.split()}
+    assert len({each.__qualname__ for each in found}) == len(found)
+
+
+def test_moving_a_class_of_the_package_keeps_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> tuple[str, str]:
+        setting = Setting(TinyNet().fingerprint(), inversion.describe(3), settings(GaussianPerturbation()), 3, "32")
+        return setting.digest, OrthonormalLinear().fingerprint()
+
+    inversion = ImageInversion(TinyNet(), Pixels(), loss=MeanSquaredError())
+    before = keys()
+    for moved in (ImageInversion, Pixels, MeanSquaredError, GaussianPerturbation, OrthonormalLinear):
+        monkeypatch.setattr(moved, "__module__", "readout.elsewhere.entirely")
+    assert keys() == before
+
+
+def test_a_users_class_goes_by_its_module() -> None:
+    assert qualified_name(Knob) == "tests.test_identity.Knob"
+
+
+def _concrete(kind: type) -> set[type]:
+    below = {each for child in kind.__subclasses__() for each in _concrete(child)}
+    return below if inspect.isabstract(kind) else below | {kind}
