@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import torch
 
-from readout import __version__
+from readout.version import __version__
 
 LOW_PRECISION = ("amx_bf16", "avx512_bf16")
 

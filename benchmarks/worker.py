@@ -6,8 +6,8 @@ from importlib import import_module
 
 from benchmarks.pace import tell
 from benchmarks.work import Work
-from readout.errors import ReadoutError
-from readout.runtime import quiet_lightning
+from readout.common.errors import ReadoutError
+from readout.sweep.runtime import quiet_lightning
 
 SIDES = {
     "ours": "benchmarks.sides.ours",

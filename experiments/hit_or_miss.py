@@ -19,8 +19,8 @@ from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, accura
 from experiments.shared.drawing import COLORS, dots, name_columns
 from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
 from readout.analysis.statistics import GroupDifference, group_difference, holm
+from readout.common.errors import ReadoutError
 from readout.data import ImageFolder, Sample
-from readout.errors import ReadoutError
 from readout.extractors import VGG19, FeatureExtractor
 from readout.priors import DeepImagePrior, Pixels
 

@@ -26,8 +26,8 @@ from experiments.shared.harness import Experiment, begin, style
 from experiments.summaries.metric import conclude, draw
 from readout.data import load_samples
 from readout.extractors import VGG19
-from readout.identity import derive_seed
 from readout.metrics import DISTS, LPIPS, PSNR, SSIM, correlation_distance
+from readout.problems.identity import derive_seed
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 BACKBONES = {"lpips": AlexNet_Weights.DEFAULT, "dists": VGG16_Weights.DEFAULT}

@@ -7,13 +7,14 @@ Kamitani, arXiv 2510.12228) on PyTorch Lightning.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from readout.version import __version__
+
 if TYPE_CHECKING:
     from readout import plot
     from readout.measurement import Measurement, measure
     from readout.prediction import predict_size
     from readout.store import load_results
 
-__version__ = "0.1.0"
 __all__ = ["Measurement", "__version__", "load_results", "measure", "plot", "predict_size"]
 
 _HOME = {

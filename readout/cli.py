@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from readout import __version__
 from readout.commands.early import Arguments, check, meant
-from readout.errors import ReadoutError, user_error
-from readout.interruptions.signals import leave_on_signals
-from readout.memory import keep_freed_memory
-from readout.terminal import print_anywhere
+from readout.commands.memory import keep_freed_memory
+from readout.common.errors import ReadoutError, user_error
+from readout.common.signals import leave_on_signals
+from readout.common.terminal import print_anywhere
+from readout.version import __version__
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -22,7 +22,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
-    "predict": "recover inputs from features that are given in files",
+    "invert": "recover inputs from features that are given in files",
     "report": "make figures and report.html of an output folder again",
 }
 
@@ -95,7 +95,7 @@ def _command(argv: Sequence[str] | None) -> tuple[str, list[str]]:
 def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]:
     """What to say of an interruption, and the exit code; nothing of any other exit."""
     if isinstance(stop, SystemExit):
-        sentence = getattr(stop, "sentence", None)  # readout.interruptions.signals.Terminated
+        sentence = getattr(stop, "sentence", None)  # readout.common.signals.Terminated
         if sentence is not None:
             return sentence, int(str(stop.code))
         if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit

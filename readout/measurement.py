@@ -13,23 +13,23 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from readout.checks import check_number, check_seed, check_side, check_whole
+from readout.common.checks import check_number, check_seed, check_side, check_whole
+from readout.common.errors import ReadoutError, reason
+from readout.common.files import user_path
+from readout.common.terminal import print_anywhere
 from readout.data import InputData
-from readout.data.given import Images, as_data
-from readout.errors import ReadoutError, reason
+from readout.data.in_memory import Images, as_data
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.extractors.base import SIZES
 from readout.extractors.submodules import Submodules
 from readout.extractors.watching import check_made, check_watchable, unwrapped
-from readout.files import user_path
-from readout.identity import settings
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.perturbations import check_levels
 from readout.priors import DeepImagePrior, Prior
-from readout.runtime import Runtime
+from readout.problems.identity import describe
 from readout.store import ResultStore
 from readout.sweep import Sweep
-from readout.terminal import print_anywhere
+from readout.sweep.runtime import Runtime
 
 NOTEBOOK_WIDTH = 100
 """Columns of the progress bar in a notebook, which does not say how wide it is."""
@@ -141,7 +141,7 @@ def measure(
         size = SIZES[0] if sized else extractor.find_size()
     data = as_data(images, extractor.example(size).shape[-1])
     asked = {"layers": layers, "levels": check_levels(levels), "draws": draws, "threshold": threshold, **sweep}
-    config = {"seed_everything": seed, "sweep": settings(asked)}  # by which the report is made again
+    config = {"seed_everything": seed, "sweep": describe(asked)}  # by which the report is made again
     runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, config=config, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         kept = None if output is None else user_path(output)
@@ -152,7 +152,7 @@ def measure(
             if kept is None:
                 raise KeyboardInterrupt("Stopped; nothing is kept, because no output folder was given.") from None
             raise
-        store = ResultStore(driver.settings.output)
+        store = ResultStore(driver.options.output)
         recovered = store.load_recovered(problems["key"])
     return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)
 

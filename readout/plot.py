@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from readout.analysis import plots
 from readout.analysis.sizes import sizes_table
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.measurement import Measurement
 
 Results = Measurement | pd.DataFrame

@@ -16,7 +16,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from readout.checks import check_number, check_threshold
+from readout.common.checks import check_number, check_threshold
 
 ROUNDING = 0.2
 """Share of t by which rounding moves d_X: another machine, number of threads or batch size changes the last digits, and

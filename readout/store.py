@@ -22,14 +22,14 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from readout.checks import check_choice, check_number, check_threshold
+from readout.common.checks import check_choice, check_number, check_threshold
+from readout.common.errors import ReadoutError
+from readout.common.files import explained, read_whole, readable, user_path, write_whole
+from readout.common.seal import COMMENT, UNSEALED, is_damaged
 from readout.data.images import is_image, read_image, write_png
-from readout.errors import ReadoutError
-from readout.files import explained, read_whole, readable, user_path, write_whole
-from readout.identity import digest
 from readout.problems import Setting
+from readout.problems.identity import digest
 from readout.representation import Estimator, verdict
-from readout.seal import COMMENT, UNSEALED, is_damaged
 
 # fmt: off
 COLUMNS = (

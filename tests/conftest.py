@@ -9,8 +9,8 @@ import pytest
 # Networks here are so small that threads would mostly wait for each other; PyTorch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from readout import sweep
 from readout.analysis.report import write_report
+from readout.sweep import sweep
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
-from readout.runtime import Runtime
+from readout.sweep.runtime import Runtime
 
 CPU = {"accelerator": "cpu", "devices": 1}
 

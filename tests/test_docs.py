@@ -1,5 +1,6 @@
 """The documentation says nothing that is not so; :mod:`tests.test_pages` runs what it tells readers to run."""
 
+import ast
 import inspect
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from readout import cli, load_results
-from readout.commands import fit, predict, report
+from readout.commands import fit, invert, report
 from readout.store import COLUMNS, TRAJECTORY
 from readout.sweep import Sweep
 from tests.helpers import run_cli, write_noise_images
@@ -90,10 +91,10 @@ def test_command_is_accepted(page: str, command: str, as_reader: Path, monkeypat
         monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
         monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
         assert fit.build(rest).config["sweep"]["output"]
-    elif name == "predict":
+    elif name == "invert":
         monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
         monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
-        assert predict.build(rest).config["features"][0] in ("decoded.npz", "decoded_texts.npz")
+        assert invert.build(rest).config["features"][0] in ("decoded.npz", "decoded_texts.npz")
     elif name == "layers":
         assert cli.main([name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]) == 0
     else:
@@ -143,10 +144,10 @@ def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None
     output = tmp_path / "runs" / "decoded"
     described = [name for name in page_table("your-features.md", "## What comes out") if name.endswith(".LAYER")]
     assert len(described) == 3
-    columns = pd.read_csv(output / "given.csv").columns
+    columns = pd.read_csv(output / "recovered.csv").columns
     for layer in ("conv2_1", "conv3_1"):
         assert {name.replace("LAYER", layer) for name in described} <= set(columns)
-    for name in ("report.html", "given.csv", "recovered/conv2_1+conv3_1/dog.png"):
+    for name in ("report.html", "recovered.csv", "recovered/conv2_1+conv3_1/dog.png"):
         assert (output / name).is_file(), name
 
 
@@ -174,8 +175,34 @@ def test_every_shipped_configuration_is_named() -> None:
 
 
 def test_module_map_is_the_tree() -> None:
-    tree = {path.relative_to(ROOT / "readout").as_posix() for path in (ROOT / "readout").rglob("*.py")}
-    assert module_map() == {path for path in tree if not path.endswith("__init__.py")}
+    found = (ROOT / "readout").iterdir()
+    tree = {
+        path.name + "/" * path.is_dir() for path in found if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert set(module_map()) == tree - {"__init__.py"}
+
+
+def test_nothing_imports_from_above_it_in_the_module_map() -> None:
+    """A caller stands above what it calls, so there is no circle either."""
+    places = {name.removesuffix("/").removesuffix(".py"): place for place, name in enumerate(module_map())}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports readout.{target}"
+        for path in sorted((ROOT / "readout").rglob("*.py"))
+        if path != ROOT / "readout" / "__init__.py"
+        for target in imported(path)
+        if places.get(target, -1) < places[path.relative_to(ROOT / "readout").parts[0].removesuffix(".py")]
+    ]
+    assert wrong == []
+
+
+def imported(path: Path) -> set[str]:
+    """Parts of the package that a module imports: ``store``, ``sweep``."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "readout":
+            names = [node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names]
+            found.update(names)
+    return found
 
 
 def page_table(page: str, heading: str) -> dict[str, str]:
@@ -186,14 +213,7 @@ def page_table(page: str, heading: str) -> dict[str, str]:
     return {name: value.strip("` ") for names, value in rows for name in re.findall(r"`([^`]+)`", names)}
 
 
-def module_map() -> set[str]:
-    """Paths of the modules that design.md lists, from its indentation."""
+def module_map() -> list[str]:
+    """What design.md lists at the top of the package, from the top down."""
     text = (DOCS / "design.md").read_text(encoding="utf-8")
-    found: set[str] = set()
-    folder = ""
-    for indent, name in re.findall(r"^    ( *)([\w/]+(?:\.py|/))(?= |$)", text, flags=re.MULTILINE):
-        if name.endswith("/"):
-            folder = name if len(indent) == 2 else ""
-        else:
-            found.add((folder if len(indent) == 4 else "") + name)
-    return found
+    return re.findall(r"^      (\w+(?:\.py|/)) ", text, flags=re.MULTILINE)

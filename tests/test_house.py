@@ -9,7 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from readout import __version__
+from readout.version import __version__
 from tests.pages import ROOT
 
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

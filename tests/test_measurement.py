@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 import readout
 from readout import cli
+from readout.common.errors import ReadoutError
 from readout.data.images import read_image, to_pixels
-from readout.errors import ReadoutError
 from readout.inversions import ImageInversion
 from readout.priors import Pixels
 from readout.representation import linear_distance

@@ -219,7 +219,7 @@ def small(given: list[str]) -> list[str]:
     name, *rest = given
     if name == "layers":
         return [name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]
-    if name not in ("fit", "predict") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
+    if name not in ("fit", "invert") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
         return given  # as small as can be, or what was small before
     text = re.search(NEEDS_WEIGHTS, " ".join(rest)) is not None
     end = ["--trainer.max_steps=2", "--trainer.accelerator=cpu"]
@@ -231,7 +231,7 @@ def small(given: list[str]) -> list[str]:
         end.append("--data.limit=2")
     if "UniformNoise" in rest:
         end += ["--data.count=1", "--data.shape=[3, 32, 32]"]
-    if name == "predict":
+    if name == "invert":
         return [name, *rest, *end]
     Path("small.yaml").write_text(yaml.safe_dump(SMALL["texts" if text else "images"]))
     place = max(index for index, item in enumerate(rest) if item == "--config") + 2

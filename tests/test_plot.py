@@ -6,7 +6,7 @@ import torch
 from matplotlib.axes import Axes
 
 import readout
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.priors import Pixels
 from tests.helpers import CPU
 from tests.tiny import TinyNet

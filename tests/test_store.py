@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import readout
-from readout.errors import ReadoutError
-from readout.identity import digest
+from readout.common.errors import ReadoutError
+from readout.problems.identity import digest
 from readout.store import (
     COLUMNS,
     TRAJECTORY,

@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pace import Pace, resident_bytes
 from benchmarks.work import FILTERS, Work, network, optimizer, photograph, problem_batch
+from readout.commands.memory import keep_freed_memory
 from readout.inversions import FeatureInversion, ImageInversion
-from readout.memory import keep_freed_memory
 from readout.priors import DeepImagePrior, Pixels, Prior
-from readout.probe import AUTOMATIC_LIMIT, probe
-from readout.runtime import Runtime
+from readout.sweep.probe import AUTOMATIC_LIMIT, probe
+from readout.sweep.runtime import Runtime
 
 ENDLESS = 10**9
 """Steps; the driver decides when it is enough."""

@@ -3,9 +3,9 @@
 from benchmarks.pace import Pace, resident_bytes
 from benchmarks.sides.ours import ENDLESS, paced, where
 from benchmarks.work import Work, language_model, problem_batch, text
+from readout.commands.memory import keep_freed_memory
 from readout.inversions import TextInversion
-from readout.memory import keep_freed_memory
-from readout.runtime import Runtime
+from readout.sweep.runtime import Runtime
 
 
 def run(work: Work) -> None:

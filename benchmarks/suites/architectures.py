@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import readout
 from benchmarks.options import Options
 from benchmarks.table import Table
-from readout.errors import ReadoutError, reason
+from readout.common.errors import ReadoutError, reason
 from readout.extractors import FeatureExtractor, TimmModel, TorchvisionModel
 from readout.extractors.validate import contrasting_pair, validate
 from readout.measurement import PlainModule

@@ -16,15 +16,15 @@ from readout import load_results
 from readout.analysis.plots import STYLE
 from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.analysis.statistics import by_sample
+from readout.common.errors import ReadoutError
 from readout.data import InputData
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import Prior
 from readout.representation import Estimator
-from readout.runtime import Runtime
 from readout.store import ResultStore
 from readout.sweep import Sweep
+from readout.sweep.runtime import Runtime
 
 ScaleT = TypeVar("ScaleT")
 

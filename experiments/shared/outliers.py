@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiments.shared.digits import SIDE
 from readout.data import Sample
-from readout.identity import derive_seed
+from readout.problems.identity import derive_seed
 
 LETTERS = [letter for letter in string.ascii_uppercase + string.ascii_lowercase if letter not in "OoIlSsZzBbqg"]
 """Those that don't pass for a digit."""

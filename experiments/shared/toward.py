@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.identity import tensor_digest
 from readout.perturbations import Perturbation, check_levels
+from readout.problems.identity import tensor_digest
 
 PATHS = ("line", "sphere")
 

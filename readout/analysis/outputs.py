@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from readout.analysis.sizes import sizes_table
-from readout.errors import ReadoutError
-from readout.files import user_path
+from readout.common.errors import ReadoutError
+from readout.common.files import user_path
 from readout.prediction.beside import read_predictions
+from readout.problems.design import Design
 from readout.representation import Estimator
-from readout.search import Crossing
 from readout.store import ResultStore, load_results, read_config
 
 
@@ -53,9 +53,9 @@ class Output:
     def lacks(self) -> list[str]:
         """What is missing from the folder, in sentences."""
         said, total = [], len(self.results)
-        crossing = Crossing.read(self.store)
-        if crossing and crossing.setting == self.results["setting"].iloc[0]:
-            missing = crossing.lacking(self.results)
+        design = Design.read(self.store.folder)
+        if design and design.setting == self.results["setting"].iloc[0]:
+            missing = design.lacking(self.results)
             if missing:
                 said.append(
                     f"{total:,} of {total + missing:,} inversions are here; the others are not finished, or were "

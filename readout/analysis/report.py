@@ -16,19 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from readout import __version__
 from readout.analysis import comparison, plots
 from readout.analysis.embedded import as_script, page_data
 from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
 from readout.analysis.outputs import Output, read_outputs
+from readout.analysis.predictions import draw_prediction
 from readout.analysis.sizes import EXPLAINED, beside
 from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
-from readout.checks import check_whole
-from readout.errors import ReadoutError
-from readout.files import user_path
-from readout.prediction.plot import draw_prediction
+from readout.common.checks import check_whole
+from readout.common.errors import ReadoutError
+from readout.common.files import user_path
 from readout.store import ResultStore, read_config, svg
+from readout.version import __version__
 
 FIGURE_SAMPLES = 4
 """Inputs in the figure ``recovered``, and fewer where there are many layers."""

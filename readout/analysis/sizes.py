@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
 
 ROUNDING_BY_PRIOR = {"Pixels": 0.001}

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from readout.checks import check_number, check_seed
+from readout.common.checks import check_number, check_seed
 
 RESAMPLES = 1999
 PERMUTATIONS = 9999

@@ -48,7 +48,7 @@ VERDICTS = {
     ),
 }
 
-VERDICTS_OF_GIVEN = {
+VERDICTS_OF_EXTERNAL = {
     kind: replace(VERDICTS[kind], says=says, leaves=leaves)
     for kind, says, leaves in (
         (

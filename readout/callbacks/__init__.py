@@ -2,7 +2,6 @@
 
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepResults
 from readout.callbacks.problem_table import ProblemTable
-from readout.callbacks.progress import SweepProgress
 from readout.callbacks.reconstructions import Reconstructions
 from readout.callbacks.recovery_curve import RecoveryCurve
 from readout.callbacks.size_by_layer import SizeByLayer
@@ -15,6 +14,5 @@ __all__ = [
     "RecoveryCurve",
     "SizeByLayer",
     "SweepCallback",
-    "SweepProgress",
     "SweepResults",
 ]

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from readout.logbook import Entry
+from readout.callbacks.logbook import Entry
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from readout.callbacks.base import LayerResults, SweepCallback
-from readout.checks import check_whole
+from readout.common.checks import check_whole
 from readout.data.images import is_image, to_pixels
 from readout.store import own_path
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from readout.analysis.curves import mean_trajectory
 from readout.analysis.sizes import at_common_levels
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
-from readout.checks import check_whole
-from readout.identity import digest
+from readout.common.checks import check_whole
 from readout.inversions import FeatureInversion
+from readout.problems.identity import digest
 
 QUANTITIES = {
     "distance": "trajectory_distance",

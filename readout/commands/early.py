@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import yaml
 
-from readout.errors import ReadoutError
-from readout.files import user_path
-from readout.seal import is_damaged
+from readout.common.errors import ReadoutError
+from readout.common.files import user_path
+from readout.common.seal import is_damaged
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -25,7 +25,7 @@ OPTIONS = {
     "fit": ("config", "print_config", "seed_everything", "trainer", "model", "data", "sweep"),
     "layers": ("config", "print_config", "model", "size"),
 }
-OPTIONS["predict"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
+OPTIONS["invert"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
 """What a command takes: sections and single options, by command."""
 
 
@@ -51,7 +51,7 @@ def check(command: str, arguments: Sequence[str]) -> None:
     if command == "report":
         for folder in report_arguments(arguments).folders:
             if not user_path(folder).is_dir():
-                raise ReadoutError(f"There is no folder {folder!r}; give the output folder of a sweep or of `predict`.")
+                raise ReadoutError(f"There is no folder {folder!r}; give the output folder of a sweep or of `invert`.")
         return
     for argument in arguments:
         if argument.startswith("--"):
@@ -81,7 +81,7 @@ def report_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Arguments(
         "readout report", description="Make figures and report.html again, or compare output folders on one page."
     )
-    parser.add_argument("folders", nargs="+", metavar="folder", help="output folder of a sweep, or one of `predict`")
+    parser.add_argument("folders", nargs="+", metavar="folder", help="output folder of a sweep, or one of `invert`")
     parser.add_argument(
         "--output", help="the page; default: report.html in the folder, or comparison.html where several folders are"
     )
@@ -244,7 +244,7 @@ def _check_files(pending: list[Path], seen: set[Path]) -> None:
 def _arguments(section: str) -> Sequence[str]:
     """Arguments that a section's class takes, read from its source, because importing it takes seconds."""
     if section == "sweep":
-        source, owner = PACKAGE / "sweep.py", "Sweep"
+        source, owner = PACKAGE / "sweep" / "sweep.py", "Sweep"
     elif section == "trainer" and (spec := find_spec("lightning")) and spec.origin:
         source, owner = Path(spec.origin).parent / "pytorch" / "trainer" / "trainer.py", "Trainer"
     else:

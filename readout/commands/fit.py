@@ -8,23 +8,23 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from readout.checks import check_seed
+from readout.callbacks.loggers import is_disabled
 from readout.commands.early import find_configs
 from readout.commands.parser import Parser
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
+from readout.common.terminal import make_console
 from readout.data import InputData
-from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion
-from readout.runtime import (
+from readout.sweep import Sweep
+from readout.sweep.runtime import (
     QUIET,
     Runtime,
     check_trainer,
     explained_misconfiguration,
-    is_disabled,
     one_process,
     quiet_lightning,
 )
-from readout.sweep import Sweep
-from readout.terminal import make_console
 
 
 def run(arguments: Sequence[str]) -> None:

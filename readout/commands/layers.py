@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from readout.checks import check_whole
 from readout.commands.parser import Parser
+from readout.common.checks import check_whole
+from readout.common.terminal import make_console
 from readout.extractors import FeatureExtractor
-from readout.terminal import make_console
 
 
 def run(arguments: Sequence[str]) -> None:

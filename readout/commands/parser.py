@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from readout.commands.early import meant
-from readout.errors import ReadoutError, user_error
-from readout.identity import constructor_arguments
+from readout.common.errors import ReadoutError, user_error
 from readout.inversions.schedules import late_arguments
+from readout.problems.identity import constructor_arguments
 
 NOISE = re.compile(
     r"Parser key|Does not validate against any|Subtypes:|Errors:|Given value|Problem with given class_path|"

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from readout.analysis.given import holds_given, report_given
+from readout.analysis.external import holds_external, report_external
 from readout.analysis.report import report
 from readout.commands.early import report_arguments
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse and write."""
     asked = report_arguments(arguments)
-    if len(asked.folders) > 1 or not holds_given(asked.folders[0]):
+    if len(asked.folders) > 1 or not holds_external(asked.folders[0]):
         print(report(asked.folders, asked.output, asked.inputs))
         return
     if asked.output or asked.inputs:
         raise ReadoutError("--output and --inputs are for sweeps; the page of given features stays in its folder.")
-    print(report_given(asked.folders[0]))
+    print(report_external(asked.folders[0]))

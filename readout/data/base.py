@@ -7,8 +7,8 @@ from typing import NamedTuple
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from readout.common.errors import ReadoutError
 from readout.data.images import ROUNDING, is_image
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 
 

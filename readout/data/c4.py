@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from readout.checks import check_seed, check_whole
+from readout.common.checks import check_seed, check_whole
+from readout.common.errors import ReadoutError, reason
 from readout.data.texts import Beginnings
-from readout.errors import ReadoutError, reason
-from readout.identity import digest
+from readout.problems.identity import digest
 
 BUFFER = 10_000
 """Documents among which the stream is shuffled; the validation split holds 364,608."""

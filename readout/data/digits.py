@@ -6,9 +6,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from readout.checks import check_list, check_seed, check_whole
+from readout.common.checks import check_list, check_seed, check_whole
+from readout.common.errors import ReadoutError
 from readout.data.base import InputData, Sample
-from readout.errors import ReadoutError
 
 
 class Digits(InputData):

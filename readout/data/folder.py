@@ -5,11 +5,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from readout.checks import check_seed, check_side, check_whole
+from readout.common.checks import check_seed, check_side, check_whole
+from readout.common.errors import ReadoutError
+from readout.common.files import as_text, find_files, user_path
 from readout.data.base import InputData, Sample
 from readout.data.images import is_readable_format, read_image, resize_and_crop, suffixes
-from readout.errors import ReadoutError
-from readout.files import as_text, find_files, user_path
 
 
 class ImageFolder(InputData):

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
-from readout.checks import check_side
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_side
+from readout.common.errors import ReadoutError, reason
 
 NOT_RASTER = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow hands to other programs, or whose values have no known white."""

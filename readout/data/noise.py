@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from readout.checks import check_number, check_seed, check_shape, check_whole
+from readout.common.checks import check_number, check_seed, check_shape, check_whole
 from readout.data.base import InputData, Sample
-from readout.identity import derive_seed
+from readout.problems.identity import derive_seed
 
 
 class _Noise(InputData):

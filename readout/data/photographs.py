@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from readout.checks import check_list, check_side
+from readout.common.checks import check_list, check_side
+from readout.common.errors import ReadoutError
 from readout.data.base import InputData, Sample
 from readout.data.images import from_array, resize_and_crop
-from readout.errors import ReadoutError
 
 SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
 SCIKIT_LEARN = ("china", "flower")

@@ -4,9 +4,9 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 
-from readout.checks import check_whole
+from readout.common.checks import check_whole
+from readout.common.errors import ReadoutError
 from readout.data.texts import Beginnings
-from readout.errors import ReadoutError
 
 SENTENCE = re.compile(r"[A-Z][A-Za-z ,;:'()-]*\.")
 """Letters and plain punctuation: the manual puts all code in quotes."""

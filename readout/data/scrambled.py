@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from readout.checks import check_seed
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
 from readout.data.base import InputData, Sample
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.identity import derive_seed
+from readout.problems.identity import derive_seed
 
 
 class _Scrambled(InputData):

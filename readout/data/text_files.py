@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from readout.common.errors import ReadoutError
+from readout.common.files import as_text, find_files, user_path
 from readout.data.texts import TextData
-from readout.errors import ReadoutError
-from readout.files import as_text, find_files, user_path
 
 
 class TextFiles(TextData):

@@ -9,9 +9,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from readout.checks import check_seed, check_whole
+from readout.common.checks import check_seed, check_whole
+from readout.common.errors import ReadoutError
 from readout.data.base import InputData, Sample
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 
 UNKNOWN_SHARE = 0.5

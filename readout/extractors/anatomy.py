@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError, reason
+from readout.common.errors import ReadoutError, reason
 
 TOLERANCE = 1e-4
 """Relative difference that rounding may leave between two ways to the same feature."""

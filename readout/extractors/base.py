@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from readout.checks import check_list, check_number, check_side
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_list, check_number, check_side
+from readout.common.errors import ReadoutError, reason
 from readout.extractors.watching import check_made, check_values, check_watchable, find_faults, first_outputs, innermost
-from readout.identity import digest, qualified_name, tensor_digest
+from readout.problems.identity import digest, qualified_name, tensor_digest
 
 SIZES = (64, 224, 299, 384, 32, 28, 48, 96, 128, 160, 192, 240, 256, 320, 336, 448, 512)
 """Sides in pixels, in the order in which they are tried where a network takes images of an unknown size."""

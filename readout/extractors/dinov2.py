@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from readout.checks import check_seed
-from readout.errors import ReadoutError
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.hub import complete, described, loading, locate
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
-from readout.identity import digest
+from readout.problems.identity import digest
 
 FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 MODEL_TYPES = {"dinov2": "", "dinov2_with_registers": "-registers"}

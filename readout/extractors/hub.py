@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from readout.errors import ReadoutError
-from readout.files import user_path
+from readout.common.errors import ReadoutError
+from readout.common.files import user_path
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 """What a model is built from; enough for random weights."""

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_seed
-from readout.errors import ReadoutError
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
 from readout.extractors.anatomy import examine
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.hub import described
 from readout.extractors.text_hub import PACKAGED, find, load_model, load_tokenizer
-from readout.identity import digest
+from readout.problems.identity import digest
 
 PROVENANCE = ("transformers_version", "architectures", "dtype", "torch_dtype", "name_or_path")
 """Entries of a configuration that say where a model comes from, not what it computes."""

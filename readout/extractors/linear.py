@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_number, check_seed, check_shape
+from readout.common.checks import check_number, check_seed, check_shape
 from readout.extractors.base import FeatureExtractor
 
 

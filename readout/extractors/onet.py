@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_seed
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor
-from readout.weights import PackagedWeights, described, fetch, is_random, keys_in_words, load_state_dict
+from readout.extractors.weights import PackagedWeights, described, fetch, is_random, keys_in_words, load_state_dict
 
 ONET = PackagedWeights(
     "facenet-pytorch==2.6.0",

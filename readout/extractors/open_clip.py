@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_seed, check_side
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_seed, check_side
+from readout.common.errors import ReadoutError, reason
+from readout.common.files import user_path
 from readout.extractors.base import FeatureExtractor, near_matches
 from readout.extractors.timm import feature_layers, wrong_size
-from readout.files import user_path
-from readout.weights import described, is_random
+from readout.extractors.weights import described, is_random
 
 SCHEMAS = ("hf-hub:", "local-dir:")
 """open_clip's prefixes of models that bring their own configuration and weights."""

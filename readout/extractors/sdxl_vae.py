@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from readout.checks import check_seed
-from readout.errors import ReadoutError
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
 from readout.extractors.hub import complete, described, loading, locate
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from readout.errors import ReadoutError, reason
+from readout.common.errors import ReadoutError, reason
 from readout.extractors.hub import complete, loading, locate, quiet
-from readout.weights import MINILM, SMOLLM2, fetch
+from readout.extractors.weights import MINILM, SMOLLM2, fetch
 
 PACKAGED = {"minilm": MINILM, "smollm2": SMOLLM2}
 """Weights that come through pip, by their short names."""

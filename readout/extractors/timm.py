@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_seed, check_side
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_seed, check_side
+from readout.common.errors import ReadoutError, reason
 from readout.extractors.base import FeatureExtractor, near_matches
-from readout.weights import described, is_random, load_state_dict
+from readout.extractors.weights import described, is_random, load_state_dict
 
 SHARE = 0.5
 """Of a network's keys, those that a file must hold more than to be its weights; timm renames keys of other layouts."""

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from readout.checks import check_seed
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError, reason
 from readout.extractors.base import near_matches
 from readout.extractors.submodules import Submodules
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
-from readout.weights import described, is_random, load_state_dict
+from readout.extractors.weights import described, is_random, load_state_dict
 
 
 class TorchvisionModel(Submodules):

@@ -8,7 +8,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors.base import TOO_SMALL, FeatureExtractor
 
 TOLERANCE = 0.01

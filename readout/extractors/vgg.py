@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_seed
-from readout.errors import ReadoutError
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
-from readout.weights import NORMALIZED_VGG19, described, fetch, is_random, keys_in_words, load_state_dict
+from readout.extractors.weights import NORMALIZED_VGG19, described, fetch, is_random, keys_in_words, load_state_dict
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of convolutions of each block."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 
 T = TypeVar("T")
 

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
-from readout.checks import check_whole
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_whole
+from readout.common.errors import ReadoutError, reason
 from readout.extractors import FeatureExtractor
-from readout.identity import settings
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredError
 from readout.inversions.optimizers import (
@@ -38,6 +37,7 @@ from readout.inversions.target import make_target
 from readout.inversions.trajectory import Trajectory
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.priors import Prior
+from readout.problems.identity import describe
 
 LEAVING_SHARE = 1 / 8
 """Problems that are done leave their batch once they are such a share of it: each departure lays memory out anew."""
@@ -200,7 +200,7 @@ class FeatureInversion(Resumable):
         Raises:
             ReadoutError: if the optimiser or the schedule can't be used.
         """
-        described: dict[str, Any] = settings(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
+        described: dict[str, Any] = describe(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
         described["prior_fingerprint"] = self.prior.fingerprint()
         optimizer, _ = self._build_optimizer([nn.Parameter(torch.zeros(1, 1))], None)
         described["optimizer"] = describe_optimizer(optimizer)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from readout.common.padding import PADDING
 from readout.inversions.trajectory import Trajectory
-from readout.padding import PADDING
 from readout.perturbations import Perturbation
 from readout.priors.tokens import FREE
 
@@ -16,8 +16,8 @@ class ProblemBatch:
     """Problems that are inverted side by side: one row each, all at one layer."""
 
     inputs: Tensor
-    """True inputs x, shape (problems, *input_shape); token ids are padded by :func:`readout.padding.pad`. What is not
-    known is NaN of images, and of texts :data:`readout.priors.tokens.FREE`."""
+    """True inputs x, shape (problems, *input_shape); token ids are padded by
+    :func:`readout.common.padding.pad`. Unknown: NaN in images, :data:`readout.priors.tokens.FREE` in texts."""
     layer: str
     """A layer name of the extractor."""
     levels: Tensor

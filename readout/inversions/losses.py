@@ -6,9 +6,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from readout.checks import check_number
-from readout.errors import ReadoutError
-from readout.padding import masked_mean
+from readout.common.checks import check_number
+from readout.common.errors import ReadoutError
+from readout.common.padding import masked_mean
 
 
 class FeatureLoss(nn.Module, ABC):

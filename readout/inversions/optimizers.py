@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from readout.errors import ReadoutError, reason
-from readout.identity import qualified_name, settings
+from readout.common.errors import ReadoutError, reason
 from readout.inversions.schedules import numbers, taken_apart
+from readout.problems.identity import describe, qualified_name
 
 DEVICES = ("cpu", "cuda")
 """Where PyTorch has fused kernels for the optimisers that offer them."""
@@ -87,7 +87,7 @@ def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
         ReadoutError: if its defaults are no plain data, by which results could be told apart.
     """
     try:
-        described = {"class": qualified_name(type(optimizer)), **settings(optimizer.defaults)}
+        described = {"class": qualified_name(type(optimizer)), **describe(optimizer.defaults)}
     except TypeError as error:
         raise ReadoutError(f"{type(optimizer).__qualname__} can't be used: {reason(error)}.") from error
     plain = numbers([optimizer.defaults])

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from readout.checks import check_number
+from readout.common.checks import check_number
 
 
 class Protocol(ABC):

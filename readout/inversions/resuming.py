@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.inversions.batch import ProblemBatch
 from readout.inversions.running import Running
 from readout.inversions.target import Target

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
+from readout.common.padding import pad, unpad
 from readout.inversions.base import FeatureInversion
 from readout.inversions.batch import Outcome, ProblemBatch
 from readout.inversions.resuming import Attempt
 from readout.inversions.trajectory import Trajectory
-from readout.padding import pad, unpad
 from readout.perturbations import Perturbation
 from readout.problems import Problem
 

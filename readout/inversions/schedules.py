@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, PolynomialLR, ReduceLROnPlateau
 
-from readout.checks import check_number
-from readout.errors import ReadoutError
-from readout.identity import constructor_arguments, digest, qualified_name, settings
+from readout.common.checks import check_number
+from readout.common.errors import ReadoutError
+from readout.problems.identity import constructor_arguments, describe, digest, qualified_name
 
 ScheduleFactory = Callable[..., LRScheduler]
 """A schedule's class, a partial of it, or a function of an optimiser and, if it takes two arguments, of the steps."""
@@ -121,7 +121,7 @@ def describe_schedule(optimizer: Optimizer, schedule: LRScheduler, steps: int) -
     described: dict[str, Any] = {"class": qualified_name(type(schedule))}
     for key, value in state.items():
         try:
-            described[key] = settings(value)
+            described[key] = describe(value)
         except TypeError:  # no plain data; what it does is in the course
             continue
     count = LEGACY.get(type(schedule))

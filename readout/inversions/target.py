@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
+from readout.common.padding import expand
 from readout.inversions.batch import ProblemBatch
 from readout.inversions.losses import FeatureLoss
 from readout.metrics import correlation_distance
 from readout.metrics.correlation import everywhere
-from readout.padding import expand
 from readout.perturbations import CONSTANT
 
 Reasons = dict[int, str]

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from readout.checks import check_choice
-from readout.errors import ReadoutError
+from readout.common.checks import check_choice
+from readout.common.errors import ReadoutError
+from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
 from readout.inversions.base import FeatureInversion, OptimizerFactory
 from readout.inversions.batch import ProblemBatch
 from readout.inversions.losses import FeatureLoss, MeanSquaredErrorAndCosine
 from readout.inversions.schedules import ScheduleFactory
 from readout.metrics import EmbeddingCosine, ExactMatch, SampleMetric, TokenErrorRate
-from readout.padding import PADDING
 from readout.priors import TokenLogits, TokenPrior
 from readout.priors.tokens import FREE
 
@@ -39,7 +39,7 @@ class TextInversion(FeatureInversion):
         loss: Default: :class:`readout.inversions.MeanSquaredErrorAndCosine`.
         metric: Default: :class:`readout.metrics.TokenErrorRate`.
         metrics: Default: :class:`readout.metrics.ExactMatch` and :class:`readout.metrics.EmbeddingCosine`.
-        special_tokens: ``"given"``: tokens that frame a text are known to the readout and not scored; ``"free"``:
+        special_tokens: ``"known"``: tokens that frame a text are known to the readout and not scored; ``"free"``:
             they are to be found, and scored, like any other.
         kwargs: As for :class:`FeatureInversion`.
 
@@ -59,10 +59,10 @@ class TextInversion(FeatureInversion):
         loss: FeatureLoss | None = None,
         metric: SampleMetric | None = None,
         metrics: Sequence[SampleMetric] | None = None,
-        special_tokens: Literal["given", "free"] = "given",
+        special_tokens: Literal["known", "free"] = "known",
         **kwargs: Any,
     ) -> None:
-        check_choice("special_tokens", special_tokens, ("given", "free"))
+        check_choice("special_tokens", special_tokens, ("known", "free"))
         super().__init__(
             extractor=extractor,
             prior=prior or TokenLogits(),
@@ -87,8 +87,8 @@ class TextInversion(FeatureInversion):
         return embedded.masked_fill((inputs == FREE).to(embedded.device).unsqueeze(-1), torch.nan)
 
     def scored(self, inputs: Tensor) -> Tensor:
-        """The token ids, :data:`PADDING` where a special token was given."""
-        return inputs.masked_fill(self._is_given(inputs), PADDING)
+        """The token ids, :data:`PADDING` where a special token was known."""
+        return inputs.masked_fill(self._is_known(inputs), PADDING)
 
     def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
         """Both texts, whole and token by token, and the positions of wrong tokens; None what is not known."""
@@ -104,12 +104,12 @@ class TextInversion(FeatureInversion):
 
     def _initialise(self, problems: ProblemBatch) -> None:
         inputs = problems.inputs
-        known = self._is_given(inputs) | (inputs == PADDING)
+        known = self._is_known(inputs) | (inputs == PADDING)
         self.prior.initialise(problems.prior_seeds, inputs.shape[1:], inputs.where(known, FREE))
 
-    def _is_given(self, inputs: Tensor) -> Tensor:
-        given = self.extractor.is_special(inputs)
-        return given if self.special_tokens == "given" else given & False
+    def _is_known(self, inputs: Tensor) -> Tensor:
+        known = self.extractor.is_special(inputs)
+        return known if self.special_tokens == "known" else known & False
 
     def _feature(self, inputs: Tensor) -> Tensor:
         mask = self.problems.mask

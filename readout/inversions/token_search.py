@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from readout.checks import check_whole
-from readout.errors import ReadoutError
+from readout.common.checks import check_whole
+from readout.common.errors import ReadoutError
+from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
 from readout.inversions.losses import MeanSquaredError
@@ -19,7 +20,6 @@ from readout.inversions.resuming import State
 from readout.inversions.shortlist import Shortlist
 from readout.inversions.text import TextInversion
 from readout.metrics import SampleMetric, correlation_distance
-from readout.padding import PADDING
 from readout.priors import TokenSequence
 from readout.priors.tokens import FREE
 
@@ -38,11 +38,11 @@ class _Job(NamedTuple):
 
     problem: int
     beginning: _Beginning
-    given: int
-    """The next token where it is given, else :data:`FREE`."""
+    known: int
+    """The next token where it is known, else :data:`FREE`."""
 
     def alike(self) -> tuple[tuple[int, ...], int]:
-        return self.beginning.tokens, self.given
+        return self.beginning.tokens, self.known
 
 
 class TokenSearch(TextInversion):
@@ -75,7 +75,7 @@ class TokenSearch(TextInversion):
         candidates: int | None = None,
         metric: SampleMetric | None = None,
         metrics: Sequence[SampleMetric] | None = None,
-        special_tokens: Literal["given", "free"] = "given",
+        special_tokens: Literal["known", "free"] = "known",
     ) -> None:
         check_whole("beam", beam, 1)
         if candidates is not None:
@@ -145,12 +145,12 @@ class TokenSearch(TextInversion):
         return not (self.prior.tokens == FREE).any()
 
     def _read(self, position: int) -> None:
-        given = self.prior.tokens[:, position].tolist()
+        known = self.prior.tokens[:, position].tolist()
         jobs = [
-            _Job(problem, beginning, given[problem])
+            _Job(problem, beginning, known[problem])
             for problem, beginnings in enumerate(self._beginnings)
             for beginning in beginnings
-            if given[problem] != PADDING
+            if known[problem] != PADDING
         ]
         continued: dict[int, list[_Beginning]] = {job.problem: [] for job in jobs}
         # texts that begin alike share what is tried next
@@ -164,8 +164,8 @@ class TokenSearch(TextInversion):
 
     def _try(self, jobs: list[_Job], position: int, continued: dict[int, list[_Beginning]]) -> None:
         """Try tokens after a beginning that several texts share, and keep the best for each."""
-        prefix, given = jobs[0].beginning.prefix, jobs[0].given
-        shared = self._tried(prefix, given) if self.candidates is None or given != FREE else None
+        prefix, known = jobs[0].beginning.prefix, jobs[0].known
+        shared = self._tried(prefix, known) if self.candidates is None or known != FREE else None
         for job in jobs:
             target = self._target.perturbed[job.problem, position]
             ids, states = shared or self._shortlists[self.problems.layer].tried(prefix, target)
@@ -176,10 +176,10 @@ class TokenSearch(TextInversion):
                 for token, error in zip(ids[best.indices].tolist(), best.values.tolist(), strict=True)
             ]
 
-    def _tried(self, prefix: Prefix, given: int) -> tuple[Tensor, Tensor]:
-        """The given token, or the whole vocabulary, and each hidden state."""
+    def _tried(self, prefix: Prefix, known: int) -> tuple[Tensor, Tensor]:
+        """The known token, or the whole vocabulary, and each hidden state."""
         count = self.extractor.embedding.num_embeddings
-        ids = torch.arange(count) if given == FREE else torch.tensor([given])
+        ids = torch.arange(count) if known == FREE else torch.tensor([known])
         ids = ids.to(self.device)
         return ids, states_after(self.extractor, prefix, ids, self.problems.layer)
 

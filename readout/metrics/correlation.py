@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from readout.common.padding import expand, masked_mean
 from readout.metrics.base import SampleMetric
-from readout.padding import expand, masked_mean
 
 
 def correlation_distance(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -6,8 +6,8 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from readout.checks import check_choice
-from readout.errors import ReadoutError
+from readout.common.checks import check_choice
+from readout.common.errors import ReadoutError
 from readout.metrics.base import SampleMetric
 
 SSIM_WINDOW = 11

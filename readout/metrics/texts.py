@@ -3,10 +3,10 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
+from readout.common.padding import masked_mean
 from readout.extractors import FeatureExtractor
 from readout.metrics.base import SampleMetric
-from readout.padding import masked_mean
 
 
 class TokenErrorRate(SampleMetric):

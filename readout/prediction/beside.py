@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
+from readout.common.files import read_whole
+from readout.common.seal import UNSEALED
 from readout.extractors import FeatureExtractor
-from readout.files import read_whole
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.prediction.table import prediction_table
 from readout.problems import Problem
-from readout.seal import UNSEALED
 from readout.store import ResultStore, set_aside_if_damaged
 
 FILE = "predicted.csv"

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from readout.checks import check_number
+from readout.common.checks import check_number
+from readout.common.errors import ReadoutError
 from readout.data.images import is_image
-from readout.errors import ReadoutError
 from readout.prediction.probes import random_phases, random_signs
 
 CHANNEL_CORRELATION = 0.93

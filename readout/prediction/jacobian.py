@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from readout.checks import check_whole
-from readout.errors import ReadoutError, reason
+from readout.common.checks import check_whole
+from readout.common.errors import ReadoutError, reason
 from readout.extractors import FeatureExtractor
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from readout.checks import check_number, check_whole
+from readout.common.checks import check_number, check_whole
 from readout.extractors import FeatureExtractor
 from readout.prediction.gaussian import GaussianPrior
 

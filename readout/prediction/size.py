@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from readout.checks import check_choice, check_list, check_number, check_seed, check_threshold, check_whole
-from readout.errors import ReadoutError
+from readout.common.checks import check_choice, check_list, check_number, check_seed, check_threshold, check_whole
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.perturbations import noise_to_signal
 from readout.prediction.bidiagonal import Bidiagonalisation

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from readout.checks import check_number
-from readout.identity import tensor_digest
+from readout.common.checks import check_number
 from readout.priors.base import Prior
+from readout.problems.identity import tensor_digest
 
 
 class DecoderPrior(Prior):

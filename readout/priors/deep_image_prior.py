@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from readout.checks import check_choice, check_list, check_number, check_whole
-from readout.errors import ReadoutError
+from readout.common.checks import check_choice, check_list, check_number, check_whole
+from readout.common.errors import ReadoutError
 from readout.priors.base import Prior
 from readout.priors.cuda import generate, has_kernels
 from readout.priors.unet import UNet

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_number
+from readout.common.checks import check_number
 from readout.priors.base import Prior
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_choice, check_number
+from readout.common.checks import check_choice, check_number
 from readout.priors.expected_embedding import expected_embedding
 from readout.priors.tokens import FREE, TokenPrior
 
@@ -15,7 +15,7 @@ class TokenLogits(TokenPrior):
     """Logits at every position to find; their softmax weighs the vocabulary's embeddings.
 
     The network takes the expected embedding; the text is the likeliest token at each position. Only positions to
-    find have logits: none are spent on padding or on special tokens that are given.
+    find have logits: none are spent on padding or on special tokens that are known.
 
     Args:
         temperature: Divides the logits before the softmax; the paper does not say, 1 here.
@@ -27,7 +27,7 @@ class TokenLogits(TokenPrior):
         ReadoutError: if a number is out of range.
     """
 
-    given: Tensor
+    known: Tensor
     free: Tensor
 
     def __init__(
@@ -42,10 +42,10 @@ class TokenLogits(TokenPrior):
         self.init_std = check_number("init_std", init_std, 0)
         self.relaxation = relaxation
 
-    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, given: Tensor | None = None) -> None:
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, known: Tensor | None = None) -> None:
         """See :meth:`TokenPrior.initialise`."""
-        given = self._given(seeds, input_shape, given)
-        free = given == FREE
+        known = self._known(seeds, input_shape, known)
+        free = known == FREE
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         width = self.embedding.num_embeddings
         logits = torch.empty(int(free.sum()), width)
@@ -56,7 +56,7 @@ class TokenLogits(TokenPrior):
             start += count
         self.logits = nn.Parameter(logits.mul_(self.init_std))
         self._generators, self._counts = generators, free.sum(1).tolist()
-        self.register_buffer("given", given, persistent=False)
+        self.register_buffer("known", known, persistent=False)
         self.register_buffer("free", free, persistent=False)
 
     def forward(self) -> Tensor:
@@ -65,12 +65,12 @@ class TokenLogits(TokenPrior):
         noisy = self.relaxation == "gumbel" and torch.is_grad_enabled()
         scores = self.logits + self._gumbel() if noisy else self.logits
         found = expected_embedding(scores, self.embedding.weight, self.temperature, hard=self.relaxation == "gumbel")
-        inputs: Tensor = self.embedding(self.given.clamp_min(0)).to(found)
+        inputs: Tensor = self.embedding(self.known.clamp_min(0)).to(found)
         return inputs.index_put((self.free,), found)
 
     def read_out(self, inputs: Tensor) -> Tensor:
         """The likeliest token at each position, shape (problems, positions)."""
-        return self.given.masked_scatter(self.free, self.logits.argmax(1))
+        return self.known.masked_scatter(self.free, self.logits.argmax(1))
 
     def progress(self) -> dict[str, Any]:
         """See :meth:`Prior.progress`."""

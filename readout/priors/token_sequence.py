@@ -14,9 +14,9 @@ class TokenSequence(TokenPrior):
     tokens: Tensor
     """Shape (problems, positions): :data:`readout.priors.tokens.FREE` where none is chosen yet."""
 
-    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, given: Tensor | None = None) -> None:
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, known: Tensor | None = None) -> None:
         """See :meth:`TokenPrior.initialise`; nothing here is random."""
-        self.register_buffer("tokens", self._given(seeds, input_shape, given).clone(), persistent=False)
+        self.register_buffer("tokens", self._known(seeds, input_shape, known).clone(), persistent=False)
         # Lightning counts the steps of an optimiser, and an optimiser wants a parameter
         self.step = nn.Parameter(torch.zeros(()))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.priors.base import Prior
 
@@ -34,16 +34,16 @@ class TokenPrior(Prior):
         self.embedding = embedding
 
     @abstractmethod
-    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, given: Tensor | None = None) -> None:
+    def initialise(self, seeds: Sequence[int], input_shape: torch.Size, known: Tensor | None = None) -> None:
         """See :meth:`Prior.initialise`.
 
         Args:
             seeds: One seed a problem.
             input_shape: (positions,).
-            given: What the readout is told of each text, shape (problems, positions): a token id, :data:`FREE` where
-                it has to find one, or :data:`readout.padding.PADDING`. Default: everything is to be found.
+            known: What the readout is told of each text, shape (problems, positions): a token id, :data:`FREE` where
+                it has to find one, or :data:`readout.common.padding.PADDING`. Default: everything is to be found.
         """
 
     @staticmethod
-    def _given(seeds: Sequence[int], input_shape: torch.Size, given: Tensor | None) -> Tensor:
-        return torch.full((len(seeds), *input_shape), FREE) if given is None else given.cpu()
+    def _known(seeds: Sequence[int], input_shape: torch.Size, known: Tensor | None) -> Tensor:
+        return torch.full((len(seeds), *input_shape), FREE) if known is None else known.cpu()

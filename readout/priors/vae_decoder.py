@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from readout.checks import check_number
-from readout.errors import ReadoutError
+from readout.common.checks import check_number
+from readout.common.errors import ReadoutError
 from readout.extractors.sdxl_vae import downsampling, load_autoencoder
-from readout.identity import digest
 from readout.priors.decoder import DecoderPrior
+from readout.problems.identity import digest
 
 
 class VAEDecoder(DecoderPrior):

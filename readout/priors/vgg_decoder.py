@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from readout.checks import check_number
-from readout.errors import ReadoutError
+from readout.common.checks import check_number
+from readout.common.errors import ReadoutError
+from readout.extractors.weights import VGG19_DECODER, fetch, load_state_dict
 from readout.priors.decoder import DecoderPrior
-from readout.weights import VGG19_DECODER, fetch, load_state_dict
 
 LATENT_CHANNELS, DOWNSAMPLING = 512, 8
 WIDTHS = ((512, 256), (256, 256), (256, 256), (256, 256), (256, 128), (128, 128), (128, 64), (64, 64), (64, 3))

@@ -16,8 +16,8 @@ from readout.data import TextFiles, UniformNoise
 from readout.extractors import LanguageModel
 from readout.inversions import FeatureInversion, ImageInversion, TextInversion
 from readout.priors import Pixels
-from readout.runtime import Runtime
 from readout.sweep import Sweep
+from readout.sweep.runtime import Runtime
 from tests.helpers import CPU
 from tests.tiny import TinyNet
 from tests.tiny_text import TEXT, save_tiny

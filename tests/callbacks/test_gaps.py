@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from readout.callbacks import LayerResults, OpenRun, RecoveryCurve
+from readout.callbacks.logbook import Entry
 from readout.callbacks.reconstructions import caption, panel
-from readout.logbook import Entry
 
 SHADES = {"a": 0.2, "b": 0.4}
 

@@ -16,14 +16,14 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from readout.callbacks import ProblemTable, Reconstructions, RecoveryCurve, SizeByLayer
+from readout.callbacks.logbook import Entry, Logbook
+from readout.common.errors import ReadoutError
 from readout.data import InputData, UniformNoise
-from readout.errors import ReadoutError
 from readout.inversions import ImageInversion
-from readout.logbook import Entry, Logbook
 from readout.priors import Pixels
-from readout.runtime import Runtime
 from readout.store import ResultStore
 from readout.sweep import Sweep
+from readout.sweep.runtime import Runtime
 from tests.callbacks.wandb_file import OfflineRun, read_runs
 from tests.helpers import CPU
 from tests.pages import ROOT

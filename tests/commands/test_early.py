@@ -4,7 +4,7 @@ import pytest
 
 from readout import cli
 from readout.commands.early import check, check_keys
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from tests.pages import ROOT
 
 SHIPPED = sorted(path.name for path in (ROOT / "lightning_configs").glob("*.yaml"))
@@ -17,7 +17,7 @@ def refusal(command: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("command", ["fit", "predict"])
+@pytest.mark.parametrize("command", ["fit", "invert"])
 def test_configurations_of_the_package_pass(command: str, name: str) -> None:
     check(command, ["--config", name])
 

@@ -4,8 +4,8 @@ import pytest
 from lightning.pytorch import Trainer
 
 from readout.commands.parser import Parser
+from readout.common.errors import ReadoutError
 from readout.data import InputData
-from readout.errors import ReadoutError
 from readout.inversions import FeatureInversion
 from readout.sweep import Sweep
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from readout.common.errors import ReadoutError
 from readout.data import InputData, Sample, load_samples
-from readout.errors import ReadoutError
 from tests.tiny import TinyNet
 
 

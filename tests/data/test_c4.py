@@ -6,8 +6,8 @@ import datasets
 import huggingface_hub.constants
 import pytest
 
+from readout.common.errors import ReadoutError
 from readout.data import C4, TextFiles, load_samples
-from readout.errors import ReadoutError
 from readout.extractors.language_model import LanguageModel
 from tests.data.test_texts import Characters, texts
 from tests.tiny_text import TEXT, save_tiny

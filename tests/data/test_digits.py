@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from readout.common.errors import ReadoutError
 from readout.data import Digits, load_samples
-from readout.errors import ReadoutError
 from tests.tiny import Identity
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from readout.common.errors import ReadoutError
 from readout.data import ImageFolder
-from readout.errors import ReadoutError
 
 
 def save(path: Path, value: int = 128, side: int = 8) -> None:

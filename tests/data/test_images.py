@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from readout.common.errors import ReadoutError
 from readout.data.images import from_array, from_picture, is_image, read_image, resize_and_crop, to_pixels, write_png
-from readout.errors import ReadoutError
 from tests.helpers import damaged
 
 

@@ -3,8 +3,8 @@ import socket
 import pytest
 import torch
 
+from readout.common.errors import ReadoutError
 from readout.data import Photographs
-from readout.errors import ReadoutError
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field", "china", "flower")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from readout.common.errors import ReadoutError
 from readout.data import SampleText, load_samples
 from readout.data.sample_text import passages
-from readout.errors import ReadoutError
 from readout.extractors.language_model import LanguageModel
 from tests.data.test_texts import Characters, texts
 from tests.tiny_text import save_tiny

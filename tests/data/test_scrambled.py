@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from readout.commands.fit import build
+from readout.common.errors import ReadoutError
 from readout.data import ImageFolder, InputData, PhaseScrambled, Photographs, PixelShuffled, Sample, load_samples
 from readout.data.scrambled import scramble_phases
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from tests.helpers import tiny_config, write_config
 from tests.tiny import TinyNet

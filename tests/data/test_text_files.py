@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from readout.commands.fit import build
+from readout.common.errors import ReadoutError
 from readout.data import TextFiles, load_samples
-from readout.errors import ReadoutError
 from readout.extractors.language_model import LanguageModel
 from tests.data.test_texts import Characters, texts
 from tests.helpers import tiny_config, write_config

@@ -7,9 +7,9 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from readout.common.errors import ReadoutError
 from readout.data import TextData, load_samples
 from readout.data.texts import Beginnings
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.extractors.language_model import LanguageModel
 from tests.tiny import TinyNet

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from tests.tiny import Identity, TinyNet
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors.dinov2 import DINOv2
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
 from tests.helpers import write_noise_images

@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import AutoModel
 
 from readout import cli
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors.language_model import LanguageModel
 from readout.extractors.transformers_text import BERT, GPT2, OPT
 from readout.extractors.validate import contrasting_pair, validate
-from readout.weights import PackagedWeights
+from readout.extractors.weights import PackagedWeights
 from tests.tiny_text import (
     DEPTH,
     FRAME,

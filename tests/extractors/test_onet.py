@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import ONet
 from readout.extractors.onet import ONET
-from readout.weights import fetch, load_state_dict
+from readout.extractors.weights import fetch, load_state_dict
 
 
 @pytest.mark.real_weights

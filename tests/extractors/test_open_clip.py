@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors.open_clip import OpenCLIP
 from readout.extractors.validate import validate
 from tests.helpers import write_noise_images

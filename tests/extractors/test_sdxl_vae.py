@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors.sdxl_vae import SDXLVAE
 from tests.helpers import write_noise_images
 

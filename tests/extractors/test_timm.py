@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors.timm import TimmModel, feature_layers
 from readout.extractors.validate import validate
 from tests.helpers import write_noise_images

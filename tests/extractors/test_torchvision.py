@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision import models
 
 from readout import cli
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import TorchvisionModel
 from readout.extractors.validate import contrasting_pair, validate
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD

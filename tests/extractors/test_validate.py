@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import VGG19, FeatureExtractor, OrthonormalLinear
 from readout.extractors.validate import (
     CHECKS,

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms.functional import normalize
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import VGG19
-from readout.weights import NORMALIZED_VGG19, fetch
+from readout.extractors.weights import NORMALIZED_VGG19, fetch
 
 LAYERS = [f"conv{block}_{i}" for block, depth in enumerate((2, 2, 4, 4, 4), start=1) for i in range(1, depth + 1)]
 TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)

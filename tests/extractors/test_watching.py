@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.extractors.submodules import Submodules
 from readout.extractors.validate import contrasting_pair, validate

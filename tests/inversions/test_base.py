@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.inversions import (
     DiscrepancyProtocol,
     FeatureInversion,

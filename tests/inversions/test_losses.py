@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.inversions import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
 
 FEATURE, TARGET = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))

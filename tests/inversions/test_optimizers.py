@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim import LBFGS, SGD, Adafactor, AdamW, Optimizer, Rprop
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
+from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
-from readout.errors import ReadoutError
 from readout.inversions import ImageInversion
 from readout.inversions.optimizers import couples, fused
 from readout.priors import Pixels

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.inversions import DiscrepancyProtocol, PaperProtocol
 
 LOSS, FLOOR = torch.tensor([0.9, 1.0, 1.05, 1.2]), torch.ones(4)

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from readout.commands.fit import build
 from readout.commands.parser import Parser
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.inversions import FeatureInversion, ImageInversion
 from readout.inversions.schedules import ScheduleFactory
 from readout.priors import Pixels

@@ -4,14 +4,14 @@ from functools import partial
 import pytest
 import torch
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import VGG19
 from readout.inversions import FeatureInversion, ImageInversion, ProblemBatch
 from readout.inversions.protocols import DiscrepancyProtocol
 from readout.inversions.step import Step, StepGraph
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
-from readout.runtime import Runtime
+from readout.sweep.runtime import Runtime
 from tests.tiny import TinyNet
 
 STEPS = 30

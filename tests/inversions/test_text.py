@@ -7,11 +7,11 @@ import yaml
 from torch import Tensor
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
+from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
 from readout.inversions import ImageInversion, ProblemBatch, TextInversion
 from readout.inversions.run import invert
-from readout.padding import PADDING
 from readout.perturbations import GaussianPerturbation
 from readout.priors.tokens import FREE
 from readout.problems import cross

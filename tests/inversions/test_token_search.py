@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, advance, states_after
 from readout.inversions import FeatureInversion, TextInversion, TokenSearch

@@ -16,7 +16,7 @@ from torchmetrics.functional.image import (
 from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 from torchvision.models.vgg import cfgs, make_layers
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.metrics import DISTS, LPIPS, PSNR, SSIM, CorrelationDistance, SampleMetric
 
 SCIKIT_IMAGE: Any = skimage.metrics  # without types

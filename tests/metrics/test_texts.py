@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.metrics import EmbeddingCosine, ExactMatch, SampleMetric, TokenErrorRate
 from tests.tiny import TinyNet

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from readout.analysis.outputs import read_outputs
+from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
-from readout.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion
 from readout.metrics import CorrelationDistance, TokenErrorRate

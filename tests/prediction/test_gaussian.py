@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.prediction import GaussianPrior, NaturalImages, NoPrior
 from readout.prediction.curve import centred
 from readout.prediction.gaussian import CHANNEL_CORRELATION

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor, ONet, TimmModel
 from readout.prediction import Jacobian
 from tests.extractors.test_base import counting

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor, OrthonormalLinear
 from readout.metrics import correlation_distance
 from readout.perturbations import noise_to_signal

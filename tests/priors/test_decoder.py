@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from readout.common.errors import ReadoutError
 from readout.data import Photographs
-from readout.errors import ReadoutError
 from readout.extractors import VGG19
 from readout.inversions import ImageInversion
 from readout.metrics import correlation_distance

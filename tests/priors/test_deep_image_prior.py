@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
 from readout.priors import DeepImagePrior
 from readout.priors.unet import UNet
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from readout.errors import ReadoutError
+from readout.common.errors import ReadoutError
+from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
-from readout.padding import PADDING
 from readout.priors import TokenLogits
 from readout.priors.tokens import FREE
 from tests.tiny import TinyNet

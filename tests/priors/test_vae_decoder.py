@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from readout import cli, load_results
-from readout.errors import ReadoutError
-from readout.identity import settings
+from readout.common.errors import ReadoutError
 from readout.inversions import ImageInversion, ProblemBatch
 from readout.perturbations import GaussianPerturbation
 from readout.priors.vae_decoder import VAEDecoder
+from readout.problems.identity import describe
 from tests.extractors.test_sdxl_vae import save_tiny
 from tests.helpers import runtime
 from tests.tiny import TinyNet
@@ -134,7 +134,7 @@ def test_a_problem_has_the_answer_it_would_have_alone(with_quant: str) -> None:
 
 
 def test_settings_can_be_described(with_quant: str) -> None:
-    assert settings(VAEDecoder(with_quant, init_std=0.5)) == {
+    assert describe(VAEDecoder(with_quant, init_std=0.5)) == {
         "class": "readout.priors.vae_decoder.VAEDecoder",
         "weights": with_quant,
         "pretrained": True,

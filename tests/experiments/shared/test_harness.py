@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from experiments.shared.harness import Experiment, Readout, begin, sample_sizes
+from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
-from readout.errors import ReadoutError
 from readout.priors import Pixels
 from tests.tiny import TinyNet
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from experiments.shared.toward import PATHS, TowardNext, along
-from readout.errors import ReadoutError
-from readout.identity import settings
+from readout.common.errors import ReadoutError
 from readout.metrics import correlation_distance
+from readout.problems.identity import describe
 from tests.tiny import TinyNet
 
 INPUTS = {name: torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed, name in enumerate("abc")}
@@ -40,7 +40,7 @@ def test_the_sphere_turns_the_pattern_at_an_even_pace_and_keeps_mean_and_spread(
 def test_what_decides_an_answer_is_described() -> None:
     line, sphere = (TowardNext.among(INPUTS, TinyNet(), ["early"], path) for path in PATHS)  # type: ignore[arg-type]
     fewer = TowardNext.among({name: INPUTS[name] for name in "ab"}, TinyNet(), ["early"], "line")
-    assert len({str(settings(each)) for each in (line, sphere, fewer)}) == 3
+    assert len({str(describe(each)) for each in (line, sphere, fewer)}) == 3
 
 
 def test_a_feature_of_another_input_is_refused() -> None:

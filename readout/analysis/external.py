@@ -1,0 +1,231 @@
+"""What was recovered from features that were given: a table and a page."""
+
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import yaml
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from readout.analysis import plots
+from readout.analysis.gallery import thumbnail
+from readout.analysis.report import render
+from readout.analysis.texts import marked
+from readout.analysis.words import VERDICTS_OF_EXTERNAL
+from readout.common.errors import ReadoutError
+from readout.common.files import read_whole, user_path
+from readout.inversions.protocols import TokenByToken
+from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
+
+BY_LAYER = ("target_distance", "loss", "feature_distance")
+"""Columns that every layer has one of, as ``NAME.LAYER``."""
+
+# fmt: off
+COLUMNS = (
+    "sample", "layer", "loss", "distance", "floor", "verdict", "threshold", "steps", "restarts", "dead", "seconds",
+    "model", "weights", "weights_digest", "prior", "protocol", "metric", "seed", "setting", "key",
+)
+# fmt: on
+"""Columns of ``recovered.csv``; those by layer and further metrics follow."""
+
+TEXTS = ("recovered_text", "true_text")
+"""And where features are those of texts."""
+
+ASKED = "keys.txt"
+"""File with the key of each feature that the last `invert` into the folder was of, one a line."""
+
+MOST_CURVES = 10
+"""In the figure of losses: as many as Matplotlib has colours."""
+
+MOST_LINES = 20
+
+
+def layers_of(results: pd.DataFrame) -> list[str]:
+    """Layers that were given, shallow ones first."""
+    prefix = f"{BY_LAYER[0]}."
+    given = results.columns[results.notna().any()]  # other settings in the folder may have had others
+    return [str(column).removeprefix(prefix) for column in given if str(column).startswith(prefix)]
+
+
+def external_table(results: pd.DataFrame) -> pd.DataFrame:
+    """One row a feature: what a reader wants to know, first things first.
+
+    Args:
+        results: As :meth:`readout.sweep.external.ExternalSweep.run` gives them.
+
+    Returns:
+        :data:`COLUMNS` and :data:`TEXTS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns
+        that hold nothing.
+    """
+    first, texts = COLUMNS[:2], [name for name in TEXTS if name in results]
+    by_layer = [f"{name}.{layer}" for layer in layers_of(results) for name in BY_LAYER]
+    after = list(results.columns).index("key") + 1  # where the store puts further columns
+    more = [name for name in results.columns[after:] if name not in (*by_layer, *TRAJECTORY, *TEXTS, *TOKENS)]
+    wanted = [*first, *texts, *COLUMNS[len(first) :], *by_layer, *more]
+    return results[wanted].dropna(axis="columns", how="all")
+
+
+def print_external(results: pd.DataFrame, console: Console) -> None:
+    """Print what came of each feature, at most :data:`MOST_LINES`; texts in full."""
+    layers, known = layers_of(results), results["distance"].notna()
+    texts = "recovered_text" in results and results["recovered_text"].notna().any()
+    table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
+    table.add_column("feature")
+    for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
+        table.add_column(Text(name), justify="right")
+    if texts:
+        table.add_column("recovered", ratio=1, overflow="fold")
+    for row in results.head(MOST_LINES).to_dict("records"):
+        scores = [f"{row['loss']:.4g}", *(f"{row[f'target_distance.{layer}']:.3f}" for layer in layers)]
+        if known.any():
+            scores += ["–" if pd.isna(row["distance"]) else f"{row['distance']:.3f}"]
+            scores += ["–" if pd.isna(row["verdict"]) else row["verdict"].replace("_", " ")]
+        found = [_printed({str(name): value for name, value in row.items()})] if texts else []
+        table.add_row(Text(str(row["sample"])), *scores, *found)
+    console.print(table)
+    if len(results) > MOST_LINES:
+        console.print(f"and {len(results) - MOST_LINES} more in recovered.csv", highlight=False)
+
+
+def holds_external(folder: str | Path) -> bool:
+    """Whether an output folder is one of features that were given, and not of a sweep."""
+    results = ResultStore(folder).load()
+    return not results.empty and bool(results["level"].isna().all())
+
+
+def report_external(folder: str | Path) -> Path:
+    """Make table, figure and page of an output folder again, from what is on disk: of the last `invert`, as it judged.
+
+    Raises:
+        ReadoutError: if the folder does not say which features those were, or none of them is finished.
+    """
+    path = user_path(folder) / ASKED
+    if not path.is_file():
+        raise ReadoutError(
+            f"There is no {str(path)!r}, which says which features the last `invert` was of; run the same command "
+            "again: what is finished is not computed twice."
+        )
+    keys = asked_keys(path)
+    results = load_results(folder, trajectories=True)
+    asked = results[results["key"].isin(keys)]
+    if asked.empty:
+        raise ReadoutError(
+            f"Of the last `invert` into {str(folder)!r} nothing is finished; run the same command again to go on."
+        )
+    return write_external(folder, asked.reset_index(drop=True))
+
+
+def asked_keys(path: Path) -> list[str]:
+    """Keys in :data:`ASKED`.
+
+    Raises:
+        ReadoutError: if it was changed or holds none.
+    """
+    advice = "run the same command again: what is finished is not computed twice"
+    keys = [line for line in read_whole(path, advice).splitlines() if not line.startswith("#")]
+    if not keys or not all(re.fullmatch("[0-9a-f]+", key) for key in keys):
+        raise ReadoutError(f"{str(path)!r} names no feature; {advice}.")
+    return keys
+
+
+def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
+    """Write ``recovered.csv``, the figure of losses and ``report.html``.
+
+    Args:
+        folder: The output folder.
+        results: The features to show, trajectories included.
+
+    Returns:
+        Path of the page.
+    """
+    store = ResultStore(folder)
+    store.write_text("recovered.csv", external_table(results).to_csv(index=False))
+    with mpl.rc_context(plots.STYLE):
+        curves = store.write_figure("losses", plots.figure_of(losses(results)))
+    inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
+    rows = [
+        row
+        | {"verdict": None if pd.isna(row["verdict"]) else row["verdict"]}
+        | _shown({str(name): value for name, value in row.items()}, recovered.get(row["key"]), inputs)
+        for row in results.to_dict("records")
+    ]
+    page = render(
+        "external.html.j2",
+        first=results.iloc[0],
+        rows=rows,
+        layers=layers_of(results),
+        known=int(results["distance"].notna().sum()),
+        texts=any("text" in row for row in rows),
+        along=_steps(results),
+        curves=min(len(results), MOST_CURVES),
+        losses=curves,
+        verdicts={kind.value: meaning for kind, meaning in VERDICTS_OF_EXTERNAL.items()},
+        steps=int(results["steps"].max()),
+        config=yaml.safe_dump(read_config(folder), sort_keys=False),
+        asked=len((store.folder / ASKED).read_text(encoding="utf-8").split()),
+        gone=len(results) - len(store.finished().intersection(results["key"])),
+    )
+    return store.write_text("report.html", page)
+
+
+def _shown(row: Mapping[str, Any], recovered: Tensor | None, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``image`` or ``text``, and ``true`` where that is known: pictures, or texts in HTML."""
+    known = pd.notna(row["distance"])
+    if recovered is None:
+        return {}
+    if not recovered.is_floating_point():
+        if not known:
+            return {"text": Markup(html.escape(row["recovered_text"]))}
+        return {"text": Markup(marked(*(row[name] for name in TOKENS))), "true": row["true_text"]}
+    true = {"true": thumbnail(inputs[row["sample"]])} if known and row["sample"] in inputs else {}
+    return {"image": thumbnail(recovered), **true}
+
+
+def _printed(row: Mapping[str, Any]) -> Text:
+    """A recovered text, and below it the true one where it is another."""
+    if pd.isna(row["distance"]):
+        return Text(_in_a_line(row["recovered_text"]) if isinstance(row["recovered_text"], str) else "")
+    text = Text()
+    for place, token in enumerate(row["recovered_tokens"]):
+        text.append(_in_a_line(token), "bold red" if place in row["wrong_tokens"] else None)
+    if len(row["wrong_tokens"]):
+        text.append(f"\ntrue: {_in_a_line(row['true_text'])}", "dim")
+    return text
+
+
+def _steps(results: pd.DataFrame) -> str:
+    """What a step is."""
+    return "tokens read" if (results["protocol"] == TokenByToken.name).all() else "optimisation step"
+
+
+def _in_a_line(text: str) -> str:
+    return text.replace("\n", " ")
+
+
+def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
+    """Loss against optimisation step, one line a feature; a dashed line at the loss of its true input.
+
+    Args:
+        results: One row a feature, trajectories included; at most :data:`MOST_CURVES` are drawn.
+        axes: Where to draw; a new figure if None.
+    """
+    axes = axes or Figure(figsize=(6.4, 3.4), layout="constrained").subplots()
+    for row in results.head(MOST_CURVES).to_dict("records"):
+        (line,) = axes.plot(row["trajectory_step"], row["trajectory_loss"], label=plots.label(row["sample"]))
+        if pd.notna(row["floor"]):
+            axes.axhline(row["floor"], color=line.get_color(), lw=0.8, ls="--")
+    positive = any(np.any(np.asarray(one) > 0) for one in results["trajectory_loss"].head(MOST_CURVES))
+    axes.set(xlabel=_steps(results), ylabel="loss", yscale="log" if positive else "linear")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    return axes

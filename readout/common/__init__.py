@@ -1,0 +1,1 @@
+"""What every other package leans on: errors, checks of arguments, files, and what is printed."""

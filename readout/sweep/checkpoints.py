@@ -1,0 +1,244 @@
+"""LayerCheckpoint: what it takes to go on in the middle of a batch, in ``checkpoints/`` of the output folder."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+
+from readout.common.errors import ReadoutError
+from readout.common.files import read_whole, remove_unfinished, write_whole
+from readout.common.seal import UNSEALED, is_damaged
+from readout.common.signals import KEPT, Stop, Stopped
+from readout.common.terminal import say
+from readout.inversions import FeatureInversion
+from readout.inversions.resuming import Attempt
+from readout.problems import Problem
+from readout.store import ResultStore
+from readout.sweep.plan import LayerPlan
+from readout.version import __version__
+
+FOLDER = "checkpoints"
+"""Below the output folder; empty once a sweep is done."""
+
+MOST_SHARE = 1 / 20
+"""Share of the time that may go into checkpoints, however slow the disk."""
+
+
+class LayerCheckpoint(Callback):
+    """The checkpoint of the one batch that runs at a layer, and the order of the batches after it.
+
+    Written every so many minutes and when asked to stop, whole or not at all; each replaces the one before. It holds
+    what optimisation has changed and no weights of the network: of an AdamW three times the prior's parameters.
+
+    Args:
+        folder: Output folder.
+        plan: The layer, which this process has to itself (:func:`readout.sweep.claims.in_turn`).
+        minutes: Time between checkpoints; None for one only when asked to stop.
+        stop: Is asked after every step.
+        console: Where a checkpoint that can't be used is explained.
+        limit: Most problems of a batch that is gone on with; None for any number.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: LayerPlan,
+        minutes: float | None,
+        stop: Stop,
+        console: Console,
+        limit: int | None = None,
+    ) -> None:
+        self.path = folder / FOLDER / f"{plan.name}.ckpt"
+        self.minutes = minutes
+        self.stop = stop
+        self.console = console
+        self.limit = limit
+        self._round = self.path.with_suffix(".json")
+        self._problems = {problem.key: problem for problem in plan.problems}
+        self._setting = [limit, len(plan.problems)]
+        self._found: dict[str, Any] | None = None
+        self._going_on = False
+        self._told = False
+        self._ignored_for: set[str] = set()
+
+    def begun(self, finished: Set[str]) -> list[Problem]:
+        """The problems of the batch that was interrupted, to come first; none if there is none to go on with.
+
+        Args:
+            finished: Keys of problems that have an answer.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            if is_damaged(self.path):
+                return self._ignored("is damaged")
+            saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+            batch, step = saved["batch"], int(saved["global_step"])
+            keys, software, _ = list(map(str, batch["keys"])), dict(batch["versions"]), Attempt(**batch["attempt"])
+        except Exception:  # whatever a damaged file leads to
+            return self._ignored("can't be read")
+        if finished >= set(keys):
+            self.path.unlink()
+            return []
+        if not self._problems.keys() >= set(keys) or not finished.isdisjoint(keys):
+            return self._ignored("is of problems that are not all left to do")
+        if software != versions():
+            others = ", ".join(f"{name} {version}" for name, version in software.items())
+            return self._ignored(f"was written by other software ({others})")
+        if self.limit is not None and len(keys) > self.limit:
+            return self._ignored(f"is of {len(keys)} problems side by side, more than batch_size says")
+        self._found = batch
+        say(self.console, f"going on at step {step:,} with {len(keys)} inversions that were stopped")
+        return [self._problems[key] for key in keys]
+
+    def attempt(self, batch: Sequence[Problem]) -> Attempt:
+        """How far a batch has come that is about to run.
+
+        Args:
+            batch: Its problems; checkpoints are of these from now on.
+        """
+        found, self._found = self._found, None
+        self._keys = [problem.key for problem in batch]
+        self._going_on = found is not None and found["keys"] == self._keys
+        self._attempt = Attempt(**found["attempt"]) if found and self._going_on else Attempt.fresh(len(batch))
+        return self._attempt
+
+    def fit(self, trainer: Trainer, inversion: FeatureInversion) -> None:
+        """``Trainer.fit``, from the checkpoint if there is one of this batch; the trainer has this as a callback."""
+        trainer.strategy.checkpoint_io = _WholeFiles()
+        path, self._going_on = str(self.path) if self._going_on else None, False
+        trainer.fit(inversion, range(trainer.max_steps), ckpt_path=path)
+
+    def stored(self) -> None:
+        """Forget the batch, whose results are in the store."""
+        self.path.unlink(missing_ok=True)
+
+    def begin_round(self, batches: Iterable[Sequence[Problem]]) -> None:
+        """Note which problems run side by side next, for a search that would group them otherwise half-way."""
+        groups = [[problem.key for problem in batch] for batch in batches]
+        text = json.dumps({"setting": self._setting, "groups": groups, "seal": UNSEALED})
+        write_whole(self._round, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def round(self, finished: Set[str]) -> list[list[Problem]]:
+        """What is left of the round that was noted last; nothing if it was of another setting.
+
+        Args:
+            finished: Keys of problems that have an answer.
+        """
+        try:
+            noted = json.loads(read_whole(self._round, "delete it"))
+            groups = [[self._problems[key] for key in group if key not in finished] for group in noted["groups"]]
+            setting = noted["setting"]
+        except (ReadoutError, ValueError, KeyError, TypeError):  # none, of other problems, or damaged
+            return []
+        return [group for group in groups if group] if setting == self._setting else []
+
+    def layer_done(self) -> None:
+        """Clean up after the last batch."""
+        self.stored()
+        self._round.unlink(missing_ok=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and hear signals before Lightning does."""
+        self.stop.listen()
+        self._wait(0.0)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save if it is time, or if asked to stop.
+
+        Raises:
+            Stopped: if so.
+        """
+        if trainer.should_stop or trainer.global_step >= trainer.max_steps:
+            return  # the batch is done
+        if self.stop.asked is not None:
+            step = f"Stopped after step {trainer.global_step:,} of {trainer.max_steps:,}"
+            problem = self._save(trainer)
+            if problem is None:
+                raise Stopped(f"{step}, which is saved; the same command goes on from there.")
+            raise Stopped(f"{step}, which could not be saved ({problem}); {KEPT}")
+        if self.minutes is not None and time.monotonic() >= self._due:
+            problem = self._save(trainer)
+            if problem is not None and not self._told:
+                self._told = True
+                say(self.console, f"no checkpoint: {problem}")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Name the batch, and put in what finished runs of it gave."""
+        checkpoint["batch"] = {"keys": self._keys, "versions": versions(), "attempt": vars(self._attempt).copy()}
+
+    def _save(self, trainer: Trainer) -> str | None:
+        """Write; says what went wrong, if anything did."""
+        started = time.monotonic()
+        try:
+            trainer.save_checkpoint(self.path)
+        except ReadoutError as error:
+            return str(error).split(";")[0]  # nothing has to be done about it at once
+        finally:
+            self._wait(time.monotonic() - started)
+        return None
+
+    def _wait(self, took: float) -> None:
+        self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
+
+    def _ignored(self, why: str) -> list[Problem]:
+        if why in self._ignored_for:  # a search asks again before each round
+            return []
+        self._ignored_for.add(why)
+        say(self.console, f"{self.path} {why}, so its batch starts over")
+        return []
+
+
+def batches_left(
+    batches: Iterable[Sequence[Problem]], store: ResultStore, checkpoint: LayerCheckpoint
+) -> Iterator[list[Problem]]:
+    """The batch that was interrupted, if any, then what of each other is not finished by the time it is due."""
+    if begun := checkpoint.begun(store.finished()):
+        yield begun
+    for batch in batches:
+        finished = store.finished()
+        if left := [problem for problem in batch if problem.key not in finished]:
+            yield left
+
+
+def versions() -> dict[str, str]:
+    """Of the software that must be the same for a batch to go on to the bit."""
+    return {"readout": __version__, "torch": str(torch.__version__), "lightning": str(lightning.__version__)}
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes have left, and the folder of checkpoints if nothing is in it."""
+    remove_unfinished(folder)
+    with suppress(OSError):
+        (folder / FOLDER).rmdir()
+
+
+class _WholeFiles(CheckpointIO):
+    """Writes checkpoints whole or not at all, and reads them without running code that they might bring."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        def write(unfinished: Path) -> None:
+            with unfinished.open("w+b") as file:
+                torch.save(checkpoint, file)
+                file.seek(-2, os.SEEK_END)  # a zip file ends with a comment, and that with its length before it
+                file.write(len(UNSEALED).to_bytes(2, "little") + UNSEALED.encode())
+
+        write_whole(Path(path), write)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return loaded
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)

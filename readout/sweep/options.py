@@ -1,0 +1,99 @@
+"""RunOptions: where inversions leave their results, how many run at once, and when one counts as recovered."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from rich.console import Console
+
+from readout.callbacks.logbook import Logbook
+from readout.common.checks import check_number, check_threshold, check_whole
+from readout.common.errors import ReadoutError
+from readout.common.files import user_path
+from readout.common.seal import COMMENT
+from readout.common.terminal import say
+from readout.inversions.optimizers import ALONE
+from readout.metrics import SampleMetric
+from readout.prediction.beside import set_aside_broken
+from readout.store import ResultStore
+from readout.sweep.probe import BatchSize
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a sweep and a prediction have in common; see :class:`readout.sweep.Sweep` for what each means.
+
+    Raises:
+        ReadoutError: if one is out of range.
+    """
+
+    output: Path
+    resume: bool = True
+    threshold: float | None = None
+    tolerance: float = 1e-4
+    batch_size: BatchSize = "auto"
+    checkpoint_minutes: float | None = 5
+    alone_for: str = ""
+    """The optimiser that couples the problems of a batch, if one does, so that each runs by itself."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "output", user_path(self.output))
+        if self.threshold is not None:
+            check_threshold("threshold", self.threshold)
+        check_number("tolerance", self.tolerance, 0)
+        if self.batch_size != "auto":
+            check_whole("batch_size", self.batch_size, 1, hint=", or 'auto'")
+        if self.checkpoint_minutes is not None:
+            hint = ", or null for a checkpoint only when interrupted"
+            check_number("checkpoint_minutes", self.checkpoint_minutes, above=0, hint=hint)
+
+    def for_readout(self, readout: Mapping[str, Any]) -> "RunOptions":
+        """The same with one problem at a time, if that is what the optimiser needs.
+
+        Args:
+            readout: What :meth:`readout.inversions.FeatureInversion.describe` gave.
+        """
+        optimizer = readout["optimizer"]
+        return replace(self, batch_size=1, alone_for=optimizer["class"]) if optimizer.get(ALONE) else self
+
+    def threshold_for(self, metric: SampleMetric, judging: bool = True) -> float:
+        """t: as given, or the paper's for the metric; NaN where there is none and nothing is judged.
+
+        Raises:
+            ReadoutError: if there is none and something is.
+        """
+        threshold = self.threshold or metric.threshold
+        if threshold is None and judging:
+            raise ReadoutError(f"The paper has no threshold for {metric.name}; set sweep.threshold.")
+        return math.nan if threshold is None else threshold
+
+    def kept(self, config: Mapping[str, Any], threshold: float) -> str:
+        """The configuration as it is kept with the results, in YAML: with t, though the metric's own was asked for."""
+        judged = {} if math.isnan(threshold) else {"threshold": threshold, "tolerance": self.tolerance}
+        sweep = {**(config.get("sweep") or {}), **judged}
+        return COMMENT + yaml.safe_dump({**config, "sweep": sweep}, sort_keys=False)
+
+    def open_store(self, holds: Literal["sweep", "external"], console: Console) -> ResultStore:
+        """The output folder, once it is known to be fit for use; damaged files are set aside.
+
+        Args:
+            holds: What it is for: a sweep's results, or those of features that were given.
+            console: Told what was set aside.
+
+        Raises:
+            ReadoutError: if it holds results, and is not to be gone on with or is for the other kind.
+        """
+        store = ResultStore(self.output)
+        if not self.resume and store.finished():
+            raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
+        for sentence in (*store.set_aside_broken(), *Logbook(store).set_aside_broken(), *set_aside_broken(store)):
+            say(console, sentence)
+        levels = store.load()["level"]
+        if holds == "external" and levels.notna().any():
+            raise ReadoutError(f"{str(self.output)!r} holds the results of a sweep; choose another output.")
+        if holds == "sweep" and levels.isna().any():
+            raise ReadoutError(f"{str(self.output)!r} holds what `invert` recovered; choose another output.")
+        return store

@@ -1,0 +1,192 @@
+"""The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from readout.inversions import FeatureInversion, ProblemBatch
+from readout.problems import Problem, batches
+from readout.problems.search import Search
+from readout.store import safe_name
+from readout.sweep.probe import BatchSize, Cost, probe
+from readout.sweep.runtime import Runtime
+from readout.version import __version__
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer of a sweep."""
+
+    layer: str
+    problems: list[Problem]
+    batches: list[list[Problem]]
+    """What of them is known to be left, in groups that run side by side; a search finds out as it goes."""
+    cost: Cost
+    finished: int
+    """Problems that have an answer already."""
+    remaining: int
+    """Problems left; for a search, at most."""
+    least: int
+    """Of which so many are certainly wanted."""
+    batch_size: int
+    """Most problems side by side."""
+
+    @property
+    def name(self) -> str:
+        """A file name that stands for this layer under this setting, and for no other."""
+        return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
+
+    @property
+    def step_seconds(self) -> float:
+        """Estimated time of a step of every batch that is left."""
+        batches, rest = divmod(self.remaining, self.batch_size)
+        return batches * self.cost.seconds(self.batch_size) + self.cost.seconds(rest)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is about to do."""
+
+    title: str
+    layers: list[LayerPlan]
+    levels: Sequence[float]
+    draws: int
+    samples: int
+    inputs: str
+    """The inputs in words."""
+    steps: int
+    output: Path
+    search: Search = "grid"
+    alone_for: str = ""
+    """The optimiser for whose sake problems run one by one, if there is one."""
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time for what is left."""
+        return self.steps * sum(plan.step_seconds for plan in self.layers)
+
+    @property
+    def _device(self) -> str:
+        device = next(plan.cost.device for plan in self.layers if plan.remaining)
+        return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
+
+    def show(self, console: Console, work: Mapping[str, str] | None = None) -> None:
+        """Print the plan.
+
+        Args:
+            console: Where.
+            work: What there is to do, in words, by name; that of a sweep by default.
+        """
+        remaining = sum(plan.remaining for plan in self.layers)
+        searching = self.search != "grid"
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, words in (self._crossing() if work is None else work).items():
+            table.add_row(name, Text(words))
+        if remaining:
+            largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
+            memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
+            most = "at most " if searching else ""
+            table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
+            # what backward keeps; a readout without one is not measured
+            size = f", about {memory / 2**20:,.0f} MiB" if memory else ""
+            one = f"1 inversion, because {self.alone_for} lets those of a batch change each other"
+            table.add_row("at a time", f"{one if self.alone_for else f'up to {largest} inversions'}{size}")
+            table.add_row("time", f"{most or 'about '}{duration(self.seconds)} on {self._device}, measured just now")
+        else:
+            table.add_row("time", "nothing left to do")
+        table.add_row("output", Text(str(self.output)))
+        console.print(Text(self.title, style="bold"))
+        console.print(table)
+
+    def _crossing(self) -> dict[str, str]:
+        """What a sweep crosses."""
+        remaining = sum(plan.remaining for plan in self.layers)
+        finished = sum(plan.finished for plan in self.layers)
+        total = len(self.layers) * len(self.levels) * self.draws * self.samples
+        return {
+            "layers": ", ".join(plan.layer for plan in self.layers),
+            "levels": ", ".join(f"{level:g}" for level in self.levels),
+            "inputs": self.inputs,
+            "inversions": f"{total:,} = {len(self.layers)} layers × {len(self.levels)} levels × {self.draws} draws × "
+            f"{self.samples} inputs"
+            + (f", of which {self.search} wants at most {finished + remaining:,}" if self.search != "grid" else "")
+            + (f"; {finished:,} already done" if finished else ""),
+        }
+
+
+def title(inversion: FeatureInversion) -> str:
+    """What inverts what, in a line."""
+    extractor = inversion.extractor
+    return (
+        f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · {type(inversion.prior).__name__} · "
+        f"{inversion.protocol.name} protocol"
+    )
+
+
+def plan_layer(
+    problems: Sequence[Problem],
+    wanted: Sequence[Problem],
+    finished: Set[str],
+    inversion: FeatureInversion,
+    batch: Callable[[Sequence[Problem]], ProblemBatch],
+    size: BatchSize,
+    runtime: Runtime,
+) -> LayerPlan:
+    """Check a layer, measure what it costs, and form its batches.
+
+    Args:
+        problems: All of one layer.
+        wanted: Of which these come next, the largest first; none if nothing is left.
+        finished: Keys of problems that have an answer.
+        inversion: What will run.
+        batch: Makes a batch that costs what these problems do.
+        size: Problems side by side, or ``auto``.
+        runtime: Makes Trainers.
+
+    Raises:
+        ReadoutError: if the layer can't be inverted.
+    """
+    layer, done = problems[0].layer, sum(problem.key in finished for problem in problems)
+    if not wanted:
+        return LayerPlan(layer, [*problems], [], Cost(), done, remaining=0, least=0, batch_size=1)
+    cost, side_by_side = probe(inversion, wanted, batch, size, runtime)
+    left = len(problems) - done
+    return LayerPlan(
+        layer, [*problems], unfinished(problems, side_by_side, finished), cost, done, left, left, side_by_side
+    )
+
+
+def unfinished(problems: Sequence[Problem], size: int, finished: Set[str]) -> list[list[Problem]]:
+    """Batches of a layer without what is finished.
+
+    Batches are formed before finished problems leave them, so that a resumed sweep forms the same ones.
+    """
+    left = ([problem for problem in batch if problem.key not in finished] for batch in batches(problems, size))
+    return [batch for batch in left if batch]
+
+
+def size_in_words(inputs: Iterable[torch.Tensor]) -> str:
+    """How large inputs are: ``3×64×64``, ``12 to 32 tokens``."""
+    first, *rest = inputs
+    if first.is_floating_point():
+        return "×".join(map(str, first.shape))
+    lengths = sorted({x.numel() for x in (first, *rest)})
+    return f"{lengths[0]} to {lengths[-1]} tokens" if len(lengths) > 1 else f"{lengths[0]} tokens"
+
+
+def duration(seconds: float) -> str:
+    """A time span in words: ``40 s``, ``3 min 20 s``, ``5 h 12 min``, ``12 days``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    return f"{seconds / 86400:.0f} days"

@@ -1,0 +1,226 @@
+"""What a step costs at one layer: a few real ones, timed, and their memory."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+import psutil
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from readout.common.errors import ReadoutError, reason
+from readout.common.signals import handlers, set_handlers
+from readout.extractors.validate import Trial, contrasting_pair, validate
+from readout.inversions import FeatureInversion, ProblemBatch
+from readout.inversions.target import unusable
+from readout.sweep.runtime import Runtime
+
+AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
+"""Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that a batch may take when its size is automatic."""
+
+FEW = 4
+"""Problems whose memory is measured, before it is known how many fit."""
+
+LONG_STEP = 5.0
+"""A full batch that would take so many seconds a step is not tried."""
+
+BatchSize = int | Literal["auto"]
+"""Problems side by side; ``auto`` fits the free memory."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step costs at one layer: so much however few the problems are, and so much for each."""
+
+    fixed_seconds: float = 0.0
+    problem_seconds: float = 0.0
+    problem_bytes: int = 0
+    device: str = "cpu"
+
+    def seconds(self, problems: int) -> float:
+        """A step of so many problems side by side; nothing for none."""
+        return self.fixed_seconds + problems * self.problem_seconds if problems else 0.0
+
+
+def probe(
+    inversion: FeatureInversion,
+    wanted: Sequence[T],
+    batch: Callable[[Sequence[T]], ProblemBatch],
+    size: BatchSize,
+    runtime: Runtime,
+) -> tuple[Cost, int]:
+    """Check a layer and measure what a step costs there, on a few problems and on as many as will run side by side.
+
+    Two sizes, because the cost of a step does not grow with its problems where they run in parallel.
+
+    Args:
+        inversion: What will run.
+        wanted: Problems to choose from, all of the layer: the largest first, where sizes differ, so that memory is
+            that of the largest, and time that of a middling batch.
+        batch: Makes a batch of some of them.
+        size: Problems side by side, or ``auto``.
+        runtime: Makes a Trainer with the user's accelerator and precision.
+
+    Returns:
+        The cost, and how many problems run side by side.
+
+    Raises:
+        ReadoutError: if the layer can't be inverted; see :func:`readout.extractors.validate.validate`.
+    """
+    few = min(FEW, len(wanted)) if size == "auto" else min(FEW, len(wanted), size)
+    examples = (batch([one]).inputs for one in wanted)
+    timer = _steps(inversion, batch(wanted[:few]), runtime, _Validation(examples))
+    cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device))
+    if size == "auto":
+        size = automatic_batch_size(cost.problem_bytes, cost.device)
+    many = min(size, len(wanted))
+    if many == few or many * cost.problem_seconds > LONG_STEP:
+        return cost, size
+    middle = (len(wanted) - many) // 2
+    together = _steps(inversion, batch(wanted[middle : middle + many]), runtime).quiet()
+    # through both measurements, and through the larger one if they contradict each other
+    each = min(max((together - timer.quiet()) / (many - few), 0.0), together / many)
+    return replace(cost, fixed_seconds=together - many * each, problem_seconds=each), size
+
+
+def automatic_batch_size(problem_bytes: int, device: str) -> int:
+    """Largest power of two that fits the free memory, up to :data:`AUTOMATIC_LIMIT`.
+
+    A power of two, so that a rerun on a slightly busier machine still forms the same batches.
+    """
+    on_cuda = device.startswith("cuda")
+    free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
+    size = AUTOMATIC_LIMIT["cuda" if on_cuda else "cpu"]
+    while size > 1 and size * problem_bytes > MEMORY_SHARE * free:
+        size //= 2
+    return size
+
+
+def _steps(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime, *more: Callback) -> "_StepTimer":
+    """Run a few steps."""
+    timer = _StepTimer()
+    trainer = runtime.make_bare_trainer(*more, timer, max_steps=timer.most_steps)
+    try:
+        inversion.load(problems)
+        trainer.fit(inversion, range(timer.most_steps))
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise ReadoutError(
+            f"A step of {len(problems)} problems at layer {problems.layer!r} does not fit the memory "
+            f"({reason(error)}); give smaller inputs or a smaller prior, or lower sweep.batch_size."
+        ) from error
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from None
+        raise
+    return timer
+
+
+class _Validation(Callback):
+    """Checks the layer where it will run: on its device, in its precision, before the first step.
+
+    Args:
+        examples: Inputs, shape (1, ...). The first whose feature can be perturbed is the example; where there is none,
+            each problem of the layer will be marked, and there is nothing to check.
+    """
+
+    def __init__(self, examples: Iterable[torch.Tensor]) -> None:
+        self.examples = examples
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, FeatureInversion)
+        extractor, layer = pl_module.extractor, pl_module.problems.layer
+        before = None
+        for x in self.examples:
+            if before is not None and torch.equal(x, before):  # another level of the same input
+                continue
+            before, example = x, pl_module.embed(x.to(pl_module.device))[0]
+            with trainer.precision_plugin.forward_context():
+                pair = contrasting_pair(example).to(extractor.mean)
+                feature = Trial(extractor, layer, pair).again[:1]
+                if feature.numel() < 2 or not unusable(feature):
+                    validate(extractor, layer, pair)
+                    return
+
+
+class _StepTimer(Callback):
+    """Times steps after the first and stops when that is enough; counts what backward keeps.
+
+    Another process that wakes up for a moment must not pass for a layer's cost, so quick steps are timed for a while.
+    """
+
+    most_steps = 50
+    least_steps = 4
+    enough_seconds = 0.5
+    most_seconds = 2.0
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.bytes = 0
+        self.device = torch.device("cpu")
+        self._seen: set[int] = set()
+        self._counting = self._count_kept()
+        self._handlers = handlers()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        set_handlers(self._handlers)  # Lightning's own would end a probe with exit code 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if not self.times:  # the first step is the one that is not timed
+            self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
+            if pl_module.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(pl_module.device)
+            self._counting.__enter__()
+        self._synchronise(pl_module)
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._synchronise(pl_module)
+        self.times.append(time.perf_counter() - self._started)
+        if len(self.times) == 1:
+            self._counting.__exit__(None, None, None)
+        enough = self.enough_seconds if len(self.times) >= self.least_steps else self.most_seconds
+        if sum(self.times) > enough and len(self.times) > 1:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, FeatureInversion)
+        self.device = pl_module.device
+        # weights, gradient and AdamW's two moments of what is optimised
+        self.bytes += 4 * _bytes(parameter for parameter in pl_module.prior.parameters() if parameter.requires_grad)
+        if pl_module.device.type == "cuda":
+            # the network is shared by all problems
+            self.bytes = torch.cuda.max_memory_allocated(pl_module.device) - _bytes(pl_module.extractor.parameters())
+
+    def quiet(self) -> float:
+        """Seconds of a step while nothing else was going on: the lower quartile, warm-up left out."""
+        warm = sorted(self.times[1:] or self.times)
+        return warm[len(warm) // 4]
+
+    def _count_kept(self) -> Any:
+        """Counts the bytes that a step keeps for its backward pass."""
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self._seen:
+                self._seen.add(storage.data_ptr())
+                self.bytes += storage.nbytes()
+            return tensor
+
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+
+    @staticmethod
+    def _synchronise(pl_module: LightningModule) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,0 +1,158 @@
+import random
+from collections.abc import Callable
+
+import pytest
+
+from readout.sweep.time_left import Foreseen, Left, TimeLeft
+
+Fit = Callable[[str, int], float]
+STEPS = 10
+TRUE = {"shallow": 1.0, "middle": 2.0, "deep": 4.0}
+"""Seconds per problem."""
+
+
+class Sweep:
+    """A sweep on a clock of its own, so that the true time left is known."""
+
+    def __init__(self, layers: dict[str, Foreseen], fit: Fit, storing: float = 0.0) -> None:
+        self.layers, self.fit, self.storing = layers, fit, storing
+        self.left = TimeLeft(layers)
+        self.now = 1000.0
+        self.after: list[tuple[float, float]] = []
+        """(time, seconds left as told then), after each batch."""
+        self.shares = [self.left.share]
+        """After each step."""
+
+    def run(self) -> "Sweep":
+        for name, layer in self.layers.items():
+            full, rest = divmod(layer.problems, layer.batch_size)
+            for size in [*[layer.batch_size] * full, *([rest] if rest else [])]:
+                self.run_batch(name, size)
+            self.left.end_layer(name, self.now)
+        self.shares.append(self.left.share)
+        return self
+
+    def run_batch(self, name: str, size: int) -> None:
+        self.left.start_batch(name, size, self.now)
+        took = self.fit(name, size)
+        for step in range(1, STEPS + 1):
+            self.left.step(self.now + took * step / STEPS, step / STEPS)
+            self.shares.append(self.left.share)
+        self.now += took + self.storing * size
+        self.left.end_batch(self.now)
+        self.after.append((self.now, self.left.seconds.most))
+
+    def errors(self) -> list[float]:
+        """Told over true time left after each batch but the last, minus 1."""
+        return [told / (self.now - time) - 1 for time, told in self.after[:-1]]
+
+
+def foreseen(problems: int, size: int, each: float, fixed: float = 0.0) -> Foreseen:
+    return Foreseen(problems, problems, size, each, fixed)
+
+
+def layers(problems: int = 64, size: int = 16, probe: Callable[[str], float] = lambda name: 1.0) -> dict[str, Foreseen]:
+    return {name: foreseen(problems, size, cost * probe(name)) for name, cost in TRUE.items()}
+
+
+def linear(name: str, size: int) -> float:
+    return TRUE[name] * size
+
+
+def parallel(name: str, size: int) -> float:
+    return TRUE[name] * (3.8 + 0.05 * size)  # as on a GPU
+
+
+def test_before_anything_ran_the_forecast_is_the_probes() -> None:
+    left = TimeLeft(layers())
+    assert left.seconds == Left(64 * 7, 64 * 7)
+    assert (left.share, left.measured) == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        Sweep(layers(), linear),
+        Sweep(layers(probe=lambda name: 0.5), linear),  # everything twice as slow as probed
+        Sweep(layers(), lambda name, size: 0.3 * linear(name, size)),  # problems arrive early
+        Sweep(layers(probe=lambda name: 2 * (TRUE[name] + 0.5) / TRUE[name]), linear, storing=0.5),
+        Sweep({name: foreseen(75, 64, 0.1 * cost, 7.6 * cost) for name, cost in TRUE.items()}, parallel),
+    ],
+)
+def test_one_batch_tells_how_long_the_rest_takes(sweep: Sweep) -> None:
+    errors = sweep.run().errors()
+    assert errors == pytest.approx([0.0] * len(errors))
+    assert sweep.shares[-1] == 1.0
+
+
+def test_a_layer_whose_probe_was_disturbed_is_corrected_by_its_own_first_batch() -> None:
+    errors = Sweep(layers(probe=lambda name: 4.0 if name == "shallow" else 1.0), linear).run().errors()
+    # the first batch says nothing but that the first probe was 4 times too long: of 304 + 48 s left
+    assert errors[0] == pytest.approx((64 * 6 / 4 + 48) / (64 * 6 + 48) - 1)
+    # after a batch of the next layer only the third is told wrongly, by the pace of both: 64 + 32 s where 256 + 32 were
+    assert errors[4] == pytest.approx((48 * 2 + 64 * 4 * 96 / 288) / (48 * 2 + 64 * 4) - 1)
+    assert errors[8:] == pytest.approx([0.0] * 3)
+
+
+def test_the_first_steps_of_a_layer_which_set_things_up_move_the_forecast_little() -> None:
+    left = TimeLeft({"one": foreseen(200, 100, 1.0)})
+    left.start_batch("one", 100, 0.0)
+    left.step(2.0, 0.01)  # twice as long as foreseen, and a tenth of what is trusted
+    assert left.seconds.most == pytest.approx(199 * 1.1)
+    left.step(110.0, 1.0)
+    assert left.seconds.most == pytest.approx(110)
+
+
+def test_restarts_take_time_and_no_progress_back() -> None:
+    left = TimeLeft({"one": foreseen(8, 4, 1.0)})
+    left.start_batch("one", 4, 0.0)
+    left.step(4.0, 1.0)
+    assert (left.share, left.seconds.most) == pytest.approx((0.5, 4.0))
+    left.step(4.0, 0.0)  # a problem died and starts again
+    left.step(6.0, 1.0)
+    assert (left.share, left.seconds.most) == pytest.approx((0.5, 6.0))
+
+
+def test_a_batch_that_goes_on_after_an_interruption_counts_what_it_took_before() -> None:
+    left = TimeLeft({"only": foreseen(8, 4, 1.0)})
+    left.start_batch("only", 4, 100.0)
+    left.step(100.0, 0.75, before=6.0)
+    left.step(101.0, 0.875)
+    assert left.seconds.most == pytest.approx(8 * (0.125 * 4 + 4) / 4)
+    left.step(102.0, 1.0)
+    left.end_batch(102.0)
+    assert left.seconds.most == pytest.approx(8.0)
+
+
+def test_a_search_ends_with_what_is_certainly_wanted_or_goes_on_as_long_as_it_can() -> None:
+    left = TimeLeft({name: Foreseen(problems=20, least=6, batch_size=10, each=1.0) for name in ("first", "second")})
+    assert left.seconds == Left(12, 40)
+    for problems, least, most in ((6, 3, 7 + 10), (2, 3, 6 + 10)):
+        left.start_batch("first", problems, 0.0)
+        left.end_batch(problems / 2)  # twice as fast as foreseen
+        assert [left.seconds.least, left.seconds.most] == pytest.approx([least, most])
+    assert left.share == pytest.approx(8 / (8 + 6 + 13))
+    left.end_layer("first", 1.0)
+    assert left.share == pytest.approx(8 / (8 + 13))
+
+
+def test_layers_with_nothing_left_take_nothing() -> None:
+    left = TimeLeft({"done": foreseen(0, 1, 0.0), "todo": foreseen(4, 4, 1.0)})
+    left.end_layer("done", 0.0)
+    assert left.seconds.most == pytest.approx(4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_the_clock_learns_progress_never_runs_backwards_and_the_forecast_holds(seed: int) -> None:
+    chance = random.Random(seed)
+    probes = {name: chance.gauss(0.6, 0.05) for name in TRUE}  # 40 % too short, and 8 % off from each other
+
+    def noisy(name: str, size: int) -> float:
+        return linear(name, size) * chance.gauss(1.0, 0.05)
+
+    sweep = Sweep(layers(probe=probes.__getitem__), noisy, storing=0.05).run()
+    assert max(abs(error) for error in sweep.errors()) < 0.15
+    disturbed = Sweep(layers(probe=lambda name: chance.choice((0.2, 1, 5))), noisy).run()
+    for shares in (sweep.shares, disturbed.shares):
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0
