@@ -1,18 +1,19 @@
 """The driver for features that are given: what is not inverted yet, batch by batch, results into the store."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
-from lightning.pytorch import Trainer
 from rich.console import Console
 from torch import Tensor
 
 from readout.analysis.external import ASKED, BY_LAYER, print_external, write_external
 from readout.analysis.words import not_inverted
+from readout.callbacks.dashboard import Dashboard
 from readout.common.errors import ReadoutError
 from readout.common.padding import pad
 from readout.common.seal import COMMENT
@@ -23,17 +24,14 @@ from readout.external.shapes import Features
 from readout.external.texts import unknown_text
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, TextInversion
-from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, readout_columns
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation
-from readout.problems import Problem, Setting
+from readout.problems import Problem
 from readout.problems.identity import tensor_digest
-from readout.sweep.checkpoints import batches_left
-from readout.sweep.independence import check_independent
-from readout.sweep.loop import Work
+from readout.sweep.driver import Driver, make_setting
 from readout.sweep.options import RunOptions
-from readout.sweep.plan import Plan, plan_layer, size_in_words, title
+from readout.sweep.plan import Plan, size_in_words
 from readout.sweep.runtime import Runtime, quiet_lightning
 
 
@@ -86,108 +84,97 @@ class ExternalSweep:
             )
         if input_shape is not None:
             inversion.check_scores(torch.linspace(0, 1, math.prod(input_shape)).view(*input_shape))
-        threshold = self.options.threshold_for(inversion.metric, judging=bool(true))
-        store = self.options.open_store("external", console)
         first = next(iter(features.values()))
-        start = int(isinstance(inversion, TextInversion))  # how many positions a text has is no part of it
+        start = int(isinstance(inversion, TextInversion))  # the number of positions is no part of a text's shape
         shapes = {layer: tuple(feature.shape[start:]) for layer, feature in first.items()}
         inputs = {name: true.get(name, unknown_input(inversion, features[name], input_shape)) for name in features}
-        fingerprint, deepest = inversion.extractor.fingerprint(), [*shapes][-1]
-        columns = readout_columns(inversion, fingerprint) | {
-            "layer_index": [*inversion.extractor.layers].index(deepest)
-        }
-        complete = partial(_scored, inversion, inversion.extractor, inversion.loss, features, inputs, columns)
+        index = [*inversion.extractor.layers].index([*shapes][-1])  # of the deepest layer
+        by_layer = partial(scores_by_layer, inversion, inversion.extractor, inversion.loss)
         with quiet_lightning(), as_one_layer(inversion, shapes, self.layer_weights) as layer:
-            trainer = runtime.make_bare_trainer()
-            if trainer.world_size > 1:
-                raise ReadoutError(
-                    f"Features are inverted on one device, not {trainer.world_size}; set `trainer.devices: 1`."
-                )
-            readout = inversion.describe(trainer.max_steps)
-            setting = Setting(fingerprint, readout, "external", trainer.max_steps, str(trainer.precision))
-            problems = _problems(setting.digest, layer, features, true, runtime.seed)
-            given = ExternalFeatures({problem.noise_seed: features[problem.sample] for problem in problems})
-            options = self.options.for_readout(readout)
-            work = Work(inversion, inputs, given, store, options, threshold, complete)
+            driver = self._driver(inversion, layer, features, inputs, true, by_layer, runtime, index, console)
             with console.status("checking the layers, and what a step costs"):
-                plan = self._plan(work, problems, trainer, runtime)
-            _show(plan, len(true), console)
+                plan = driver.plan()
+            plan.show(console, _task(plan, inputs, len(true)))
             if self.plan_only:
                 return pd.DataFrame()
-
-            def run(again: bool) -> None:
-                store.write_setting(setting)
-                store.write_text("config.yaml", self.options.kept(runtime.config, threshold))
-                store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
-                for name, x in true.items():
-                    store.save_input(name, x)
-                now = self._plan(work, problems, trainer, runtime) if again else plan
-                layers = [layer for layer in now.layers if layer.remaining]
-                with work.turns(now, layers, console) as turns:
-                    for turn in turns:
-                        left = batches_left(turn.plan.batches, store, turn.checkpoint)
-                        for _ in work.run(turn, left, runtime.make_bare_trainer):
-                            pass
-
-            keys = {problem.key for problem in problems}
-            work.until_whole(run, lambda: len(keys - store.finished()), console)
-        results = work.results(problems, trajectories=True)
+            silent = Dashboard([], [], {}, driver.store, {}, {})
+            results = driver.run(plan, silent, partial(self._keep, driver, true), console)
         for sentence in not_inverted(results):
             say(console, sentence)
         print_external(results, console)
         say_where(console, write_external(self.options.output, results))
         return results
 
-    def _plan(self, work: Work, problems: list[Problem], trainer: Trainer, runtime: Runtime) -> Plan:
-        inversion, inputs = work.inversion, work.inputs
-        finished = work.store.finished()
-        left = [problem for problem in problems if problem.key not in finished]
-        largest_first = sorted(left, key=lambda problem: -inputs[problem.sample].numel())
-        example = partial(_example, inversion, inputs)
-        size = work.options.batch_size
-        plan = Plan(
-            title=title(inversion),
-            layers=[plan_layer(problems, largest_first, finished, inversion, example, size, runtime)],
-            levels=[],
-            draws=1,
-            samples=len(problems),
-            inputs=size_in_words(inputs.values()),
-            steps=inversion.steps(optimisation_steps(trainer), inputs.values()),
-            output=self.options.output,
-            alone_for=work.options.alone_for,
+    def _driver(
+        self,
+        inversion: FeatureInversion,
+        layer: str,
+        features: Features,
+        inputs: Mapping[str, Tensor],
+        true: Mapping[str, Tensor],
+        by_layer: Callable[[Tensor, Mapping[str, Tensor], Tensor], Row],
+        runtime: Runtime,
+        index: int,
+        console: Console,
+    ) -> Driver:
+        """Form one problem per feature, and open the output folder."""
+        threshold = self.options.threshold_for(inversion.metric, judging=bool(true))
+        store = self.options.open_store("external", console)
+        setting = make_setting(inversion, "external", runtime)
+        problems = _problems(setting.digest, layer, features, true, runtime.seed)
+        columns = {**readout_columns(inversion, setting.network), "layer_index": index}
+        return Driver(
+            inversion=inversion,
+            inputs=inputs,
+            problems={layer: problems},
+            setting=setting,
+            perturbation=ExternalFeatures({problem.noise_seed: features[problem.sample] for problem in problems}),
+            example=partial(_example, inversion, inputs),
+            label=partial(_label, by_layer, features, inputs, columns),
+            store=store,
+            options=self.options.for_readout(setting.readout),
+            threshold=threshold,
+            # configured callbacks and loggers are for sweeps
+            runtime=replace(runtime, trainer={**runtime.trainer, "callbacks": []}, loggers=()),
         )
-        if left and size != 1:
-            check_independent(inversion, example(left[:1]), runtime)
-        return plan
+
+    def _keep(self, driver: Driver, true: Mapping[str, Tensor]) -> None:
+        """Write what the results are read by: setting, configuration, keys of the features and true inputs."""
+        store, (problems,) = driver.store, driver.problems.values()
+        store.write_setting(driver.setting)
+        store.write_text("config.yaml", self.options.kept(driver.runtime.config, driver.threshold))
+        store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
+        for name, x in true.items():
+            store.save_input(name, x)
 
 
 def unknown_input(
-    inversion: FeatureInversion, given: Mapping[str, Tensor], input_shape: Sequence[int] | None
+    inversion: FeatureInversion, external: Mapping[str, Tensor], input_shape: Sequence[int] | None
 ) -> Tensor:
     """What stands for the true input of a feature: a text of as many tokens, or an image of some shape.
 
     Args:
         inversion: The readout.
-        given: Feature by layer.
+        external: Feature by layer.
         input_shape: See :meth:`ExternalSweep.run`.
 
     Raises:
         ReadoutError: if the readout is not for such inputs.
     """
     if isinstance(inversion, TextInversion):
-        return unknown_text(inversion, len(next(iter(given.values()))))
+        return unknown_text(inversion, len(next(iter(external.values()))))
     if input_shape is None:
         raise ReadoutError(f"{type(inversion).__name__} can't invert texts; set the model to TextInversion.")
     return unknown(input_shape)
 
 
 @torch.no_grad()
-def by_layer(
+def scores_by_layer(
     inversion: FeatureInversion,
     extractor: FeatureExtractor,
     loss: FeatureLoss,
     recovered: Tensor,
-    given: Mapping[str, Tensor],
+    external: Mapping[str, Tensor],
     true: Tensor,
 ) -> Row:
     """Scores of one feature, layer by layer.
@@ -197,7 +184,7 @@ def by_layer(
         extractor: The network.
         loss: Of one layer.
         recovered: Recovered input.
-        given: Feature by layer.
+        external: Feature by layer.
         true: True input, unknown where it is not known.
 
     Returns:
@@ -206,9 +193,9 @@ def by_layer(
         true input's.
     """
     both = inversion.embed(torch.stack([recovered, true]))
-    found = extract_several(extractor, both.to(extractor.mean), list(given))
+    found = extract_several(extractor, both.to(extractor.mean), list(external))
     scores: Row = {}
-    for layer, feature in given.items():
+    for layer, feature in external.items():
         here, wanted = found[layer].float(), feature.unsqueeze(0).to(found[layer].device)
         scores |= {
             f"target_distance.{layer}": float(correlation_distance(here[:1], wanted)),
@@ -218,26 +205,21 @@ def by_layer(
     return scores
 
 
-def _scored(
-    inversion: FeatureInversion,
-    extractor: FeatureExtractor,
-    loss: FeatureLoss,
+def _label(
+    by_layer: Callable[[Tensor, Mapping[str, Tensor], Tensor], Row],
     features: Features,
     inputs: Mapping[str, Tensor],
     columns: Mapping[str, Any],
     rows: list[Row],
     recovered: list[Tensor],
 ) -> pd.DataFrame:
-    """Rows with their scores by layer, and with columns that are the same in all.
-
-    ``extractor`` and ``loss`` are the inversion's own, before several layers were made one.
-    """
+    """Add scores by layer, and the columns that all rows have in common."""
     for row, x in zip(rows, recovered, strict=True):
-        given = features[row["sample"]]
+        external = features[row["sample"]]
         if x.numel():
-            row |= by_layer(inversion, extractor, loss, x, given, inputs[row["sample"]])
+            row |= by_layer(x, external, inputs[row["sample"]])
         else:  # nothing was recovered
-            row |= {f"{name}.{layer}": math.nan for layer in given for name in BY_LAYER}
+            row |= {f"{name}.{layer}": math.nan for layer in external for name in BY_LAYER}
     return pd.DataFrame(rows).assign(label=None, **columns)
 
 
@@ -282,13 +264,12 @@ def _any_text(model: LanguageModel, tokens: int, generator: torch.Generator) -> 
     return ordinary[torch.randint(len(ordinary), (tokens,), generator=generator)]
 
 
-def _show(plan: Plan, known: int, console: Console) -> None:
-    """Print what is about to be done."""
+def _task(plan: Plan, inputs: Mapping[str, Tensor], known: int) -> dict[str, str]:
+    """Describe what there is to recover, in words, for the plan."""
     (layer,) = plan.layers
-    finished = f"; {layer.finished:,} already done" if layer.finished else ""
-    work = {
+    done = f"; {plan.finished:,} already done" if plan.finished else ""
+    return {
         "layers": layer.layer.replace("+", ", "),
-        "features": f"{len(layer.problems):,}, {known:,} with a true input{finished}",
-        "inputs": f"to be recovered: {plan.inputs}",
+        "features": f"{len(layer.problems):,}, {known:,} with a true input{done}",
+        "inputs": f"to be recovered: {size_in_words(inputs.values())}",
     }
-    plan.show(console, work)

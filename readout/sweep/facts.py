@@ -1,5 +1,6 @@
 """Facts: what the runs of a sweep are searched and compared by in a logger."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,50 +8,35 @@ from torch import Tensor
 
 from readout.callbacks.dashboard import Dashboard, Facts
 from readout.inversions import FeatureInversion
+from readout.inversions.run import readout_columns
 from readout.problems import Problem
-from readout.store import ResultStore
+from readout.sweep.driver import Driver
 from readout.sweep.plan import Plan
-from readout.sweep.runtime import Runtime
 from readout.version import __version__
 
 
-def dashboard_of(
-    inversion: FeatureInversion,
-    columns: Facts,
-    plan: Plan,
-    inputs: Mapping[str, Tensor],
-    runtime: Runtime,
-    store: ResultStore,
-    judgement: Facts,
-    perturbation: str,
-) -> Dashboard:
-    """The dashboard of a sweep.
+def dashboard_of(driver: Driver, plan: Plan, judgement: Facts, more: Facts) -> Dashboard:
+    """Make the dashboard of a sweep.
 
     Args:
-        inversion: The readout.
-        columns: What every row of the results says of it.
+        driver: Inverts the sweep's problems.
         plan: The sweep's.
-        inputs: True inputs by name.
-        runtime: Has the loggers and callbacks.
-        store: The output folder.
         judgement: What turns results into verdicts and sizes.
-        perturbation: Name of its kind.
+        more: Further facts that runs are searched by.
     """
+    runtime, store = driver.runtime, driver.store
     if not runtime.loggers:
         return Dashboard([], [], {}, store, {}, judgement)
-    problem = plan.layers[0].problems[0]
+    problem = next(itertools.chain(*driver.problems.values()))
     facts = describe_sweep(
-        inversion,
-        columns,
+        driver.inversion,
+        readout_columns(driver.inversion, driver.setting.network),
         problem,
-        inputs,
+        driver.inputs,
         **judgement,
+        **more,
         steps=plan.steps,
-        levels=list(plan.levels),
-        draws=plan.draws,
-        search=plan.search,
-        perturbation=perturbation,
-        precision=str(runtime.make_bare_trainer().precision),
+        precision=driver.setting.precision,
         output=str(plan.output),
         sweep=f"{plan.output.name}-{problem.setting[:6]}",
     )

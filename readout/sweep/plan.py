@@ -54,16 +54,21 @@ class Plan:
 
     title: str
     layers: list[LayerPlan]
-    levels: Sequence[float]
-    draws: int
-    samples: int
-    inputs: str
-    """The inputs in words."""
     steps: int
     output: Path
     search: Search = "grid"
     alone_for: str = ""
     """The optimiser for whose sake problems run one by one, if there is one."""
+
+    @property
+    def remaining(self) -> int:
+        """Problems left; for a search, at most."""
+        return sum(layer.remaining for layer in self.layers)
+
+    @property
+    def finished(self) -> int:
+        """Problems that have an answer already."""
+        return sum(layer.finished for layer in self.layers)
 
     @property
     def seconds(self) -> float:
@@ -75,19 +80,19 @@ class Plan:
         device = next(plan.cost.device for plan in self.layers if plan.remaining)
         return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
 
-    def show(self, console: Console, work: Mapping[str, str] | None = None) -> None:
+    def show(self, console: Console, task: Mapping[str, str]) -> None:
         """Print the plan.
 
         Args:
-            console: Where.
-            work: What there is to do, in words, by name; that of a sweep by default.
+            console: Where to print it.
+            task: Further lines about what there is to do: heading → words.
         """
-        remaining = sum(plan.remaining for plan in self.layers)
+        remaining = self.remaining
         searching = self.search != "grid"
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold")
         table.add_column(overflow="fold")
-        for name, words in (self._crossing() if work is None else work).items():
+        for name, words in task.items():
             table.add_row(name, Text(words))
         if remaining:
             largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
@@ -104,21 +109,6 @@ class Plan:
         table.add_row("output", Text(str(self.output)))
         console.print(Text(self.title, style="bold"))
         console.print(table)
-
-    def _crossing(self) -> dict[str, str]:
-        """What a sweep crosses."""
-        remaining = sum(plan.remaining for plan in self.layers)
-        finished = sum(plan.finished for plan in self.layers)
-        total = len(self.layers) * len(self.levels) * self.draws * self.samples
-        return {
-            "layers": ", ".join(plan.layer for plan in self.layers),
-            "levels": ", ".join(f"{level:g}" for level in self.levels),
-            "inputs": self.inputs,
-            "inversions": f"{total:,} = {len(self.layers)} layers × {len(self.levels)} levels × {self.draws} draws × "
-            f"{self.samples} inputs"
-            + (f", of which {self.search} wants at most {finished + remaining:,}" if self.search != "grid" else "")
-            + (f"; {finished:,} already done" if finished else ""),
-        }
 
 
 def title(inversion: FeatureInversion) -> str:

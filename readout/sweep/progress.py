@@ -17,7 +17,7 @@ from readout.common.terminal import say
 from readout.inversions import FeatureInversion
 from readout.problems import Problem
 from readout.sweep.plan import LayerPlan, Plan, duration
-from readout.sweep.time_left import Foreseen, Left, TimeLeft
+from readout.sweep.time_left import LayerTime, Left, TimeLeft
 
 REDRAW_SECONDS = 0.25
 READ_SECONDS = 1.0
@@ -44,12 +44,8 @@ class SweepProgress(Callback):
         self.quiet_seconds = quiet_seconds
         self.time_left = TimeLeft(
             {
-                layer.layer: Foreseen(
-                    layer.remaining,
-                    layer.least,
-                    layer.batch_size,
-                    each=layer.cost.problem_seconds * plan.steps,
-                    fixed=layer.cost.fixed_seconds * plan.steps,
+                layer.layer: LayerTime(
+                    layer.remaining, layer.least, plan.steps * layer.step_seconds / max(layer.remaining, 1)
                 )
                 for layer in plan.layers
             }

@@ -1,11 +1,10 @@
-"""The driver: layers × levels × draws × inputs, one ``Trainer.fit`` a batch, results into the store."""
+"""Sweep: representation sizes over layers × levels × draws × inputs."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from rich.console import Console
@@ -14,30 +13,26 @@ from torch import Tensor
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.analysis.words import not_inverted
-from readout.callbacks.dashboard import Dashboard
 from readout.common.checks import check_choice, check_layer_names, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console, say, say_where
 from readout.data import InputData, Sample, load_samples
 from readout.extractors import FeatureExtractor
 from readout.inversions import FeatureInversion
-from readout.inversions.base import optimisation_steps
 from readout.inversions.run import Row, make_batch, readout_columns
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.prediction.beside import check_predictable, predict_beside
-from readout.problems import Problem, Setting, batches, check_problems, cross
+from readout.problems import check_problems, cross
 from readout.problems.design import FILE as DESIGN
 from readout.problems.design import Design
 from readout.problems.identity import describe, tensor_digest
-from readout.problems.search import Search, most_levels, wanted_now
+from readout.problems.search import Search
 from readout.representation import Estimator
 from readout.store import ResultStore
-from readout.sweep.checkpoints import batches_left
+from readout.sweep.driver import Driver, make_setting
 from readout.sweep.facts import dashboard_of
-from readout.sweep.independence import check_independent
-from readout.sweep.loop import Turn, Work
 from readout.sweep.options import RunOptions
-from readout.sweep.plan import LayerPlan, Plan, plan_layer, size_in_words, title
+from readout.sweep.plan import Plan, size_in_words
 from readout.sweep.runtime import Runtime, quiet_lightning
 
 
@@ -156,173 +151,111 @@ class Sweep:
         return sizes
 
     def _invert(
-        self,
-        inversion: FeatureInversion,
-        data: InputData,
-        runtime: Runtime,
-        console: Console,
-        progress_on: Console,
+        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, progress_on: Console
     ) -> pd.DataFrame | None:
-        """Invert what is not done yet, and return the results of the whole sweep; None with ``plan_only``."""
-        threshold = self.options.threshold_for(inversion.metric)
-        extractor = inversion.extractor
-        # layers that are found by running the network are known once the shape of the inputs is
-        named = len(extractor.resolve(self.layers)) if extractor.layers_named else 1
-        samples = load_samples(data, extractor, partial(check_problems, named, len(self.levels), self.draws))
-        inputs = {name: sample.input for name, sample in samples.items()}
-        extractor.find_layers(inversion.embed(next(iter(inputs.values())).unsqueeze(0)))
-        check_problems(len(extractor.resolve(self.layers)), len(self.levels), self.draws, len(inputs))
-        inversion.check_scores(next(iter(inputs.values())))
-        if self.predict:
-            check_predictable(inversion.metric, inputs.values())
-        store = self.options.open_store("sweep", progress_on)
+        """Invert what is not done yet and return the results of the whole sweep, or None with ``plan_only``."""
+        samples = self._load(inversion, data)
         with quiet_lightning():
-            fingerprint = inversion.extractor.fingerprint()
-            trainer = runtime.make_bare_trainer()
-            steps = inversion.steps(optimisation_steps(trainer), inputs.values())
-            if trainer.world_size > 1:
-                raise ReadoutError(
-                    f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1` and start the "
-                    "same command for each device, on the same output: they share the layers."
-                )
-            moved_by, precision = describe(self.perturbation), str(trainer.precision)
-            readout = inversion.describe(trainer.max_steps)
-            setting = Setting(fingerprint, readout, moved_by, trainer.max_steps, precision)
-            problems = self._problems(setting, inversion.extractor, inputs, runtime.seed)
-            everything = list(itertools.chain(*problems.values()))
-            columns = readout_columns(inversion, fingerprint)
-            complete = partial(_labelled, extractor=inversion.extractor, samples=samples, columns=columns)
-            options = self.options.for_readout(readout)
-            work = Work(inversion, inputs, self.perturbation, store, options, threshold, complete)
+            driver = self._driver(inversion, samples, runtime, progress_on)
             with console.status("checking each layer, and what a step costs there"):
-                plan = self._plan(work, problems, steps, type(data).__name__, runtime)
-            plan.show(console)
+                plan = driver.plan()
+            plan.show(console, self._task(plan, driver.inputs, type(data).__name__))
             if self.plan_only:
                 return None
-            judgement = {
-                "threshold": threshold,
-                "tolerance": self.options.tolerance,
-                "estimator": self.estimator.value,
-            }
-            perturbation = type(self.perturbation).__name__
-            dashboard = dashboard_of(inversion, columns, plan, inputs, runtime, store, judgement, perturbation)
-
-            def run(again: bool) -> None:
-                self._keep(work, setting, problems, runtime)
-                now = self._plan(work, problems, steps, type(data).__name__, runtime) if again else plan
-                self._run_layers(now, work, dashboard, runtime, progress_on)
-
-            work.until_whole(run, partial(self._lacking, work, problems), progress_on)
-            results = work.results(everything, trajectories=True)
+            dashboard = dashboard_of(driver, plan, self._judgement(driver.threshold), self._facts())
+            results = driver.run(plan, dashboard, partial(self._keep, driver), progress_on)
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
-                    # a fit leaves the network on the CPU
-                    extractor.to(trainer.strategy.root_device)
-                    ran = set(results["key"] if "reason" not in results else results[results["reason"].isna()]["key"])
-                    predicted = [problem for problem in everything if problem.key in ran]
-                    predict_beside(store, extractor, fingerprint, predicted, inputs, threshold)
-            if runtime.loggers:
-                dashboard.sweep(results, sizes_table(results, self.estimator))
+                    self._predict(driver, results)
+            dashboard.sweep(results, sizes_table(results, self.estimator))
         for sentence in not_inverted(results):
             say(progress_on, sentence)
         return results
 
-    def _problems(
-        self, setting: Setting, extractor: FeatureExtractor, inputs: Mapping[str, Tensor], seed: int
-    ) -> dict[str, list[Problem]]:
-        """All problems by layer."""
-        named = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
-        layers = extractor.resolve(self.layers)
-        return {layer: cross(setting.digest, named, layer, self.levels, self.draws, seed) for layer in layers}
+    def _load(self, inversion: FeatureInversion, data: InputData) -> dict[str, Sample]:
+        """Load the inputs and check that they, and so many of them, can be inverted."""
+        extractor = inversion.extractor
+        # layers that are found by running the network are known once the shape of the inputs is
+        named = len(extractor.resolve(self.layers)) if extractor.layers_named else 1
+        samples = load_samples(data, extractor, partial(check_problems, named, len(self.levels), self.draws))
+        first = next(iter(samples.values())).input
+        extractor.find_layers(inversion.embed(first.unsqueeze(0)))
+        check_problems(len(extractor.resolve(self.layers)), len(self.levels), self.draws, len(samples))
+        inversion.check_scores(first)
+        if self.predict:
+            check_predictable(inversion.metric, [sample.input for sample in samples.values()])
+        return samples
 
-    def _plan(self, work: Work, problems: Mapping[str, list[Problem]], steps: int, data: str, runtime: Runtime) -> Plan:
-        inputs, known = work.inputs, work.results(itertools.chain(*problems.values()))
-        plan = Plan(
-            title=title(work.inversion),
-            layers=[
-                self._plan_layer(work, of_layer, known[known["layer"] == layer], runtime)
-                for layer, of_layer in problems.items()
-            ],
-            levels=self.levels,
-            draws=self.draws,
-            samples=len(inputs),
-            inputs=f"{len(inputs)} of {size_in_words(inputs.values())} from {data}",
-            steps=steps,
-            output=self.options.output,
+    def _driver(
+        self, inversion: FeatureInversion, samples: Mapping[str, Sample], runtime: Runtime, console: Console
+    ) -> Driver:
+        """Form all problems, and open the output folder."""
+        threshold = self.options.threshold_for(inversion.metric)
+        store = self.options.open_store("sweep", console)
+        setting = make_setting(inversion, describe(self.perturbation), runtime)
+        inputs = {name: sample.input for name, sample in samples.items()}
+        digests = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
+        columns = readout_columns(inversion, setting.network)
+        return Driver(
+            inversion=inversion,
+            inputs=inputs,
+            problems={
+                layer: cross(setting.digest, digests, layer, self.levels, self.draws, runtime.seed)
+                for layer in inversion.extractor.resolve(self.layers)
+            },
+            setting=setting,
+            perturbation=self.perturbation,
+            example=partial(make_batch, inputs=inputs, perturbation=self.perturbation),
+            label=partial(_labelled, extractor=inversion.extractor, samples=samples, columns=columns),
+            store=store,
+            options=self.options.for_readout(setting.readout),
+            threshold=threshold,
+            runtime=runtime,
             search=self.search,
-            alone_for=work.options.alone_for,
+            estimator=self.estimator,
         )
-        layer = next((layer for layer in plan.layers if layer.remaining), None)
-        if layer and work.options.batch_size != 1:
-            moved_most = max(layer.problems, key=lambda problem: problem.level)
-            check_independent(work.inversion, make_batch([moved_most], inputs, self.perturbation), runtime)
-        return plan
 
-    def _plan_layer(self, work: Work, problems: Sequence[Problem], known: pd.DataFrame, runtime: Runtime) -> LayerPlan:
-        wanted = wanted_now(problems, known, self.search)
-        largest_first = sorted(wanted, key=lambda problem: -work.inputs[problem.sample].numel())
-        batch = partial(make_batch, inputs=work.inputs, perturbation=self.perturbation)
-        plan = plan_layer(
-            problems, largest_first, set(known["key"]), work.inversion, batch, work.options.batch_size, runtime
-        )
-        if self.search == "grid" or not wanted:
-            return plan
-        most = len(work.inputs) * self.draws * most_levels(self.levels) - plan.finished
-        return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
-
-    def _keep(self, work: Work, setting: Setting, problems: Mapping[str, Sequence[Problem]], runtime: Runtime) -> None:
-        """Write what the results are read by: setting, configuration, plan and true inputs."""
-        store = work.store
+    def _keep(self, driver: Driver) -> None:
+        """Write what the results are read by: setting, configuration, design and true inputs."""
+        store, setting, runtime = driver.store, driver.setting, driver.runtime
         store.write_setting(setting)
-        store.write_text("config.yaml", self.options.kept(runtime.config, work.threshold))
-        design = Design(setting.digest, runtime.seed, self.search, [*problems], [*work.inputs], self.levels, self.draws)
+        store.write_text("config.yaml", self.options.kept(runtime.config, driver.threshold))
+        layers, samples = list(driver.problems), list(driver.inputs)
+        design = Design(setting.digest, runtime.seed, self.search, layers, samples, self.levels, self.draws)
         store.write_text(DESIGN, design.to_json())
-        for name, x in work.inputs.items():
+        for name, x in driver.inputs.items():
             store.save_input(name, x)
 
-    def _lacking(self, work: Work, problems: Mapping[str, Sequence[Problem]]) -> int:
-        """How many results are wanted that the folder does not hold."""
-        known = work.results(itertools.chain(*problems.values()))
-        by_layer = ((of_layer, known[known["layer"] == layer]) for layer, of_layer in problems.items())
-        return sum(len(wanted_now(of_layer, rows, self.search)) for of_layer, rows in by_layer)
+    def _predict(self, driver: Driver, results: pd.DataFrame) -> None:
+        """Predict the curves of what could be inverted."""
+        extractor = driver.inversion.extractor
+        extractor.to(driver.runtime.make_bare_trainer().strategy.root_device)  # a fit leaves the network on the CPU
+        ran = set(results["key"] if "reason" not in results else results[results["reason"].isna()]["key"])
+        problems = [each for each in itertools.chain(*driver.problems.values()) if each.key in ran]
+        predict_beside(driver.store, extractor, driver.setting.network, problems, driver.inputs, driver.threshold)
 
-    def _run_layers(self, plan: Plan, work: Work, dashboard: Dashboard, runtime: Runtime, console: Console) -> None:
-        finished = work.store.finished() if runtime.loggers else set()
-        layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer.problems, finished)]
-        with work.turns(plan, layers, console) as turns:
-            for turn in turns:
-                self._run_layer(turn, work, dashboard, runtime)
+    def _judgement(self, threshold: float) -> dict[str, Any]:
+        """Describe what turns results into verdicts and sizes."""
+        return {"threshold": threshold, "tolerance": self.options.tolerance, "estimator": self.estimator.value}
 
-    def _run_layer(self, turn: Turn, work: Work, dashboard: Dashboard, runtime: Runtime) -> None:
-        batches = self._batches(turn, work)
-        first = list(itertools.islice(batches, 1))
-        loggers = runtime.loggers if first else dashboard.missing(turn.plan.problems, work.store.finished())
-        if not first and not loggers:
-            return  # another process has done all of it
-        place = list(work.inversion.extractor.layers).index(turn.plan.layer)
-        with dashboard.layer(turn.plan.problems, place, loggers) as runs:
-            make_trainer = partial(runtime.make_trainer, runs.loggers)
-            for _ in work.run(turn, itertools.chain(first, batches), make_trainer):
-                runs.batch_stored()
-            results = work.results(turn.plan.problems, trajectories=True) if runs.loggers else pd.DataFrame()
-            if not results.empty:
-                recovered = work.store.load_recovered(results["key"])
-                runs.finish(results, sizes_table(results, self.estimator), work.inputs, recovered)
+    def _facts(self) -> dict[str, Any]:
+        """Describe the sweep, for runs in loggers."""
+        perturbation = type(self.perturbation).__name__
+        return {"levels": self.levels, "draws": self.draws, "search": self.search, "perturbation": perturbation}
 
-    def _batches(self, turn: Turn, work: Work) -> Iterator[list[Problem]]:
-        """The batches of a layer, first the one that was interrupted; a search learns from each round what the next is.
-
-        The store is asked before each, because another process may have been at work.
-        """
-        plan, checkpoint, store = turn.plan, turn.checkpoint, work.store
-        if self.search == "grid":
-            yield from batches_left(plan.batches, store, checkpoint)
-            return
-        yield from batches_left(checkpoint.round(store.finished()), store, checkpoint)
-        while wanted := wanted_now(plan.problems, work.results(plan.problems), self.search):
-            groups = list(batches(wanted, plan.batch_size))
-            checkpoint.begin_round(groups)
-            yield from batches_left(groups, store, checkpoint)
+    def _task(self, plan: Plan, inputs: Mapping[str, Tensor], data: str) -> dict[str, str]:
+        """Describe what the sweep crosses, in words, for the plan."""
+        layers, levels = len(plan.layers), len(self.levels)
+        total = layers * levels * self.draws * len(inputs)
+        crossed = f"{total:,} = {layers} layers × {levels} levels × {self.draws} draws × {len(inputs)} inputs"
+        searched = f", of which {self.search} wants at most {plan.finished + plan.remaining:,}"
+        done = f"; {plan.finished:,} already done" if plan.finished else ""
+        return {
+            "layers": ", ".join(layer.layer for layer in plan.layers),
+            "levels": ", ".join(f"{level:g}" for level in self.levels),
+            "inputs": f"{len(inputs)} of {size_in_words(inputs.values())} from {data}",
+            "inversions": crossed + (searched if self.search != "grid" else "") + done,
+        }
 
 
 def _labelled(

@@ -1,65 +1,72 @@
-"""TimeLeft: how much of a sweep is done, and how long the rest takes at the pace so far."""
+"""TimeLeft: the share of a sweep that is done, and its ETA from the seconds per problem so far."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 TRUSTED_SHARE = 0.1
-"""Share of a batch after which a layer's own pace counts in full; its first steps also set things up."""
+"""Share of a layer's first batch after which its measured time replaces the forecast; the first steps set things up."""
 
 
-@dataclass(frozen=True)
-class Foreseen:
-    """Forecast for one layer."""
+@dataclass
+class LayerTime:
+    """Work and time of one layer."""
 
     problems: int
     """Problems left; for a search, at most."""
     least: int
     """Lower bound on ``problems``."""
-    batch_size: int
-    """Problems side by side in a full batch."""
-    each: float
-    """Seconds that a whole inversion takes per problem side by side."""
-    fixed: float = 0.0
-    """Seconds that it takes however many they are."""
+    forecast: float
+    """Seconds per problem that a probe measured."""
+    stored: int = 0
+    in_hand: int = 0
+    """Problems in the batch that runs."""
+    share: float = 0.0
+    """Share of its steps that are done."""
+    spent: float = 0.0
+    """Seconds that all of this took."""
+    ended: bool = False
 
-    def batch(self, problems: int) -> float:
-        """Seconds of one batch."""
-        return self.fixed + self.each * problems if problems else 0.0
+    @property
+    def done(self) -> float:
+        """Problems that are done, those in hand by the share of their steps."""
+        return self.stored + self.share * self.in_hand
 
-    def batches(self, problems: int) -> float:
-        """Seconds of as many full batches as it takes, and one for the rest."""
-        full, rest = divmod(max(problems, 0), self.batch_size)
-        return full * self.batch(self.batch_size) + self.batch(rest)
+    @property
+    def measured(self) -> bool:
+        """Whether enough is done to measure seconds per problem."""
+        return self.stored > 0 or self.share >= TRUSTED_SHARE
+
+    def left(self, problems: int) -> float:
+        """Return the problems left if the layer takes so many in all."""
+        return 0.0 if self.ended else max(problems, self.stored + self.in_hand) - self.done
 
 
 @dataclass(frozen=True)
 class Left:
-    """Seconds left, from least to most; one number except for searches."""
+    """Seconds left, from least to most; both are equal except in searches."""
 
     least: float
     most: float
 
 
 class TimeLeft:
-    """Corrects a probe's forecast by what the problems so far took.
+    """Seconds left: problems left × seconds per problem.
 
-    Work is counted in seconds foreseen. The share of it that is done never shrinks, whatever the clock shows. The time
-    left is the work left times a pace, seconds taken per second foreseen: the layer's own, and before the layer has
-    run that of all layers so far. Scoring, storing, restarts and early arrivals are in the pace.
+    A layer's seconds per problem are measured as soon as a tenth of its first batch is done. Until then they are a
+    probe's forecast, corrected by the ratio of measured to forecast time of all layers so far. Scoring, storing,
+    restarts and early arrivals are in the measured time. The share that is done never shrinks.
 
-    How much a search needs is unknown until it ends, so its time is a range.
+    The number of problems that a search needs is unknown until it ends, so its time is a range.
 
-    No clock is read here: every method is given the time, in seconds from any origin.
+    No clock is read here: every method takes the time, in seconds from any origin.
 
     Args:
         layers: Forecast by layer.
     """
 
-    def __init__(self, layers: Mapping[str, Foreseen]) -> None:
-        self._layers = {name: _Layer(foreseen) for name, foreseen in layers.items()}
+    def __init__(self, layers: Mapping[str, LayerTime]) -> None:
+        self._layers = layers
         self._share = 0.0
-        self.measured = False
-        """Whether a batch has been finished, so that the forecast is no longer the probe's alone."""
 
     def start_batch(self, layer: str, problems: int, now: float) -> None:
         """Begin a batch."""
@@ -67,7 +74,7 @@ class TimeLeft:
         self._current.in_hand, self._current.share = problems, 0.0
 
     def step(self, now: float, share: float, before: float = 0.0) -> None:
-        """Note how far the batch is; problems that start again take it no step back.
+        """Note the progress of the batch; problems that restart do not set it back.
 
         Args:
             now: The time.
@@ -80,72 +87,42 @@ class TimeLeft:
     def end_batch(self, now: float) -> None:
         """Note that the batch is stored, however many steps it took."""
         self.step(now, 1.0)
-        self._current.end_batch()
-        self.measured = True
+        self._current.stored += self._current.in_hand
+        self._current.in_hand = 0
 
     def end_layer(self, layer: str, now: float) -> None:
         """Note that the layer has all that it needs, and is logged."""
         ended = self._layers[layer]
-        ended.spent += now - self._told if ended.finished else 0.0
+        ended.spent += now - self._told if ended.stored else 0.0
         ended.ended = True
 
     @property
+    def measured(self) -> bool:
+        """Whether a batch is stored, so that the ETA is more than the probe's forecast."""
+        return any(layer.stored for layer in self._layers.values())
+
+    @property
     def share(self) -> float:
-        """Share of the work that is done; of a search, halfway between least and most."""
-        done = sum(layer.done for layer in self._layers.values())
-        left = sum(layer.left(layer.foreseen.least) + layer.left(layer.foreseen.problems) for layer in self._active) / 2
+        """Share of the work that is done; in a search, halfway between least and most."""
+        done = sum(layer.done * layer.forecast for layer in self._layers.values())
+        left = sum(
+            (layer.left(layer.least) + layer.left(layer.problems)) / 2 * layer.forecast
+            for layer in self._layers.values()
+        )
         self._share = max(self._share, done / (done + left) if done else 0.0)
         return self._share
 
     @property
     def seconds(self) -> Left:
         """Seconds left at the last event."""
-        paces = [(layer, self._pace(layer)) for layer in self._active]
+        measured = [layer for layer in self._layers.values() if layer.measured]
+        forecast = sum(layer.done * layer.forecast for layer in measured)
+        ratio = sum(layer.spent for layer in measured) / forecast if forecast else 1.0
+        each = [
+            (layer, layer.spent / layer.done if layer.measured else layer.forecast * ratio)
+            for layer in self._layers.values()
+        ]
         return Left(
-            sum(pace * layer.left(layer.foreseen.least) for layer, pace in paces),
-            sum(pace * layer.left(layer.foreseen.problems) for layer, pace in paces),
+            sum(layer.left(layer.least) * seconds for layer, seconds in each),
+            sum(layer.left(layer.problems) * seconds for layer, seconds in each),
         )
-
-    @property
-    def _active(self) -> list["_Layer"]:
-        return [layer for layer in self._layers.values() if not layer.ended]
-
-    def _pace(self, layer: "_Layer") -> float:
-        others = [other for other in self._layers.values() if other is not layer]
-        done = sum(other.done for other in others)
-        general = sum(other.spent for other in others) / done if done else 1.0
-        if not layer.done:
-            return general
-        trust = min(layer.done / (TRUSTED_SHARE * layer.foreseen.batch(layer.foreseen.batch_size)), 1.0)
-        return trust * layer.spent / layer.done + (1 - trust) * general
-
-
-@dataclass
-class _Layer:
-    """Work and time of one layer."""
-
-    foreseen: Foreseen
-    stored: float = 0.0
-    """Seconds foreseen for batches that are stored."""
-    finished: int = 0
-    """Problems in these."""
-    in_hand: int = 0
-    """Problems in the batch that runs."""
-    share: float = 0.0
-    """Share of its steps that are done."""
-    spent: float = 0.0
-    """Seconds that all of this took."""
-    ended: bool = False
-
-    def end_batch(self) -> None:
-        self.stored, self.finished, self.in_hand = self.done, self.finished + self.in_hand, 0
-
-    @property
-    def done(self) -> float:
-        """Seconds foreseen for what is done."""
-        return self.stored + self.share * self.foreseen.batch(self.in_hand)
-
-    def left(self, problems: int) -> float:
-        """Seconds foreseen for what is left if the layer takes so many problems in all."""
-        in_hand = (1 - self.share) * self.foreseen.batch(self.in_hand)
-        return in_hand + self.foreseen.batches(problems - self.finished - self.in_hand)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from readout.sweep import loop
+from readout.sweep import driver
 
 
 def run(main: Callable[[Sequence[str]], None], output: Path) -> pd.DataFrame:
@@ -34,6 +34,6 @@ def run_again(
     def refuse(*_: Any) -> None:
         raise AssertionError("inverted again")
 
-    monkeypatch.setattr(loop, "invert", refuse)
+    monkeypatch.setattr(driver, "invert", refuse)
     after = run(main, output)
     pd.testing.assert_frame_equal(after.drop(columns=list(ignoring)), before.drop(columns=list(ignoring)))

@@ -3,10 +3,11 @@ from collections.abc import Callable
 
 import pytest
 
-from readout.sweep.time_left import Foreseen, Left, TimeLeft
+from readout.sweep.time_left import LayerTime, Left, TimeLeft
 
 Fit = Callable[[str, int], float]
 STEPS = 10
+BATCH = 16
 TRUE = {"shallow": 1.0, "middle": 2.0, "deep": 4.0}
 """Seconds per problem."""
 
@@ -14,7 +15,7 @@ TRUE = {"shallow": 1.0, "middle": 2.0, "deep": 4.0}
 class Sweep:
     """A sweep on a clock of its own, so that the true time left is known."""
 
-    def __init__(self, layers: dict[str, Foreseen], fit: Fit, storing: float = 0.0) -> None:
+    def __init__(self, layers: dict[str, LayerTime], fit: Fit, storing: float = 0.0) -> None:
         self.layers, self.fit, self.storing = layers, fit, storing
         self.left = TimeLeft(layers)
         self.now = 1000.0
@@ -25,9 +26,8 @@ class Sweep:
 
     def run(self) -> "Sweep":
         for name, layer in self.layers.items():
-            full, rest = divmod(layer.problems, layer.batch_size)
-            for size in [*[layer.batch_size] * full, *([rest] if rest else [])]:
-                self.run_batch(name, size)
+            for _ in range(layer.problems // BATCH):
+                self.run_batch(name, BATCH)
             self.left.end_layer(name, self.now)
         self.shares.append(self.left.share)
         return self
@@ -47,20 +47,16 @@ class Sweep:
         return [told / (self.now - time) - 1 for time, told in self.after[:-1]]
 
 
-def foreseen(problems: int, size: int, each: float, fixed: float = 0.0) -> Foreseen:
-    return Foreseen(problems, problems, size, each, fixed)
+def layer_time(problems: int, forecast: float) -> LayerTime:
+    return LayerTime(problems, problems, forecast)
 
 
-def layers(problems: int = 64, size: int = 16, probe: Callable[[str], float] = lambda name: 1.0) -> dict[str, Foreseen]:
-    return {name: foreseen(problems, size, cost * probe(name)) for name, cost in TRUE.items()}
+def layers(probe: Callable[[str], float] = lambda name: 1.0) -> dict[str, LayerTime]:
+    return {name: layer_time(4 * BATCH, cost * probe(name)) for name, cost in TRUE.items()}
 
 
 def linear(name: str, size: int) -> float:
     return TRUE[name] * size
-
-
-def parallel(name: str, size: int) -> float:
-    return TRUE[name] * (3.8 + 0.05 * size)  # as on a GPU
 
 
 def test_before_anything_ran_the_forecast_is_the_probes() -> None:
@@ -76,7 +72,6 @@ def test_before_anything_ran_the_forecast_is_the_probes() -> None:
         Sweep(layers(probe=lambda name: 0.5), linear),  # everything twice as slow as probed
         Sweep(layers(), lambda name, size: 0.3 * linear(name, size)),  # problems arrive early
         Sweep(layers(probe=lambda name: 2 * (TRUE[name] + 0.5) / TRUE[name]), linear, storing=0.5),
-        Sweep({name: foreseen(75, 64, 0.1 * cost, 7.6 * cost) for name, cost in TRUE.items()}, parallel),
     ],
 )
 def test_one_batch_tells_how_long_the_rest_takes(sweep: Sweep) -> None:
@@ -94,17 +89,17 @@ def test_a_layer_whose_probe_was_disturbed_is_corrected_by_its_own_first_batch()
     assert errors[8:] == pytest.approx([0.0] * 3)
 
 
-def test_the_first_steps_of_a_layer_which_set_things_up_move_the_forecast_little() -> None:
-    left = TimeLeft({"one": foreseen(200, 100, 1.0)})
+def test_the_first_steps_of_a_layer_which_set_things_up_do_not_move_the_forecast() -> None:
+    left = TimeLeft({"one": layer_time(200, 1.0)})
     left.start_batch("one", 100, 0.0)
-    left.step(2.0, 0.01)  # twice as long as foreseen, and a tenth of what is trusted
-    assert left.seconds.most == pytest.approx(199 * 1.1)
+    left.step(2.0, 0.01)  # twice as long as forecast, and a tenth of what is trusted
+    assert left.seconds.most == pytest.approx(199)
     left.step(110.0, 1.0)
     assert left.seconds.most == pytest.approx(110)
 
 
 def test_restarts_take_time_and_no_progress_back() -> None:
-    left = TimeLeft({"one": foreseen(8, 4, 1.0)})
+    left = TimeLeft({"one": layer_time(8, 1.0)})
     left.start_batch("one", 4, 0.0)
     left.step(4.0, 1.0)
     assert (left.share, left.seconds.most) == pytest.approx((0.5, 4.0))
@@ -114,7 +109,7 @@ def test_restarts_take_time_and_no_progress_back() -> None:
 
 
 def test_a_batch_that_goes_on_after_an_interruption_counts_what_it_took_before() -> None:
-    left = TimeLeft({"only": foreseen(8, 4, 1.0)})
+    left = TimeLeft({"only": layer_time(8, 1.0)})
     left.start_batch("only", 4, 100.0)
     left.step(100.0, 0.75, before=6.0)
     left.step(101.0, 0.875)
@@ -125,7 +120,7 @@ def test_a_batch_that_goes_on_after_an_interruption_counts_what_it_took_before()
 
 
 def test_a_search_ends_with_what_is_certainly_wanted_or_goes_on_as_long_as_it_can() -> None:
-    left = TimeLeft({name: Foreseen(problems=20, least=6, batch_size=10, each=1.0) for name in ("first", "second")})
+    left = TimeLeft({name: LayerTime(problems=20, least=6, forecast=1.0) for name in ("first", "second")})
     assert left.seconds == Left(12, 40)
     for problems, least, most in ((6, 3, 7 + 10), (2, 3, 6 + 10)):
         left.start_batch("first", problems, 0.0)
@@ -137,7 +132,7 @@ def test_a_search_ends_with_what_is_certainly_wanted_or_goes_on_as_long_as_it_ca
 
 
 def test_layers_with_nothing_left_take_nothing() -> None:
-    left = TimeLeft({"done": foreseen(0, 1, 0.0), "todo": foreseen(4, 4, 1.0)})
+    left = TimeLeft({"done": layer_time(0, 0.0), "todo": layer_time(4, 1.0)})
     left.end_layer("done", 0.0)
     assert left.seconds.most == pytest.approx(4)
 

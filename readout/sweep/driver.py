@@ -1,0 +1,229 @@
+"""Driver: plans inversions, runs what is not done yet, and stores each batch; sweeps and external features share it."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pandas as pd
+from rich.console import Console
+from torch import Tensor
+
+from readout.analysis.sizes import sizes_table
+from readout.callbacks.dashboard import Dashboard
+from readout.common.errors import ReadoutError
+from readout.common.signals import stoppable
+from readout.common.terminal import say
+from readout.inversions import FeatureInversion, ProblemBatch
+from readout.inversions.base import optimisation_steps
+from readout.inversions.run import Row, invert
+from readout.perturbations import Perturbation
+from readout.problems import Problem, Setting, batches
+from readout.problems.search import Search, most_levels, wanted_now
+from readout.representation import Estimator
+from readout.store import ResultStore, judge
+from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, batches_left, tidy
+from readout.sweep.claims import in_turn
+from readout.sweep.independence import check_independent
+from readout.sweep.options import RunOptions
+from readout.sweep.plan import LayerPlan, Plan, plan_layer, title
+from readout.sweep.progress import SweepProgress
+from readout.sweep.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Inverts problems, layer by layer and batch by batch, into one output folder."""
+
+    inversion: FeatureInversion
+    inputs: Mapping[str, Tensor]
+    """True inputs by sample name."""
+    problems: Mapping[str, Sequence[Problem]]
+    """By layer, in the network's order."""
+    setting: Setting
+    perturbation: Perturbation
+    example: Callable[[Sequence[Problem]], ProblemBatch]
+    """Makes a batch that costs what these problems do, with true inputs that are known."""
+    label: Callable[[list[Row], list[Tensor]], pd.DataFrame]
+    """Makes the table of a batch from its rows and its recovered inputs."""
+    store: ResultStore
+    options: RunOptions
+    threshold: float
+    """t; NaN where nothing is judged."""
+    runtime: Runtime
+    search: Search = "grid"
+    estimator: Estimator = Estimator.MAX
+
+    def plan(self) -> Plan:
+        """Check each layer, measure what a step costs there, and form batches of what is left.
+
+        Raises:
+            ReadoutError: if a layer can't be inverted, or a part of the readout couples the problems of a batch.
+        """
+        known = self.results()
+        plan = Plan(
+            title=title(self.inversion),
+            layers=[
+                self._plan_layer(problems, known[known["layer"] == layer]) for layer, problems in self.problems.items()
+            ],
+            steps=self.inversion.steps(optimisation_steps(self.runtime.make_bare_trainer()), self.inputs.values()),
+            output=self.options.output,
+            search=self.search,
+            alone_for=self.options.alone_for,
+        )
+        layer = next((layer for layer in plan.layers if layer.remaining), None)
+        if layer and self.options.batch_size != 1:
+            moved_most = max(layer.problems, key=lambda problem: problem.level)
+            check_independent(self.inversion, self.example([moved_most]), self.runtime)
+        return plan
+
+    def run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> pd.DataFrame:
+        """Invert what is left, and once more if results have gone from the folder meanwhile.
+
+        Args:
+            plan: What is left; see :meth:`plan`.
+            dashboard: Runs in loggers.
+            keep: Writes what the results are read by: setting, configuration, true inputs.
+            console: Where progress goes.
+
+        Returns:
+            One row per problem, with verdicts and trajectories.
+
+        Raises:
+            ReadoutError: if results go missing twice.
+            KeyboardInterrupt: after Ctrl-C; see :func:`readout.common.signals.stoppable`.
+        """
+        keep()
+        self._run_layers(plan, dashboard, console)
+        if count := self._missing():
+            say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
+            keep()
+            self._run_layers(self.plan(), dashboard, console)
+        if count := self._missing():
+            raise ReadoutError(
+                f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, then "
+                "run the same command again: it computes what is missing."
+            )
+        return self.results(trajectories=True)
+
+    def results(self, problems: Iterable[Problem] | None = None, trajectories: bool = False) -> pd.DataFrame:
+        """Return stored results with verdicts, one row per problem.
+
+        Args:
+            problems: Default: all.
+            trajectories: Load the columns that hold a list per problem, too.
+        """
+        wanted = itertools.chain(*self.problems.values()) if problems is None else problems
+        keys = {problem.key for problem in wanted} & self.store.finished()
+        results = self.store.load(trajectories)
+        return self._judged(results[results["key"].isin(keys)].reset_index(drop=True))
+
+    def _plan_layer(self, problems: Sequence[Problem], known: pd.DataFrame) -> LayerPlan:
+        wanted = wanted_now(problems, known, self.search)
+        largest_first = sorted(wanted, key=lambda problem: -self.inputs[problem.sample].numel())
+        size, finished = self.options.batch_size, set(known["key"])
+        plan = plan_layer(problems, largest_first, finished, self.inversion, self.example, size, self.runtime)
+        if self.search == "grid" or not wanted:
+            return plan
+        crossed = len({(problem.sample, problem.draw) for problem in problems})
+        most = crossed * most_levels(sorted({problem.level for problem in problems})) - plan.finished
+        return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
+
+    def _run_layers(self, plan: Plan, dashboard: Dashboard, console: Console) -> None:
+        finished = self.store.finished()
+        layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer.problems, finished)]
+        output, minutes = self.options.output, self.options.checkpoint_minutes
+        limit = None if self.options.batch_size == "auto" else self.options.batch_size
+        with (
+            stoppable() as stop,
+            SweepProgress(plan, console) as progress,
+            closing(in_turn(layers, output / FOLDER, stop, console)) as claimed,
+        ):
+            for layer in claimed:
+                checkpoint = LayerCheckpoint(output, layer, minutes, stop, console, limit)
+                progress.start_layer(layer)
+                self._run_layer(layer, checkpoint, progress, dashboard)
+                checkpoint.layer_done()
+                progress.layer_done()
+        tidy(output)
+
+    def _run_layer(
+        self, plan: LayerPlan, checkpoint: LayerCheckpoint, progress: SweepProgress, dashboard: Dashboard
+    ) -> None:
+        left = self._batches(plan, checkpoint)
+        first = list(itertools.islice(left, 1))
+        loggers = dashboard.loggers if first else dashboard.missing(plan.problems, self.store.finished())
+        if not first and not loggers:
+            return  # another process has done all of it
+        index = list(self.inversion.extractor.layers).index(plan.layer)
+        with dashboard.layer(plan.problems, index, loggers) as runs:
+            trainer = partial(self.runtime.make_trainer, runs.loggers, progress, checkpoint)
+            for batch in itertools.chain(first, left):
+                self._run_batch(batch, checkpoint, progress, lambda inversion: checkpoint.fit(trainer(), inversion))
+                runs.batch_stored()
+                progress.done()
+            results = self.results(plan.problems, trajectories=True) if runs.loggers else pd.DataFrame()
+            if not results.empty:
+                sizes = sizes_table(results, self.estimator)
+                runs.finish(results, sizes, self.inputs, self.store.load_recovered(results["key"]))
+
+    def _run_batch(
+        self,
+        batch: Sequence[Problem],
+        checkpoint: LayerCheckpoint,
+        progress: SweepProgress,
+        fit: Callable[[FeatureInversion], None],
+    ) -> None:
+        checkpoint.stop.check()
+        progress.start(batch)
+        attempt = checkpoint.attempt(batch)
+        rows, recovered = invert(self.inversion, batch, self.inputs, self.perturbation, fit, attempt)
+        self.store.append(self._judged(self.label(rows, recovered)), recovered)
+        checkpoint.stored()
+
+    def _batches(self, plan: LayerPlan, checkpoint: LayerCheckpoint) -> Iterator[list[Problem]]:
+        """Yield a layer's batches, first the interrupted one; a search plans each round from the results so far.
+
+        The store is asked before each batch, because another process may have been at work.
+        """
+        if self.search == "grid":
+            yield from batches_left(plan.batches, self.store, checkpoint)
+            return
+        yield from batches_left(checkpoint.round(self.store.finished()), self.store, checkpoint)
+        while wanted := wanted_now(plan.problems, self.results(plan.problems), self.search):
+            groups = list(batches(wanted, plan.batch_size))
+            checkpoint.begin_round(groups)
+            yield from batches_left(groups, self.store, checkpoint)
+
+    def _missing(self) -> int:
+        """Count the results that are wanted and not in the folder."""
+        known = self.results()
+        return sum(
+            len(wanted_now(problems, known[known["layer"] == layer], self.search))
+            for layer, problems in self.problems.items()
+        )
+
+    def _judged(self, results: pd.DataFrame) -> pd.DataFrame:
+        return judge(results, self.threshold, self.options.tolerance)
+
+
+def make_setting(inversion: FeatureInversion, moved_by: object, runtime: Runtime) -> Setting:
+    """Describe what all problems share.
+
+    Args:
+        inversion: The readout.
+        moved_by: What moves features, as plain data.
+        runtime: Makes Trainers.
+
+    Raises:
+        ReadoutError: if the Trainer would use several devices.
+    """
+    trainer = runtime.make_bare_trainer()
+    if trainer.world_size > 1:
+        raise ReadoutError(
+            f"Inversions run on one device, not {trainer.world_size}; set `trainer.devices: 1`. To share a sweep among "
+            "devices, start the same command for each, with the same output."
+        )
+    readout, steps = inversion.describe(trainer.max_steps), trainer.max_steps
+    return Setting(inversion.extractor.fingerprint(), readout, moved_by, steps, str(trainer.precision))
