@@ -1,8 +1,15 @@
-"""Small stand-ins that the tests share."""
+"""Small stand-ins that the tests share, and a walk over the package's classes."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
+import readout
 from readout.extractors import FeatureExtractor
 
 
@@ -28,3 +35,25 @@ class Identity(FeatureExtractor):
 
     def __init__(self) -> None:
         super().__init__(nn.Sequential(nn.Identity()), layers={"identity": "0"})
+
+
+class Vocabulary(FeatureExtractor):
+    """Ten tokens whose embeddings point in ten directions."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Sequential(nn.Identity()), layers={"identity": "0"})
+        self.embedding = nn.Embedding(10, 10, _weight=2 * torch.eye(10)).requires_grad_(False)
+
+
+def concrete_classes(kind: type) -> set[type]:
+    """Return every class of the package below ``kind``, itself included, that can be made."""
+    for module in pkgutil.walk_packages(readout.__path__, "readout."):
+        if ".cuda" not in module.name:
+            importlib.import_module(module.name)
+    return {each for each in _below(kind) if each.__module__.startswith("readout.") and not inspect.isabstract(each)}
+
+
+def _below(kind: Any) -> Iterator[type]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _below(child)

@@ -13,42 +13,59 @@ from torch import Tensor
 from readout.priors import DeepImagePrior
 from readout.priors.cuda import generate, plain
 
-SIZES = [(2, 3), (3, 2), (4, 5), (9, 8)]
-CHANNELS = [(3, 16), (16, 16), (48, 16), (16, 32), (5, 7)]
+Shape = tuple[int, int, int, int]
+"""Height, width, channels in and out."""
+
+# Where blocks are small, each has several programs along every dimension, the last of them cut short; at sides of 2
+# and 3 reflections meet; eight channels are a whole step of a sum, five are not.
+BARE: list[Shape] = [(2, 3, 2, 3)]
+CONVOLVED: list[Shape] = [(3, 2, 8, 8), (5, 7, 5, 6)]
+SIZES = [(2, 3)]
 
 
 def differences(
+    bare: Sequence[Shape],
+    convolved: Sequence[Shape],
     sizes: Sequence[tuple[int, int]],
-    channels: Sequence[tuple[int, int]],
     problems: int = 2,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, list[float]]:
-    """Norms of differences over norms of what plain PyTorch gives in float64: of outputs, then of gradients."""
+    """Norms of differences over norms of what plain PyTorch gives in float64: of outputs, then of gradients.
+
+    Args:
+        bare: Shapes of convolutions by themselves.
+        convolved: Shapes of convolutions with their norm, ReLU and, from sides of 4 on, maxima.
+        sizes: Heights and widths of coarse images, and of those whose pixels are projected.
+        problems: Networks side by side.
+        device: Where kernels run.
+        dtype: Type of activations.
+    """
     from readout.priors.cuda import kernels
 
     found = {}
-    for height, width in sizes:
-        for channels_in, channels_out in channels:
-            draw = _drawing(device, dtype)
-            x, weight = draw(problems, height, width, channels_in), draw(problems, channels_out, channels_in, 3, 3)
-            norm = [draw(problems, channels_out) for _ in range(2)]
-            found[f"convolution {height}×{width}, {channels_in} to {channels_out}"] = _compare(
-                kernels,
-                lambda layers, *inputs: (layers.projected if layers is kernels else layers.convolution)(*inputs),
-                [x, weight.float()],
-            )
-            for pooled in [False, True] if min(height, width) > 3 else [False]:
-                name = f"convolved {height}×{width}, {channels_in} to {channels_out}{', pooled' if pooled else ''}"
-                found[name] = _compare(
-                    kernels,
-                    lambda layers, *inputs, pooled=pooled: layers.convolved(*inputs, pooled),
-                    [x, weight.float(), *(part.float() for part in norm)],
-                )
+    for height, width, channels_in, channels_out in bare:
+        draw = _drawing(device, dtype)
+        x, weight = draw(problems, height, width, channels_in), draw(problems, channels_out, channels_in, 3, 3)
+        found[f"convolution {height}×{width}, {channels_in} to {channels_out}"] = _compare(
+            kernels,
+            lambda layers, *inputs: (layers.projected if layers is kernels else layers.convolution)(*inputs),
+            [x, weight.float()],
+        )
+    for height, width, channels_in, channels_out in convolved:
+        draw = _drawing(device, dtype)
+        x, weight = draw(problems, height, width, channels_in), draw(problems, channels_out, channels_in, 3, 3)
+        norm = [draw(problems, channels_out).float() for _ in range(2)]
+        pooled = min(height, width) > 3
+        found[f"convolved {height}×{width}, {channels_in} to {channels_out}{', pooled' if pooled else ''}"] = _compare(
+            kernels,
+            lambda layers, *inputs, pooled=pooled: layers.convolved(*inputs, pooled),
+            [x, weight.float(), *norm],
+        )
     for height, width in sizes:
         for odd in (0, 1):
             draw = _drawing(device, dtype)
-            parts = [draw(problems, height, width, 32), draw(problems, 2 * height + odd, 2 * width, 16)]
+            parts = [draw(problems, height, width, 12), draw(problems, 2 * height + odd, 2 * width + odd, 5)]
             found[f"joined {height}×{width}, {odd} more"] = _compare(
                 kernels, lambda layers, *inputs: layers.joined(*inputs), parts
             )
@@ -87,7 +104,9 @@ def _compare(kernels: ModuleType, run: Callable[..., object], inputs: list[Tenso
         outputs = run(layers, *own)
         outputs = [part for part in (outputs if isinstance(outputs, tuple) else (outputs,)) if part is not None]
         generator = torch.Generator().manual_seed(1)
-        wanted = [torch.randn(part.shape, generator=generator).to(part) for part in outputs]
+        # parts of wider ones, as a join hands on
+        wider = [torch.randn(*part.shape[:-1], part.shape[-1] + 2, generator=generator).to(part) for part in outputs]
+        wanted = [part[..., 2:] for part in wider]
         results.append([*outputs, *torch.autograd.grad(outputs, own, wanted)])
     return [_distance(mine, other) for mine, other in zip(*results, strict=True)]
 
@@ -103,7 +122,9 @@ def _drawing(device: str, dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 if __name__ == "__main__":
-    from readout.priors.cuda import blocks
+    from readout.priors.cuda import blocks, convolution, launch
 
-    blocks.PIXELS_A_SHARE = 20  # so that sums over few pixels are split too
-    print(json.dumps({"layers": differences(SIZES, CHANNELS), "generator": generator_differences((9, 8), [4, 8])}))
+    whole = generator_differences((6, 7), [3, 5])  # in blocks as they are
+    blocks.PIXELS_A_SHARE, launch.ELEMENTS = 8, 64
+    vars(convolution)["blocks_of"] = lambda *_: blocks.Blocks(16, 4, 8, stages=1)
+    print(json.dumps({"layers": differences(BARE, CONVOLVED, SIZES), "generator": whole}))

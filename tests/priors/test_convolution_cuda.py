@@ -10,7 +10,7 @@ import torch
 
 from readout.priors import DeepImagePrior
 from readout.priors.cuda import generate, has_kernels, plain
-from tests.priors.agreement import CHANNELS, SIZES, differences, generator_differences
+from tests.priors.agreement import BARE, CONVOLVED, SIZES, differences, generator_differences
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -29,7 +29,7 @@ def interpreted() -> dict[str, Any]:
 
 @needs_triton
 def test_kernels_and_their_gradients_are_those_of_plain_layers(interpreted: dict[str, Any]) -> None:
-    assert len(interpreted["layers"]) > len(SIZES) * len(CHANNELS)
+    assert len(interpreted["layers"]) == len(BARE) + len(CONVOLVED) + 3 * len(SIZES)
     far = {name: found for name, found in interpreted["layers"].items() if not max(found) < 2e-6}
     assert not far
 
@@ -80,11 +80,14 @@ def test_no_kernels_run_on_a_cpu_or_in_double_precision() -> None:
 def test_on_a_gpu_kernels_are_as_near_as_their_precision(
     dtype: torch.dtype, precision: str, near: float, gated: float
 ) -> None:
+    sizes = [(33, 40), (64, 64)]
+    channels = [(3, 16), (16, 16), (48, 16), (16, 32), (5, 7), (96, 32), (64, 128)]
+    shapes = [(*size, *pair) for size in sizes for pair in channels]
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
         # few pixels are left out here: of twenty, one gate is too much of a gradient
-        found = differences([(33, 40), (64, 64)], [*CHANNELS, (96, 32), (64, 128)], 3, "cuda", dtype)
+        found = differences(shapes, shapes, sizes, 3, "cuda", dtype)
     finally:
         torch.set_float32_matmul_precision(before)
     limits = {name: gated if name.startswith("convolved") else near for name in found}

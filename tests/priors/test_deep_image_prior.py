@@ -14,14 +14,6 @@ def images(prior: DeepImagePrior, seeds: list[int]) -> torch.Tensor:
     return prior()
 
 
-def test_an_image_depends_on_its_own_seed_only() -> None:
-    prior = DeepImagePrior(filters=[4, 8])
-    together, alone = images(prior, [5, 6, 7]), images(prior, [6])
-    assert together.shape == (3, *SHAPE)
-    torch.testing.assert_close(together[1:2], alone)
-    assert not torch.allclose(together[0], together[2])
-
-
 def test_images_lie_between_zero_and_one() -> None:
     values = images(DeepImagePrior(filters=[4, 8]), [1, 2])
     assert 0 < values.min() < values.max() < 1
@@ -43,25 +35,6 @@ def test_only_what_is_optimised_gets_a_gradient(optimize: str, weights: bool, la
     images(prior, [0, 1]).sum().backward()
     assert all((p.grad is not None) == bool(weights) for p in prior.weights)
     assert (prior.latents.grad is not None) == bool(latent)
-
-
-def test_a_gradient_never_reaches_another_problem() -> None:
-    prior = DeepImagePrior(filters=[4, 8])
-    images(prior, [0, 1])[0].square().sum().backward()
-    assert prior.latents.grad is not None
-    assert prior.latents.grad[0].abs().sum() > 0
-    assert prior.latents.grad[1].abs().sum() == 0
-    for parameter in prior.weights:
-        assert parameter.grad is not None
-        assert parameter.grad[1].abs().sum() == 0
-
-
-def test_drawing_parameters_leaves_the_global_generator_alone() -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    images(DeepImagePrior(filters=[4, 8]), [9])
-    assert torch.rand(1) == expected
 
 
 @pytest.mark.parametrize(("latent", "low"), [("uniform", 0.0), ("normal", -10.0)])

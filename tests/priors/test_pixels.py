@@ -6,14 +6,12 @@ from readout.priors import Pixels
 SHAPE = torch.Size([3, 8, 8])
 
 
-def test_initial_pixels_are_noise_around_grey_from_their_own_seed() -> None:
+def test_initial_pixels_are_noise_around_grey() -> None:
     prior = Pixels(clamp=False, init_std=0.1)
     prior.initialise(list(range(50)), SHAPE)
     values = prior().detach()
     assert values.mean().item() == pytest.approx(0.5, abs=0.01)
     assert values.std().item() == pytest.approx(0.1, rel=0.05)
-    prior.initialise([7], SHAPE)
-    torch.testing.assert_close(prior().detach()[0], values[7])
 
 
 def test_clamping_projects_and_keeps_the_whole_gradient() -> None:
@@ -32,15 +30,6 @@ def test_without_a_clamp_values_are_free() -> None:
     prior.initialise([0], SHAPE)
     prior.pixels.data.fill_(1.7)
     assert prior().max().item() == pytest.approx(1.7)
-
-
-def test_what_was_recovered_does_not_change_with_the_next_step() -> None:
-    prior = Pixels()
-    prior.initialise([0], SHAPE)
-    before = prior().detach()
-    copy = before.clone()
-    prior.pixels.data += 0.3
-    assert torch.equal(before, copy)
 
 
 def test_total_variation_of_a_ramp_is_its_slope() -> None:
