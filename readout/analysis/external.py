@@ -1,4 +1,4 @@
-"""What was recovered from features that were given: a table and a page."""
+"""Table and page of the inputs recovered from external features."""
 
 import html
 import re
@@ -29,7 +29,7 @@ from readout.inversions.protocols import TokenByToken
 from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
 
 BY_LAYER = ("target_distance", "loss", "feature_distance")
-"""Columns that every layer has one of, as ``NAME.LAYER``."""
+"""Columns with one value per layer, named ``NAME.LAYER``."""
 
 # fmt: off
 COLUMNS = (
@@ -37,47 +37,48 @@ COLUMNS = (
     "model", "weights", "weights_digest", "prior", "protocol", "metric", "seed", "setting", "key",
 )
 # fmt: on
-"""Columns of ``recovered.csv``; those by layer and further metrics follow."""
+"""First columns of ``recovered.csv``, before those by layer and further metrics."""
 
 TEXTS = ("recovered_text", "true_text")
-"""And where features are those of texts."""
+"""Further columns where inputs are texts."""
 
 ASKED = "keys.txt"
-"""File with the key of each feature that the last `invert` into the folder was of, one a line."""
+"""File with the keys of the features that the last `invert` into the folder took, one per line."""
 
 MOST_CURVES = 10
-"""In the figure of losses: as many as Matplotlib has colours."""
+"""Most curves in the figure of losses: the number of Matplotlib's colours."""
 
 MOST_LINES = 20
+"""Most features in the printed table."""
 
 
 def layers_of(results: pd.DataFrame) -> list[str]:
-    """Layers that were given, shallow ones first."""
+    """List the layers of the external features, shallow ones first."""
     prefix = f"{BY_LAYER[0]}."
-    given = results.columns[results.notna().any()]  # other settings in the folder may have had others
-    return [str(column).removeprefix(prefix) for column in given if str(column).startswith(prefix)]
+    filled = results.columns[results.notna().any()]  # other settings in the folder may have had other layers
+    return [str(column).removeprefix(prefix) for column in filled if str(column).startswith(prefix)]
 
 
 def external_table(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a feature: what a reader wants to know, first things first.
+    """Select and order the columns of ``recovered.csv``, one row per feature.
 
     Args:
-        results: As :meth:`readout.sweep.external.ExternalSweep.run` gives them.
+        results: Results of :meth:`readout.sweep.external.ExternalSweep.run`.
 
     Returns:
-        :data:`COLUMNS` and :data:`TEXTS`, then :data:`BY_LAYER` for each layer, then further metrics, without columns
-        that hold nothing.
+        :data:`COLUMNS` and :data:`TEXTS`, then :data:`BY_LAYER` for each layer, then further metrics, without empty
+        columns.
     """
     first, texts = COLUMNS[:2], [name for name in TEXTS if name in results]
     by_layer = [f"{name}.{layer}" for layer in layers_of(results) for name in BY_LAYER]
-    after = list(results.columns).index("key") + 1  # where the store puts further columns
+    after = list(results.columns).index("key") + 1  # the store appends further columns
     more = [name for name in results.columns[after:] if name not in (*by_layer, *TRAJECTORY, *TEXTS, *TOKENS)]
     wanted = [*first, *texts, *COLUMNS[len(first) :], *by_layer, *more]
     return results[wanted].dropna(axis="columns", how="all")
 
 
 def print_external(results: pd.DataFrame, console: Console) -> None:
-    """Print what came of each feature, at most :data:`MOST_LINES`; texts in full."""
+    """Print a row per feature, at most :data:`MOST_LINES`, with recovered texts in full."""
     layers, known = layers_of(results), results["distance"].notna()
     texts = "recovered_text" in results and results["recovered_text"].notna().any()
     table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
@@ -99,38 +100,41 @@ def print_external(results: pd.DataFrame, console: Console) -> None:
 
 
 def holds_external(folder: str | Path) -> bool:
-    """Whether an output folder is one of features that were given, and not of a sweep."""
+    """Return whether an output folder is of external features and not of a sweep."""
     results = ResultStore(folder).load()
     return not results.empty and bool(results["level"].isna().all())
 
 
 def report_external(folder: str | Path) -> Path:
-    """Make table, figure and page of an output folder again, from what is on disk: of the last `invert`, as it judged.
+    """Rewrite table, figure and page of the last `invert` into a folder, from its results on disk.
+
+    Returns:
+        Path of the page.
 
     Raises:
-        ReadoutError: if the folder does not say which features those were, or none of them is finished.
+        ReadoutError: if the folder does not list the features of that command, or none of them is finished.
     """
     path = user_path(folder) / ASKED
     if not path.is_file():
         raise ReadoutError(
-            f"There is no {str(path)!r}, which says which features the last `invert` was of; run the same command "
-            "again: what is finished is not computed twice."
+            f"There is no {str(path)!r}, which lists the features of the last `invert`; run the same command again: "
+            "what is finished is not computed twice."
         )
     keys = asked_keys(path)
     results = load_results(folder, trajectories=True)
     asked = results[results["key"].isin(keys)]
     if asked.empty:
         raise ReadoutError(
-            f"Of the last `invert` into {str(folder)!r} nothing is finished; run the same command again to go on."
+            f"Nothing of the last `invert` into {str(folder)!r} is finished; run the same command again to go on."
         )
     return write_external(folder, asked.reset_index(drop=True))
 
 
 def asked_keys(path: Path) -> list[str]:
-    """Keys in :data:`ASKED`.
+    """Read the keys in an :data:`ASKED` file.
 
     Raises:
-        ReadoutError: if it was changed or holds none.
+        ReadoutError: if the file was changed or holds no keys.
     """
     advice = "run the same command again: what is finished is not computed twice"
     keys = [line for line in read_whole(path, advice).splitlines() if not line.startswith("#")]
@@ -144,7 +148,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
 
     Args:
         folder: The output folder.
-        results: The features to show, trajectories included.
+        results: One row per feature to show, trajectories included.
 
     Returns:
         Path of the page.
@@ -180,7 +184,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
 
 
 def _shown(row: Mapping[str, Any], recovered: Tensor | None, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """``image`` or ``text``, and ``true`` where that is known: pictures, or texts in HTML."""
+    """Return ``image`` or ``text`` of a feature, and ``true`` where the input is known, as HTML."""
     known = pd.notna(row["distance"])
     if recovered is None:
         return {}
@@ -193,7 +197,7 @@ def _shown(row: Mapping[str, Any], recovered: Tensor | None, inputs: Mapping[str
 
 
 def _printed(row: Mapping[str, Any]) -> Text:
-    """A recovered text, and below it the true one where it is another."""
+    """Format a recovered text with wrong tokens in red, and the true text below if they differ."""
     if pd.isna(row["distance"]):
         return Text(_in_a_line(row["recovered_text"]) if isinstance(row["recovered_text"], str) else "")
     text = Text()
@@ -205,7 +209,7 @@ def _printed(row: Mapping[str, Any]) -> Text:
 
 
 def _steps(results: pd.DataFrame) -> str:
-    """What a step is."""
+    """Label the axis of steps."""
     return "tokens read" if (results["protocol"] == TokenByToken.name).all() else "optimisation step"
 
 
@@ -214,11 +218,11 @@ def _in_a_line(text: str) -> str:
 
 
 def losses(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """Loss against optimisation step, one line a feature; a dashed line at the loss of its true input.
+    """Plot loss against optimisation step, one curve per feature, with a dashed line at its true input's loss.
 
     Args:
-        results: One row a feature, trajectories included; at most :data:`MOST_CURVES` are drawn.
-        axes: Where to draw; a new figure if None.
+        results: One row per feature, trajectories included; the first :data:`MOST_CURVES` are drawn.
+        axes: Axes to draw on; a new figure if None.
     """
     axes = axes or Figure(figsize=(6.4, 3.4), layout="constrained").subplots()
     for row in results.head(MOST_CURVES).to_dict("records"):

@@ -1,4 +1,4 @@
-"""Features from elsewhere: out of files, of one layer or several, in place of those that a perturbation moves."""
+"""External features: read from files, of one layer or several, in place of perturbed ones."""
 
 from readout.external.features import ExternalFeatures, ExternalProblem, unknown
 from readout.external.joined import JoinedLayers, JoinedTextLayers, SumOverLayers, as_one_layer

@@ -1,4 +1,4 @@
-"""From paths to arrays that know their layer and name."""
+"""Find the external features in files and folders, with the layer and name of each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,61 +13,72 @@ from readout.external.files import READERS, WHOLE, Arrays, Stored, read_arrays, 
 from readout.extractors import FeatureExtractor
 
 NAMES = "names"
-"""Key of an array of texts, one a row, by which the features of a file are called."""
+"""Key of an array that names a file's features, one text per row."""
 
 NO_NAMES = (WHOLE, "feat", "arr_0")
-"""Keys that name nothing, where they are a file's only one: bdpy's of any feature, and NumPy's own."""
+"""Keys that do not name a feature when they are a file's only key: bdpy and NumPy write them for any array."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One array out of a file: one feature of a layer, or several as rows."""
+    """An array from a file: one feature of a layer, or several as rows."""
 
     where: str
-    """How messages call it."""
+    """Key and file, for messages."""
     layer: str
     name: str
-    """Of the feature, where it is a single one."""
+    """Name of the feature if the array holds one; otherwise the prefix of numbered names."""
     values: NDArray[Any] | Stored
-    """Read from the file when NumPy makes an array of it."""
+    """:class:`Stored` values are read only when NumPy converts them."""
     names: Sequence[str] | None = None
-    """Of several, where the file says."""
+    """Name of each row, if the file has :data:`NAMES`."""
     folders: Sequence[str] = ()
-    """Where the name is from: folders without the layer's, the file too where the name is from inside."""
+    """Prefixes that can disambiguate the name: folders other than the layer's; the file's stem if the name is a key."""
 
 
 class Place(NamedTuple):
-    """A file, and what its path says of a layer."""
+    """A file, and the layer that its path names."""
 
     path: Path
     layer: str | None
-    """Name of the last folder that is called as a layer."""
+    """Last folder on the path that has a layer's name."""
     searched: bool
-    """Whether that lies inside a folder that was given, and so is no chance: keys can't say otherwise."""
+    """Whether that folder lies below a searched one; then it decides the layer, and keys can't override it."""
 
 
 def collect(paths: Sequence[str | Path], extractor: FeatureExtractor, layers: Sequence[str] = ()) -> list[Found]:
     """Find features in files and folders.
 
-    In a file, keys are names of layers. Where they are not, the layer is that whose name a folder on the file's path
-    has, or else the one that was asked for, and keys are names of features; a single array in a layer's folder is
-    called as its file is. A folder that was given is searched with all below it, and if layers have folders there,
-    only in those.
+    Keys in a file are layer names. If they are not, a folder on the file's path names the layer, or else ``layers``
+    does, and keys are feature names; a single array in a layer's folder takes the file's name. Folders are searched
+    recursively; if some of their subfolders have layers' names, only files in those count.
 
-    Where a layer would have two features of one name, all names are led by as many of their folders as it takes,
-    those of layers left out: ``S1/VC/cat`` is in ``conv2_1/S1/VC/cat.mat``, and in ``conv3_1/S1/VC/cat.mat``.
+    If two features of a layer would share a name, all names are prefixed by as many folders as make them unique, except
+    layers' folders: ``conv2_1/S1/VC/cat.mat`` and ``conv3_1/S1/VC/cat.mat`` hold ``S1/VC/cat`` of two layers.
 
     Args:
         paths: Files or folders.
-        extractor: Whose layers these are.
-        layers: The layers asked for; empty for all that are found.
+        extractor: Network with these layers.
+        layers: Layers to take; empty for all found.
+
+    Returns:
+        The arrays found; values are not read yet.
 
     Raises:
-        ReadoutError: if a path can't be read, holds no features, or none of a layer that was asked for.
+        ReadoutError: if a path can't be read or holds no features, or there are none of a layer in ``layers``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torch import nn
+        >>> from readout.extractors import FeatureExtractor
+        >>> np.savez("cat.npz", early=np.arange(4.0), late=np.arange(2.0))
+        >>> network = FeatureExtractor(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), {"early": "0", "late": "1"})
+        >>> [(one.name, one.layer, one.values.shape) for one in collect(["cat.npz"], network)]
+        [('cat', 'early', (4,)), ('cat', 'late', (2,))]
     """
     layers = extractor.resolve(layers) if layers else []
     if not paths:
-        raise ReadoutError("No features were given; name a file or a folder with --features.")
+        raise ReadoutError("There are no features to invert; name a file or a folder with --features.")
     found: list[Found] = []
     for path in map(user_path, paths):
         for place in _in_folder(path, extractor) if path.is_dir() else [_place(path, extractor)]:
@@ -75,27 +86,27 @@ def collect(paths: Sequence[str | Path], extractor: FeatureExtractor, layers: Se
     for layer in layers:
         if not any(one.layer == layer for one in found):
             raise ReadoutError(
-                f"There are no features of {layer!r} in what was given (files in a folder called as a layer are of "
-                "that layer); leave it out, or give its features too."
+                f"--features holds no features of {layer!r} (files in a folder with a layer's name belong to that "
+                "layer); leave it out, or add its features."
             )
-    return _called_apart(found)
+    return _disambiguate(found)
 
 
 def _in_folder(folder: Path, extractor: FeatureExtractor) -> list[Place]:
     files = find_files(folder, lambda path: path.suffix.lower() in READERS, f"features ({', '.join(READERS)})")
     if not files:
-        raise ReadoutError(f"There are no features in {str(folder)!r}; files of features end in {', '.join(READERS)}.")
+        raise ReadoutError(f"There are no features in {str(folder)!r}; name a folder with {', '.join(READERS)} files.")
     depth = len(folder.parts)
     places = [_place(path, extractor, depth) for path in files]
     return [place for place in places if place.searched] or places
 
 
 def _place(path: Path, extractor: FeatureExtractor, depth: int | None = None) -> Place:
-    """``depth`` is how many parts of the path were given, if that was a folder."""
-    called = [place for place, part in enumerate(path.parts[:-1]) if part in extractor.layers]
-    if not called:
+    """Locate the layer on a path; ``depth`` is the number of parts of the searched folder, None for a single file."""
+    of_layers = [index for index, part in enumerate(path.parts[:-1]) if part in extractor.layers]
+    if not of_layers:
         return Place(path, None, False)
-    return Place(path, path.parts[called[-1]], depth is not None and called[-1] >= depth)
+    return Place(path, path.parts[of_layers[-1]], depth is not None and of_layers[-1] >= depth)
 
 
 def _in_file(place: Place, extractor: FeatureExtractor, layers: Sequence[str]) -> Iterator[Found]:
@@ -106,35 +117,35 @@ def _in_file(place: Place, extractor: FeatureExtractor, layers: Sequence[str]) -
     keys = [key for key in arrays if key != NAMES]
     if layer and (searched or not any(key in extractor.layers for key in keys)):
         if not layers or layer in layers:
-            yield from _of_one_layer(place, arrays, layer, called_as_file=keys)
+            yield from _of_one_layer(place, arrays, layer, nameless=keys)
         return
-    of_layers = not layers or len(layers) > 1 or layers[0] in arrays
-    if not of_layers:
-        yield from _of_one_layer(place, arrays, layers[0], called_as_file=NO_NAMES)
+    keys_are_layers = not layers or len(layers) > 1 or layers[0] in arrays
+    if not keys_are_layers:
+        yield from _of_one_layer(place, arrays, layers[0], nameless=NO_NAMES)
         return
     if WHOLE in arrays:
-        raise ReadoutError(f"{str(path)!r} does not say which layer its features are of; name it with --layer.")
+        raise ReadoutError(f"{str(path)!r} does not name the layer of its features; name it with --layer.")
     if not layers:
         for key in keys:
             if key not in extractor.layers:
                 raise ReadoutError(
                     f"{str(path)!r} has a key {key!r}, and {extractor.unknown(key)} If keys are not layers, name the "
-                    "layer with --layer, or keep each layer's files in a folder called as the layer."
+                    "layer with --layer, or keep each layer's files in a folder with the layer's name."
                 )
     for layer in layers or keys:
         if layer not in arrays:
             raise ReadoutError(
                 f"{str(path)!r} holds no features of {layer!r}, only {', '.join(map(repr, keys))}; leave that layer "
-                "out, or give its features too."
+                "out, or add its features."
             )
         yield _found(place, arrays, layer, layer, as_text(path.stem))
 
 
-def _of_one_layer(place: Place, arrays: Arrays, layer: str, called_as_file: Sequence[str]) -> Iterator[Found]:
-    """Keys are names of features, but for one that is alone and among ``called_as_file``."""
+def _of_one_layer(place: Place, arrays: Arrays, layer: str, nameless: Sequence[str]) -> Iterator[Found]:
+    """Take keys as feature names; a file's only key, if it is in ``nameless``, gives way to the file's stem."""
     keys = [key for key in arrays if key != NAMES]
     for key in keys:
-        alone = len(keys) == 1 and key in called_as_file
+        alone = len(keys) == 1 and key in nameless
         yield _found(place, arrays, layer, key, as_text(place.path.stem) if alone else key)
 
 
@@ -150,16 +161,16 @@ def _names(arrays: Arrays) -> list[str] | None:
     return texts(arrays[NAMES]) if NAMES in arrays else None
 
 
-def _called_apart(found: Sequence[Found]) -> list[Found]:
-    """The same under names led by as many folders as it takes; as they are, if all of them are not enough."""
+def _disambiguate(found: Sequence[Found]) -> list[Found]:
+    """Prefix names with as few folders as make them unique; leave them alone if all folders do not suffice."""
     for count in range(max((len(one.folders) for one in found), default=0) + 1):
-        led = [_led(one, one.folders[max(len(one.folders) - count, 0) :]) for one in found]
-        names = [(one.layer, name) for one in led for name in one.names or [one.name]]
+        prefixed = [_prefix(one, one.folders[max(len(one.folders) - count, 0) :]) for one in found]
+        names = [(one.layer, name) for one in prefixed for name in one.names or [one.name]]
         if len({*names}) == len(names):
-            return led
+            return prefixed
     return [*found]
 
 
-def _led(found: Found, folders: Sequence[str]) -> Found:
+def _prefix(found: Found, folders: Sequence[str]) -> Found:
     names = found.names and ["/".join([*folders, name]) for name in found.names]
     return replace(found, name="/".join([*folders, found.name]), names=names)

@@ -1,4 +1,4 @@
-"""A feature that is given stands where otherwise a perturbation moves one to."""
+"""External features as problems and as a perturbation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,27 +14,32 @@ from readout.problems.identity import digest
 
 @dataclass(frozen=True)
 class ExternalProblem(Problem):
-    """One feature that is given, to be inverted; it has no level (NaN), and its digest stands for the input's.
+    """An external feature to invert; its level is NaN, and its digest stands in for the input's.
 
-    Seeds follow from the feature alone, so what is recovered does not depend on whether the true input is known.
+    Seeds derive from the feature alone, so the recovered input does not depend on whether the true one is known.
     """
 
     true_digest: str = ""
-    """Of the true input, against which it is scored; empty where that is not known."""
+    """Digest of the true input that scores are computed against; empty if it is unknown."""
 
     @cached_property
     def key(self) -> str:
-        """See :class:`readout.problems.Problem`; the true input decides the scores."""
+        """See :class:`readout.problems.Problem`; includes the true input, on which the scores depend."""
         return digest([super().key, self.true_digest])[:32]
 
 
 class ExternalFeatures(Perturbation):
-    """Moves every feature to where it was found, whatever the true one is.
+    """A perturbation that replaces every feature by an external one.
 
     Args:
-        features: Layer → feature of each problem, under its :attr:`readout.problems.Problem.noise_seed`. Several layers
-            are concatenated as in :class:`readout.external.JoinedLayers`, or at each position of a text as in
+        features: Noise seed of a problem (:attr:`readout.problems.Problem.noise_seed`) → layer → feature. Several
+            layers are concatenated as in :class:`readout.external.JoinedLayers`, or at each position of a text as in
             :class:`readout.external.JoinedTextLayers`.
+
+    Examples:
+        >>> external = ExternalFeatures({7: {"early": torch.ones(2), "late": torch.zeros(1)}})
+        >>> external(torch.rand(1, 3), levels=torch.tensor([torch.nan]), seeds=[7])
+        tensor([[1., 1., 0.]])
     """
 
     def __init__(self, features: Mapping[int, Mapping[str, Tensor]]) -> None:
@@ -43,14 +48,14 @@ class ExternalFeatures(Perturbation):
     def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
         """See :class:`readout.perturbations.Perturbation`."""
         if mask is None:
-            given = [torch.cat([part.flatten() for part in self.features[seed].values()]) for seed in seeds]
-            return torch.stack(given).view(feature.shape).to(feature)
-        moved = torch.zeros_like(feature)  # not what was there: of an unknown text padding is not a number either
+            rows = [torch.cat([part.flatten() for part in self.features[seed].values()]) for seed in seeds]
+            return torch.stack(rows).view(feature.shape).to(feature)
+        moved = torch.zeros_like(feature)  # zeros in the padding, because an unknown text is NaN there too
         for row, seed in enumerate(seeds):
             moved[row, mask[row]] = torch.cat([*self.features[seed].values()], -1).to(feature)
         return moved
 
 
 def unknown(input_shape: Sequence[int]) -> Tensor:
-    """What stands for a true input that is not known: NaN, and so is all that would be measured against it."""
+    """Return a placeholder for an unknown true input: NaN, so that every measure against it is NaN."""
     return torch.full(tuple(input_shape), torch.nan)

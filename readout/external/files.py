@@ -1,4 +1,4 @@
-"""Reading features from files: npz, npy, safetensors and mat; headers first."""
+"""Read external features from npz, npy, safetensors and mat files: headers first, values on demand."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,36 +19,36 @@ from readout.external.matlab import Header, matlab_headers
 T = TypeVar("T")
 
 WHOLE = ""
-"""Key of the only array of a file that has no keys."""
+"""Key of the array in a file without keys."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a file: what its header says; NumPy reads the values when it makes an array of it."""
+    """The header of an array in a file; ``numpy.asarray`` reads the values."""
 
     where: str
-    """How messages call it."""
+    """Key and file, for messages."""
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    """Objects for whatever is neither numbers nor plain texts."""
+    """``object`` for anything but numbers and plain text."""
     read: Callable[[], NDArray[Any]]
 
     @property
     def size(self) -> int:
-        """How many values."""
+        """Number of values."""
         return prod(self.shape)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Read the values.
 
         Raises:
-            ReadoutError: if they are damaged, or do not fit the memory.
+            ReadoutError: if they are damaged or do not fit into memory.
         """
         needed, free = self.size * self.dtype.itemsize, psutil.virtual_memory().available
         if needed > free:
             raise ReadoutError(
-                f"{self.where} asks for {needed / 2**30:.3g} GiB of memory, of which {free / 2**30:.3g} are free; give "
-                "fewer features at a time."
+                f"{self.where} needs {needed / 2**30:.3g} GiB of memory, and {free / 2**30:.3g} are free; give fewer "
+                "features at a time."
             )
         values = _explained(self.where, self.read)
         return values if dtype is None else values.astype(dtype)
@@ -58,25 +58,30 @@ Arrays = dict[str, Stored]
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Read the headers of all arrays of a file.
+    """Read the headers of all arrays in a file.
 
     Args:
-        path: With the suffix ``.npz``, ``.npy``, ``.safetensors`` or ``.mat`` (MATLAB's, of any version).
+        path: A ``.npz``, ``.npy``, ``.safetensors`` or ``.mat`` file (MATLAB's, of any version).
 
     Returns:
         Arrays by key.
 
     Raises:
-        ReadoutError: if there is no such file, it can't be read, or it holds nothing.
+        ReadoutError: if there is no such file, it can't be read, or it holds no arrays.
+
+    Examples:
+        >>> np.savez("cat.npz", conv1_1=np.zeros((64, 8, 8)))
+        >>> read_arrays(Path("cat.npz"))["conv1_1"].shape
+        (64, 8, 8)
     """
     if not path.is_file():
-        raise ReadoutError(f"There is no file or folder {str(path)!r}; give the path of features.")
+        raise ReadoutError(f"There is no file or folder {str(path)!r}; correct the path of the features.")
     headers = READERS.get(path.suffix.lower())
     if headers is None:
-        raise ReadoutError(f"{str(path)!r} is not a file of features; those end in {', '.join(READERS)}.")
+        raise ReadoutError(f"{str(path)!r} is not a file of features; give one that ends in {', '.join(READERS)}.")
     found = _explained(repr(str(path)), partial(headers, path))
     if not found:
-        raise ReadoutError(f"{str(path)!r} holds no arrays; save features in it, with their layers' names as keys.")
+        raise ReadoutError(f"{str(path)!r} holds no arrays; save features in it under the names of their layers.")
     arrays = {}
     for key, (shape, dtype, read) in found.items():
         where = f"{as_text(key)!r} of {str(path)!r}" if key else repr(str(path))
@@ -90,31 +95,27 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def texts(array: NDArray[Any] | Stored) -> list[str]:
-    """The elements of an array of names as texts; bytes that are not UTF-8 are escaped.
+    """Return the elements of an array of names as strings, with bytes that are not UTF-8 escaped.
 
     Raises:
-        ReadoutError: if they are neither texts nor numbers.
+        ReadoutError: if they are neither text nor numbers.
     """
     read = np.asarray(array)
     if read.dtype.kind not in "USbiuf":
         where = array.where if isinstance(array, Stored) else "The array of names"
-        raise ReadoutError(f"{where} holds something else than texts; save one text for each feature.")
+        raise ReadoutError(f"{where} holds no text; save one text for each feature.")
     values = read.flatten().tolist()
     decoded = [value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in values]
     return [as_text(str(value)).strip() for value in decoded]
 
 
 def _explained(where: str, read: Callable[[], T]) -> T:
-    """What ``read`` gives.
-
-    Raises:
-        ReadoutError: in place of anything that a library raises.
-    """
+    """Call ``read``, with anything that a library raises turned into a :class:`ReadoutError`."""
     try:
         return read()
     except ReadoutError:
         raise
-    except Exception as error:  # every library has errors of its own for what it can't read
+    except Exception as error:  # each library has its own errors for unreadable files
         raise ReadoutError(f"{where} can't be read ({reason(error)}); save the features again.") from error
 
 
@@ -148,7 +149,7 @@ def _npy_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype[A
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if not dtype.hasobject and prod(shape) * dtype.itemsize > size:
-        raise ValueError(f"{size} bytes are too few for {' × '.join(map(str, shape))} values; it is cut short")
+        raise ValueError(f"{size} bytes are too few for {' × '.join(map(str, shape))} values; the file was cut short")
     return shape, dtype
 
 
@@ -186,4 +187,4 @@ READERS: Mapping[str, Callable[[Path], dict[str, Header]]] = {
     ".safetensors": _safetensors_headers,
     ".mat": matlab_headers,
 }
-"""How headers are read, by suffix."""
+"""Functions that read headers, by suffix."""

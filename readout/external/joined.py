@@ -1,4 +1,4 @@
-"""Several layers as one: one feature out of theirs, one loss out of theirs, and everything else as it is."""
+"""Several layers as one: their features concatenated, their losses summed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from readout.extractors import FeatureExtractor, LanguageModel
 from readout.inversions import FeatureInversion, FeatureLoss, TextInversion, TokenSearch
 
 Weights = Mapping[str, float] | str
-"""A weight a layer (1 where none is given), or ``balanced``."""
+"""A weight per layer (1 where none is set), or ``balanced``."""
 
 BALANCED = "balanced"
 
@@ -22,27 +22,27 @@ BALANCED = "balanced"
 def as_one_layer(
     inversion: FeatureInversion, shapes: Mapping[str, Sequence[int]], weights: Weights | None = None
 ) -> Iterator[str]:
-    """Let an inversion see several layers of its network as one, for as long as the context lasts.
+    """Let an inversion see several layers of its network as one inside the context.
 
     Args:
-        inversion: Any but a search token by token; its loss is taken of each layer.
+        inversion: Any but a token-by-token search; its loss is applied to each layer.
         shapes: See :class:`SumOverLayers`.
         weights: See :class:`SumOverLayers`.
 
     Yields:
-        The name of the layer to load problems of.
+        Name of the layer to load problems for.
 
     Raises:
-        ReadoutError: if the inversion reads only one layer, or what :class:`SumOverLayers` says.
+        ReadoutError: if the inversion can read only one layer, or as :class:`SumOverLayers` does.
     """
     extractor, loss = inversion.extractor, inversion.loss
     if len(shapes) > 1 or weights:
         if isinstance(inversion, TokenSearch):
             raise ReadoutError(
-                "TokenSearch compares hidden states of one layer; name it with --layer, and leave out layer_weights."
+                "TokenSearch compares hidden states of one layer; name it with --layer and leave out layer_weights."
             )
         if inversion.cuda_graph:
-            raise ReadoutError("Several layers, or weighted ones, can't be taken into a graph; leave out cuda_graph.")
+            raise ReadoutError("Several or weighted layers can't be captured in a CUDA graph; leave out cuda_graph.")
         kind = JoinedTextLayers if isinstance(inversion, TextInversion) else JoinedLayers
         inversion.extractor = kind(extractor, list(shapes))
         inversion.loss = SumOverLayers(loss, shapes, weights or {})
@@ -53,11 +53,16 @@ def as_one_layer(
 
 
 class JoinedLayers(FeatureExtractor):
-    """A network whose only layer is several of another's: their features, flattened, one after the other.
+    """A network with a single layer: several layers of another network, flattened and concatenated.
 
     Args:
-        extractor: The other.
+        extractor: The other network.
         joined: Names of its layers, in the order in which they run.
+
+    Examples:
+        >>> network = FeatureExtractor(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), {"early": "0", "late": "1"})
+        >>> JoinedLayers(network, ["early", "late"]).extract(torch.rand(5, 3), "early+late").shape
+        torch.Size([5, 6])
     """
 
     network: FeatureExtractor
@@ -67,7 +72,7 @@ class JoinedLayers(FeatureExtractor):
         self.joined = list(joined)
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """Nothing: the network does its own."""
+        """Return the inputs unchanged: the network preprocesses them itself."""
         return x
 
     def run_to(self, x: Tensor, layer: str, *more: Any) -> Tensor:
@@ -75,17 +80,17 @@ class JoinedLayers(FeatureExtractor):
         return torch.cat([*map(self.flat, extract_several(self.network, x, self.joined, *more).values())], -1)
 
     def flat(self, feature: Tensor) -> Tensor:
-        """A layer's feature as it is put beside others, shape (batch, dimensions)."""
+        """Flatten a layer's feature to shape (batch, dimensions)."""
         return feature.flatten(1)
 
     @property
     def name(self) -> str:
-        """The network's."""
+        """See :attr:`FeatureExtractor.name`."""
         return self.network.name
 
     @property
     def weights_name(self) -> str:
-        """The network's."""
+        """See :attr:`FeatureExtractor.weights_name`."""
         return self.network.weights_name
 
     def lay_out(self, device: torch.device) -> None:
@@ -93,14 +98,12 @@ class JoinedLayers(FeatureExtractor):
         self.network.lay_out(device)
 
     def fingerprint(self) -> str:
-        """The network's; which layers are joined is told by the layer's name."""
+        """Return the network's fingerprint; the layer's name already tells which layers are joined."""
         return self.network.fingerprint()
 
 
 class JoinedTextLayers(JoinedLayers):
-    """The same of a language model: hidden states of a position one after the other, so that positions stay apart.
-
-    Tokens are the model's.
+    """A language model with a single layer: the hidden states of several, concatenated at each position.
 
     Args:
         extractor: The language model.
@@ -114,7 +117,7 @@ class JoinedTextLayers(JoinedLayers):
         return self.run_to(x, layer, mask)
 
     def flat(self, feature: Tensor) -> Tensor:
-        """As it is, shape (batch, positions, width)."""
+        """Return the hidden states unchanged, shape (batch, positions, width)."""
         return feature
 
     @property
@@ -140,18 +143,17 @@ class JoinedTextLayers(JoinedLayers):
 
 
 class SumOverLayers(FeatureLoss):
-    """A loss of joined features: the sum over layers of weight × loss.
+    """A loss on joined features: the sum over layers of weight × loss.
 
     Args:
-        loss: Of one layer.
-        shapes: Shape of each layer's feature without the batch, and of texts without positions either: (width,); in the
-            order in which they are joined.
-        weights: A weight a layer, 1 where none is given. ``"balanced"`` divides each layer's loss by that between the
-            target and the target's own mean (for a squared error: the target's variance), so that layers on different
-            scales have an equal say.
+        loss: The loss on one layer.
+        shapes: Layer → shape of its feature without the batch dimension, for texts (width,), in joining order.
+        weights: A weight per layer, 1 where none is set. ``"balanced"`` divides each layer's loss by the loss between
+            the target and the target's mean (for a squared error, the target's variance), so that layers of different
+            scales count equally.
 
     Raises:
-        ReadoutError: if a weight belongs to no layer or is negative, or all are 0.
+        ReadoutError: if a weight belongs to no layer or is negative, or all weights are 0.
     """
 
     def __init__(self, loss: FeatureLoss, shapes: Mapping[str, Sequence[int]], weights: Weights) -> None:
@@ -174,14 +176,15 @@ class SumOverLayers(FeatureLoss):
         return torch.stack(terms).sum(0)
 
     def by_layer(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """The loss of each layer, without its weight, shape (problems,)."""
-        wanted, masked = self._parts(target), () if mask is None else (mask,)  # a loss for images need not know of it
+        """Return the unweighted loss of each layer, shape (problems,)."""
+        wanted, masked = self._parts(target), () if mask is None else (mask,)  # losses for images may take no mask
         return {layer: self.loss(part, wanted[layer], *masked) for layer, part in self._parts(feature).items()}
 
     def scale(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
-        """See :class:`FeatureLoss`; every layer has a mean of its own."""
+        """See :class:`FeatureLoss`; each layer has its own mean."""
         scales = {layer: self._scale(part, mask) for layer, part in self._parts(feature).items()}
         if isinstance(self.weights, str):
+            # each balanced term is 1 at the target's mean; scale / scale keeps NaN where a scale is 0
             return torch.stack([scale / scale for scale in scales.values()]).sum(0)
         return torch.stack([self.weights[layer] * scale for layer, scale in scales.items()]).sum(0)
 
@@ -195,22 +198,22 @@ class SumOverLayers(FeatureLoss):
 
 
 def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str], *more: Any) -> dict[str, Tensor]:
-    """Features of several layers from one run of the network, up to the deepest of them.
+    """Extract the features of several layers in one run of the network, up to the deepest.
 
     Args:
         extractor: The network.
         x: Inputs in the user's space, shape (batch, ...).
         layers: Layer names, in the order in which they run.
-        more: Further arguments of :meth:`FeatureExtractor.extract`, where it takes any.
+        more: Further arguments for :meth:`FeatureExtractor.extract`, such as a mask.
 
     Raises:
-        ReadoutError: if a layer runs after the last of them.
+        ReadoutError: if a layer runs after the last one listed.
     """
     found: dict[str, Tensor] = {}
 
     def keep(_module: nn.Module, _args: Any, output: Any, layer: str) -> None:
         if layer not in found:
-            # what follows may write into it, as ReLUs often do
+            # later modules may write into the tensor, as in-place ReLUs do
             found[layer] = extractor.feature(output, layer).clone()
 
     *shallower, deepest = layers
@@ -224,8 +227,8 @@ def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str
     for layer in shallower:
         if layer not in found:
             raise ReadoutError(
-                f"Layer {layer!r} of {extractor.name} did not run before {deepest!r}, which is listed after it; put "
-                "right the order of the extractor's layers."
+                f"Layer {layer!r} of {extractor.name} did not run before {deepest!r}, which is listed after it; "
+                "correct the order of the extractor's layers."
             )
     return {**{layer: found[layer] for layer in shallower}, deepest: last}
 
@@ -233,14 +236,14 @@ def extract_several(extractor: FeatureExtractor, x: Tensor, layers: Sequence[str
 def _check(weights: Weights, shapes: Mapping[str, Sequence[int]]) -> None:
     if isinstance(weights, str):
         if weights != BALANCED:
-            raise ReadoutError(f"layer_weights is {weights!r}; give a number a layer, or {BALANCED!r}.")
+            raise ReadoutError(f"layer_weights is {weights!r}; give a number for each layer, or {BALANCED!r}.")
         return
     for layer, weight in weights.items():
         if layer not in shapes:
             raise ReadoutError(
-                f"layer_weights names {layer!r}, of which there is no feature; those given are {', '.join(shapes)}."
+                f"layer_weights names {layer!r}, of which there is no feature; choose from {', '.join(shapes)}."
             )
         if not 0 <= weight < float("inf"):
-            raise ReadoutError(f"The weight of {layer!r} is {weight:g}; it must be a number of 0 or more.")
+            raise ReadoutError(f"The weight of {layer!r} is {weight:g}; give a number of at least 0.")
     if not any(weights.get(layer, 1.0) for layer in shapes):
-        raise ReadoutError("All layer_weights are 0, so there is nothing to invert; give one layer at least a weight.")
+        raise ReadoutError("All layer_weights are 0, so there is nothing to invert; give at least one layer a weight.")

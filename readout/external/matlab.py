@@ -1,4 +1,4 @@
-"""MATLAB's files: arrays, and texts in its char arrays, cells and strings."""
+"""Read MATLAB files: numeric arrays, and text in char arrays, cells and strings."""
 
 import struct
 from collections.abc import Callable
@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 from readout.common.errors import ReadoutError
 
 Header = tuple[tuple[int, ...], np.dtype[Any], Callable[[], NDArray[Any]]]
-"""Shape, type (objects for what is neither numbers nor a char array), and how to read the values."""
+"""Shape, type (``object`` for anything but numbers and char arrays), and a function that reads the values."""
 
 OBJECTS = np.dtype(object)
 
 NUMBERS, TEXTS, MATRIX, COMPRESSED = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13), (16, 17, 18), 14, 15
-"""Types of the elements of files up to version 7."""
+"""Element types in files up to version 7."""
 
 COMPLEX = 0x800
-"""Flag of arrays with an imaginary part."""
+"""Flag of an array with an imaginary part."""
 
 OBJECT = "MATLAB_object_decode"
-"""Attribute of what refers to objects of MATLAB; strings are such."""
+"""Attribute of data sets that refer to MATLAB objects, such as strings."""
 
 
 def matlab_headers(path: Path) -> dict[str, Header]:
-    """Read the headers of all variables.
+    """Read the headers of all variables in a file.
 
     Args:
         path: A ``.mat`` file of any version.
 
     Raises:
-        ReadoutError: if an older file than 7.3 holds MATLAB's objects.
+        ReadoutError: if a file older than version 7.3 holds MATLAB objects.
     """
     import h5py
 
@@ -42,7 +42,7 @@ def matlab_headers(path: Path) -> dict[str, Header]:
 
 
 def _older_headers(path: Path) -> dict[str, Header]:
-    """Of versions up to 7."""
+    """Read headers of versions up to 7."""
     from scipy.io import whosmat
 
     content = path.read_bytes()
@@ -50,9 +50,9 @@ def _older_headers(path: Path) -> dict[str, Header]:
         _check_elements(memoryview(content)[128:], "<" if content[126:128] == b"IM" else ">")
     try:
         variables = whosmat(path)
-    except TypeError as error:  # which SciPy trips over
+    except TypeError as error:  # SciPy's failure on MATLAB objects
         raise ReadoutError(
-            f"{str(path)!r} holds objects of MATLAB, such as strings or tables, which are not read from this version; "
+            f"{str(path)!r} holds MATLAB objects, such as strings or tables, which can't be read from this version; "
             "save names as `cellstr(names)`, or everything with `-v7.3`."
         ) from error
     kinds = {"char": np.dtype(str), "cell": OBJECTS, "struct": OBJECTS, "object": OBJECTS, "function": OBJECTS}
@@ -61,19 +61,16 @@ def _older_headers(path: Path) -> dict[str, Header]:
 
 
 def _check_elements(content: memoryview, order: str) -> list[int]:
-    """Check the types of elements: SciPy's C code crashes on those that can't be.
-
-    Returns:
-        The types.
+    """Return the types of all elements; refuse impossible ones, on which SciPy's C code crashes.
 
     Raises:
-        ValueError: if they can't be right.
+        ValueError: if a type or size is impossible.
     """
     place, kinds = 0, []
     while place < len(content):
         kind, size = struct.unpack_from(f"{order}II", content, place)
         start = place + 8
-        if small := kind >> 16:  # the data are in the tag
+        if small := kind >> 16:  # small elements: the data are in the tag
             kind, size, start = kind & 0xFFFF, small, place + 4
         if kind not in (*NUMBERS, *TEXTS, MATRIX, COMPRESSED) or start + size > len(content) or small > 4:
             raise ValueError(f"element of type {kind} and {size} bytes at byte {place}")
@@ -83,7 +80,7 @@ def _check_elements(content: memoryview, order: str) -> list[int]:
             of_class, parts = flags & 0xFF, _check_elements(inside, order)
             allowed = {1: (MATRIX,), 4: (*NUMBERS, *TEXTS), **dict.fromkeys(range(5, 16), NUMBERS)}.get(of_class)
             headed = name == 6 and (of_class in (2, 3, 16, 17) or (allowed and parts[1:3] == [5, 1]))
-            # real and imaginary parts; of sparse arrays, places before them
+            # sparse arrays have two index elements before the values; complex ones an imaginary part after them
             count = (3 if of_class == 5 else 1) + bool(flags & COMPLEX) if of_class > 4 else len(parts[3:])
             if not headed or (allowed and (len(parts[3:]) != count or {*parts[3:]} - {*allowed})):
                 raise ValueError(f"array of class {of_class} with elements of types {parts} at byte {place}")
@@ -103,7 +100,7 @@ def _older_values(path: Path, key: str) -> NDArray[Any]:
 
 
 def _texts_of_cells(cells: NDArray[Any]) -> NDArray[Any]:
-    """Cells that each hold one text or number, as texts; others as they are."""
+    """Convert cells to text if each holds one text or number; return any others unchanged."""
     items = [_innermost(cell) for cell in cells.flatten()]
     if any(item.dtype.kind not in "USbiuf" or item.size > 1 for item in items):
         return cells
@@ -111,14 +108,14 @@ def _texts_of_cells(cells: NDArray[Any]) -> NDArray[Any]:
 
 
 def _innermost(cell: Any) -> NDArray[Any]:
-    """What a cell holds, out of the cells of one that it may be in."""
+    """Unwrap a value from nested cells of size one."""
     while isinstance(cell, np.ndarray) and cell.dtype == object and cell.size == 1:
         cell = cell.item()
     return np.asarray(cell)
 
 
 def _hdf5_headers(path: Path) -> dict[str, Header]:
-    """Of version 7.3, where dimensions come in the opposite order."""
+    """Read headers of version 7.3, which is HDF5 with dimensions in reverse order."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -168,7 +165,7 @@ def _read(file: Any, value: Any) -> NDArray[Any]:
     if kind == b"string":
         return _strings(file, value)
     if OBJECT in value.attrs:
-        raise ValueError("it is an object of MATLAB")
+        raise ValueError("it is a MATLAB object")
     if kind == b"cell":
         references = np.asarray(value).T
         cells = np.empty(references.shape, dtype=object)
@@ -186,21 +183,21 @@ def _read(file: Any, value: Any) -> NDArray[Any]:
 
 
 def _strings(file: Any, value: Any) -> NDArray[Any]:
-    """A string array, which refers to an object that is kept in a table beside the variables."""
+    """Read a string array, which refers to an object in a table beside the variables (MCOS, undocumented)."""
     numbers = value[()].flatten()
-    identity = int(numbers[2 + numbers[1] :][0])  # after a mark, the number of dimensions and these
+    identity = int(numbers[2 + numbers[1] :][0])  # follows a marker, the number of dimensions and the dimensions
     cells = file["#subsystem#/MCOS"][()].flatten()
     table = np.frombuffer(file[cells[0]][()].astype(np.uint8).tobytes(), dtype="<u4")
     blocks, objects = table[3] // 4, table[4] // 4
     for _ in range(table[objects + 6 * identity + 3]):
-        blocks += (1 + 3 * table[blocks] + 1) // 2 * 2  # each block is padded to 8 bytes
+        blocks += (1 + 3 * table[blocks] + 1) // 2 * 2  # blocks are padded to 8 bytes
     count, _, _, place = table[blocks : blocks + 4]
-    saved = file[cells[2 + place]][()].flatten().astype("<i8")  # NumPy 1 makes floats of unsigned ones
+    saved = file[cells[2 + place]][()].flatten().astype("<i8")  # in NumPy 1, uint64 + int is a float
     shape = [int(length) for length in saved[2 : 2 + saved[1]]]
     ends = np.cumsum(saved[2 + len(shape) : 2 + len(shape) + prod(shape)]).astype(int)
     units = saved[2 + len(shape) + prod(shape) :].tobytes()
     starts = [0, *ends[:-1]]
     if count != 1 or saved[0] != 1 or len(units) < 2 * max(ends, default=0):
-        raise ValueError("its strings are kept in an unknown form; save `cellstr(names)`")
+        raise ValueError("its strings are stored in an unknown form; save `cellstr(names)`")
     said = [units[2 * start : 2 * end].decode("utf-16-le") for start, end in zip(starts, ends, strict=True)]
     return np.array(said, dtype=str).reshape(shape, order="F")

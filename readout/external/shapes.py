@@ -1,4 +1,4 @@
-"""Whether given arrays are features of a layer, and which."""
+"""Turn arrays from files into features of their layers, or refuse them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
@@ -15,71 +15,77 @@ from readout.external.collect import Found
 from readout.external.files import Stored
 
 Features = dict[str, dict[str, Tensor]]
-"""Name → layer → feature, float32, of the layer's shape without a batch."""
+"""Name → layer → feature: float32, of the layer's shape without the batch dimension."""
 
 Rows = NDArray[Any]
-"""Several features of one layer, one a row."""
+"""Several features of one layer, one per row."""
 
 
 def as_features(
     found: Sequence[Found], shapes: Mapping[str, Sequence[int]], model: str, input_shape: Sequence[int]
 ) -> Features:
-    """Features of images by name and layer, once every array is known to fit.
+    """Return features of images by name and layer, after checking every array against its layer.
 
     Args:
-        found: What the files hold.
-        shapes: Shape of each layer's feature, without the batch.
-        model: What messages call the network.
-        input_shape: Shape of the inputs at which the layers have these shapes.
+        found: Arrays from files.
+        shapes: Layer → shape of its feature, without the batch dimension.
+        model: Name of the network, for messages.
+        input_shape: Shape of the inputs for which the layers have these shapes.
 
     Raises:
-        ReadoutError: if an array does not fit its layer, holds values that can't be used, two features have one name,
-            or one lacks a layer that another has.
+        ReadoutError: if an array does not fit its layer or holds values that can't be used, if two features share a
+            name, or if one lacks a layer that another has.
+
+    Examples:
+        >>> found = [Found("cats.npy", "conv1", "cat", np.random.default_rng(0).normal(size=(2, 4, 8, 8)))]
+        >>> features = as_features(found, {"conv1": (4, 8, 8)}, "Net", (3, 16, 16))
+        >>> {name: by_layer["conv1"].shape for name, by_layer in features.items()}
+        {'cat_000': torch.Size([4, 8, 8]), 'cat_001': torch.Size([4, 8, 8])}
     """
     return by_name(found, list(shapes), lambda one: _rows(one, tuple(shapes[one.layer]), model, input_shape))
 
 
 def by_name(found: Sequence[Found], layers: Sequence[str], as_rows: Callable[[Found], Rows]) -> Features:
-    """Features by name and layer.
+    """Return features by name and layer.
 
     Args:
-        found: What the files hold.
+        found: Arrays from files.
         layers: The layers, in the network's order.
         as_rows: Turns an array into features of its layer, or refuses it.
 
     Raises:
-        ReadoutError: if values can't be used, two features have one name, layers of one differ in their
-            rows, or one lacks a layer that another has.
+        ReadoutError: if values can't be used, two features share a name, the layers of a name differ in their number of
+            rows, or a feature lacks a layer that another has.
     """
     features: Features = {}
     counts: dict[str, dict[str, int]] = {}
     for one in found:
         _check_numbers(one, one.values)
         rows = as_rows(one)
-        _check_numbers(one, rows)  # headers of some formats do not tell complex numbers
+        _check_numbers(one, rows)  # some formats' headers do not distinguish complex numbers
         if one.names is None:
             counts.setdefault(one.name, {})[one.layer] = len(rows)
         for name, row in zip(_names(one, len(rows)), rows, strict=True):
             of_name = features.setdefault(name, {})
             if one.layer in of_name:
-                raise ReadoutError(f"Two features of {one.layer} are called {name!r}; give each a name of its own.")
+                raise ReadoutError(f"Two features of {one.layer} are named {name!r}; give each its own name.")
             of_name[one.layer] = _checked(row, f"{one.where} ({name})" if len(rows) > 1 else one.where)
     for name, of_layers in counts.items():
         if len({*of_layers.values()}) > 1:
             said = ", ".join(f"{count} in {layer}" for layer, count in of_layers.items())
             raise ReadoutError(
-                f"The layers of {name!r} differ in their number of rows ({said}); every row is a feature, so give "
-                "every layer as many."
+                f"The layers of {name!r} differ in their number of rows ({said}); every row is a feature, so give all "
+                "layers the same number."
             )
-    layers = [layer for layer in layers if any(layer in given for given in features.values())]
-    for name, given in features.items():
+    layers = [layer for layer in layers if any(layer in of_name for of_name in features.values())]
+    for name, of_name in features.items():
         for layer in layers:
-            if layer not in given:
+            if layer not in of_name:
                 raise ReadoutError(
-                    f"{name!r} has no feature of {layer}, which others have; give every layer as many features, under "
+                    f"{name!r} has no feature of {layer}, which others have; give every layer the same features, under "
                     "the same names."
                 )
-    return {name: {layer: given[layer] for layer in layers} for name, given in features.items()}
+    return {name: {layer: of_name[layer] for layer in layers} for name, of_name in features.items()}
 
 
 def _check_numbers(found: Found, values: NDArray[Any] | Stored) -> None:
@@ -90,29 +96,29 @@ def _check_numbers(found: Found, values: NDArray[Any] | Stored) -> None:
 
 
 def _rows(found: Found, shape: tuple[int, ...], model: str, input_shape: Sequence[int]) -> Rows:
-    """The array as (features, *shape): one feature or a batch of them, whole or flattened."""
-    size, given = prod(shape), found.values.shape
-    batched = len(given) > len(shape) and given[len(given) - len(shape) :] == shape
-    flattened = given[-1:] == (size,) or given == (size, 1)
-    if given == shape or batched or flattened:
+    """Return the array as (features, *shape): one feature or a batch, in the layer's shape or flattened."""
+    size, actual = prod(shape), found.values.shape
+    batched = len(actual) > len(shape) and actual[len(actual) - len(shape) :] == shape
+    flattened = actual[-1:] == (size,) or actual == (size, 1)
+    if actual == shape or batched or flattened:
         return np.asarray(found.values).reshape(-1, *shape)
     raise ReadoutError(
-        f"{found.where} has shape {times(given)}, but {found.layer} of {model} gives {times(shape)} for inputs of "
+        f"{found.where} has shape {times(actual)}, but {found.layer} of {model} gives {times(shape)} for inputs of "
         f"{times(input_shape)} (several in one array: n × {times(shape)}; flattened: n × {size}); "
-        f"{_advice(given, shape, input_shape)}."
+        f"{_advice(actual, shape, input_shape)}."
     )
 
 
-def _advice(given: tuple[int, ...], shape: tuple[int, ...], input_shape: Sequence[int]) -> str:
-    """What a user should try."""
+def _advice(actual: tuple[int, ...], shape: tuple[int, ...], input_shape: Sequence[int]) -> str:
+    """Suggest what to do about a wrong shape."""
     for start in range(2):
-        rest = given[start:]
+        rest = actual[start:]  # without a batch dimension, then with one
         if len(rest) != len(shape):
             continue
         turned = [order for order in permutations(range(len(shape))) if tuple(rest[axis] for axis in order) == shape]
         if turned:
             axes = (*range(start), *(axis + start for axis in turned[0]))
-            return f"its axes come in another order: save `array.transpose{axes}`"
+            return f"its axes are in another order: save `array.transpose{axes}`"
         if len(shape) == 3 and rest[0] == shape[0] and rest[1] == rest[2]:
             return f"are the features of larger or smaller inputs? Try --size {rest[1] * input_shape[-1] // shape[1]}"
     return "check the layer, and the size of the inputs (--size)"
@@ -123,7 +129,7 @@ def _names(found: Found, count: int) -> Sequence[str]:
         return [found.name] if count == 1 else [f"{found.name}_{row:03d}" for row in range(count)]
     if len(found.names) != count:
         raise ReadoutError(
-            f"{found.where} has {count} features, but its file names {len(found.names)}; name each once."
+            f"{found.where} has {count} features, but its file names {len(found.names)}; give each one name."
         )
     return found.names
 
@@ -132,12 +138,12 @@ def _checked(row: NDArray[Any], where: str) -> Tensor:
     feature = torch.from_numpy(np.ascontiguousarray(row, dtype=np.float32))
     broken = int((~feature.isfinite()).sum())
     if broken:
-        raise ReadoutError(f"{broken} of {feature.numel()} values in {where} are NaN or infinite; mend or drop them.")
+        raise ReadoutError(f"{broken} of {feature.numel()} values in {where} are NaN or infinite; leave it out.")
     if feature.min() == feature.max() and feature.numel() > 1:
-        raise ReadoutError(f"{where} has the same value everywhere, so it tells nothing of an input; drop it.")
+        raise ReadoutError(f"{where} has the same value everywhere, so it tells nothing about an input; leave it out.")
     return feature
 
 
 def times(shape: Sequence[int]) -> str:
-    """A shape in words."""
+    """Return a shape as text, such as ``3 × 64 × 64``."""
     return " × ".join(map(str, shape)) or "one number"

@@ -1,4 +1,4 @@
-"""Texts of which only the features are known: how long they are, what frames them, and which are known after all."""
+"""External features of texts: their length in tokens, the special tokens that frame them, and known true texts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -18,16 +18,16 @@ from readout.priors.tokens import FREE
 
 
 def as_text_features(found: Sequence[Found], widths: Mapping[str, int], inversion: TextInversion) -> Features:
-    """Features of texts by name and layer, each of shape (tokens, width), once every array is known to fit.
+    """Return features of texts by name and layer, each of shape (tokens, width), after checking every array.
 
     Args:
-        found: What the files hold.
-        widths: Of each layer's hidden states, in the network's order.
-        inversion: The readout, which says what of a text there is to find.
+        found: Arrays from files.
+        widths: Layer → width of its hidden states, in the network's order.
+        inversion: The readout, which decides whether special tokens are known.
 
     Raises:
-        ReadoutError: if an array does not fit its layer, a text is longer than the model takes or has nothing to find,
-            layers differ in its tokens, or what :func:`readout.external.shapes.by_name` says.
+        ReadoutError: if an array does not fit its layer, a text is longer than the model takes or has no token to find,
+            its layers differ in their number of tokens, or as :func:`readout.external.shapes.by_name` does.
     """
     features = by_name(found, list(widths), lambda one: _rows(one, widths[one.layer], inversion.extractor))
     for name, of_layers in features.items():
@@ -37,21 +37,21 @@ def as_text_features(found: Sequence[Found], widths: Mapping[str, int], inversio
             raise ReadoutError(f"The features of {name!r} differ in their number of tokens ({said}); give it one text.")
         if not (unknown_text(inversion, next(iter(counts.values()))) == FREE).any():
             raise ReadoutError(
-                f"The feature of {name!r} has no tokens beside the special ones that frame a text, so there is nothing "
+                f"The feature of {name!r} has no tokens beyond the special ones that frame a text, so there is nothing "
                 "to find; leave it out, or set special_tokens to free."
             )
     return features
 
 
 def unknown_text(inversion: TextInversion, tokens: int) -> Tensor:
-    """What stands for a text of which nothing is known but its length.
+    """Return a placeholder for a text of known length.
 
     Args:
-        inversion: The readout. Where it is given special tokens, those that frame a text are there.
+        inversion: The readout. If its special tokens are known, the placeholder has those that frame a text.
         tokens: Length, special tokens included.
 
     Returns:
-        Ids, shape (tokens,), :data:`readout.priors.tokens.FREE` where there is a token to find.
+        Token ids, shape (tokens,), with :data:`readout.priors.tokens.FREE` where there is a token to find.
     """
     if inversion.special_tokens == "free":
         return torch.full((tokens,), FREE)
@@ -63,43 +63,43 @@ def true_texts(path: str, features: Features, inversion: TextInversion) -> dict[
     """Match texts to features by name; see :func:`readout.external.true.matched`.
 
     Args:
-        path: A text file, or a folder of ``.txt`` files; sub-folders are searched too.
-        features: Those of which they may be.
-        inversion: The readout, with the model whose tokenizer there is.
+        path: A text file, or a folder of ``.txt`` files, searched recursively.
+        features: Features by name and layer.
+        inversion: The readout; its model has the tokenizer.
 
     Returns:
-        Ids with the special tokens around them, shape (tokens,), by name.
+        Name → token ids, framed by special tokens, shape (tokens,).
 
     Raises:
-        ReadoutError: if there is no such path, no text fits a name or two do, or one is not as long as its feature or
-            holds special tokens itself.
+        ReadoutError: if there is no such path, no text or two texts match a name, or a text does not have its feature's
+            length or contains special tokens.
     """
     data = TextFiles(path)
     suffixes = {".txt", *(PurePath(name).suffix.lower() for name in data.files)}
     chosen = matched({name: name for name in data.files}, features, path, "text", suffixes)
-    data.files = {name: data.files[name] for name in chosen.values()}  # no other need be readable
+    data.files = {name: data.files[name] for name in chosen.values()}  # the others need not be readable
     texts = dict(data.documents())
     return {name: _tokens(name, texts[file], _length(features[name]), inversion) for name, file in chosen.items()}
 
 
 def _rows(found: Found, width: int, model: LanguageModel) -> Rows:
-    """The array as (texts, tokens, width): one text or several of one length."""
-    given, wanted = found.values.shape, f"tokens × {width}"
-    called = f"{model.name} ({model.weights_name})"
-    if len(given) not in (2, 3) or given[-1] != width:
-        swapped = len(given) in (2, 3) and given[-2] == width
-        axes = (1, 0) if len(given) == 2 else (0, 2, 1)
+    """Return the array as (texts, tokens, width): one text, or several of equal length."""
+    actual, wanted = found.values.shape, f"tokens × {width}"
+    network = f"{model.name} ({model.weights_name})"
+    if len(actual) not in (2, 3) or actual[-1] != width:
+        swapped = len(actual) in (2, 3) and actual[-2] == width
+        axes = (1, 0) if len(actual) == 2 else (0, 2, 1)
         raise ReadoutError(
-            f"{found.where} has shape {times(given)}, but {found.layer} of {called} gives {wanted} for a text (several "
-            f"of one length in one array: n × {wanted}); "
-            + (f"save `array.transpose{axes}`." if swapped else "check the layer, and that each text has its own rows.")
+            f"{found.where} has shape {times(actual)}, but {found.layer} of {network} gives {wanted} for a text "
+            f"(several of equal length in one array: n × {wanted}); "
+            + (f"save `array.transpose{axes}`." if swapped else "check the layer, and give each text its own rows.")
         )
-    if model.max_tokens is not None and given[-2] > model.max_tokens:
+    if model.max_tokens is not None and actual[-2] > model.max_tokens:
         raise ReadoutError(
-            f"{found.where} has {given[-2]} tokens, but {called} takes {model.max_tokens} at most; give a text in "
-            "pieces, each with the features it has alone."
+            f"{found.where} has {actual[-2]} tokens, but {network} takes at most {model.max_tokens}; split the text "
+            "and give the features of each part on its own."
         )
-    return np.asarray(found.values).reshape(-1, *given[-2:])
+    return np.asarray(found.values).reshape(-1, *actual[-2:])
 
 
 def _length(features: Mapping[str, Tensor]) -> int:
@@ -113,11 +113,11 @@ def _tokens(name: str, text: str, length: int, inversion: TextInversion) -> Tens
     if len(framed) != length:
         raise ReadoutError(
             f"The true text of {name!r} has {len(framed)} tokens, special ones included, but its feature has {length}; "
-            "give exactly the text that the feature is of."
+            "give exactly the text whose feature this is."
         )
     if inversion.special_tokens == "known" and model.is_special(ids).any():
         raise ReadoutError(
-            f"The true text of {name!r} holds a special token of {model.name}, which would be given to the readout; "
-            "set special_tokens to free, or leave that text out."
+            f"The true text of {name!r} holds a special token of {model.name}, which the readout would know; set "
+            "special_tokens to free, or leave that text out."
         )
     return framed

@@ -1,4 +1,4 @@
-"""True inputs of features that are given, where they are known: files that are called as the features are."""
+"""True inputs of external features, where known: files with the features' names."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -18,12 +18,12 @@ def true_images(folder: str, names: Collection[str], input_shape: Sequence[int])
     """Match images to features by name; see :func:`matched`.
 
     Args:
-        folder: Folder of images; sub-folders are searched too.
-        names: Of the features.
+        folder: Folder of images, searched recursively.
+        names: Names of the features.
         input_shape: (3, height, width), square; images are resized and cropped to it.
 
     Raises:
-        ReadoutError: if there is no such folder, no image fits a name or two do, or one can't be used.
+        ReadoutError: if there is no such folder, no image or two images match a name, or an image can't be used.
     """
     root = user_path(folder)
     if not root.is_dir():
@@ -33,41 +33,48 @@ def true_images(folder: str, names: Collection[str], input_shape: Sequence[int])
     images = {name: resize_and_crop(read_image(path), input_shape[-1]) for name, path in paths.items()}
     for name, image in images.items():
         if image.max() == image.min():
-            raise ReadoutError(f"The true image of {name!r} is constant, so nothing correlates with it; take it out.")
+            raise ReadoutError(f"The true image of {name!r} is constant, so nothing correlates with it; leave it out.")
     return images
 
 
 def matched(
     files: Mapping[str, T], names: Collection[str], where: str, kind: str, suffixes: Collection[str]
 ) -> dict[str, T]:
-    """Match files to features by path, or else by name: ``cat.png`` and ``cat`` are both the feature ``S1/cat``'s.
+    """Match files to features by path, or else by its last part: ``cat.png`` and ``cat`` both match ``S1/cat``.
 
-    Names of features may end in a suffix, which need not be the file's.
+    A feature's name may end in a suffix, even another than the file's.
 
     Args:
-        files: Each under its path.
-        names: Of the features.
-        where: Folder that the files are in.
-        kind: What messages call a file, such as ``image``.
+        files: Files by path.
+        names: Names of the features.
+        where: Folder of the files, for messages.
+        kind: Kind of the files, for messages, such as ``image``.
         suffixes: Suffixes that files may have, in lower case.
 
+    Returns:
+        Matching files by name; names without one are left out.
+
     Raises:
-        ReadoutError: if nothing fits a name, or two do.
+        ReadoutError: if no file matches any name, or two match one.
+
+    Examples:
+        >>> matched({"cats/tom.png": 1, "rex.png": 2}, ["S1/tom", "S1/fido"], "images", "image", [".png"])
+        {'S1/tom': 1}
     """
-    called: dict[str, list[str]] = {}
+    by_spelling: dict[str, list[str]] = {}
     for path in files:
         for spelling in _spellings(path, suffixes):
-            called.setdefault(spelling, []).append(path)
+            by_spelling.setdefault(spelling, []).append(path)
     stems = Counter(_stem(last, suffixes) for last in {last_part(name) for name in names})
     found: dict[str, T] = {}
     for name in names:
-        # of features cat.png and cat.jpg, neither is the other's file
-        apart = suffixes if stems[_stem(last_part(name), suffixes)] == 1 else ()
-        fitting = next((called[spelling] for spelling in _spellings(name, apart) if spelling in called), [])
+        # with features cat.png and cat.jpg, a suffix distinguishes them and must match
+        optional = suffixes if stems[_stem(last_part(name), suffixes)] == 1 else ()
+        fitting = next((by_spelling[one] for one in _spellings(name, optional) if one in by_spelling), [])
         if len(fitting) > 1:
             raise ReadoutError(
-                f"Two {kind}s in {where!r} are called {last_part(name)!r} ({fitting[0]}, {fitting[1]}); keep the one "
-                "that is meant."
+                f"Two {kind}s in {where!r} are named {last_part(name)!r} ({fitting[0]}, {fitting[1]}); keep one of "
+                "them."
             )
         for path in fitting:
             found[name] = files[path]
@@ -75,14 +82,14 @@ def matched(
         first = [*names][:3]
         example = _spellings(last_part(first[0]), suffixes)[-1] + (".txt" if ".txt" in suffixes else ".png")
         raise ReadoutError(
-            f"No {kind} in {where!r} is called as a feature is; those are called {', '.join(map(repr, first))}"
+            f"No {kind} in {where!r} has the name of a feature; features are named {', '.join(map(repr, first))}"
             f"{' …' if len(names) > 3 else ''}, so give {kind}s such as {example}."
         )
     return found
 
 
 def _spellings(name: str, suffixes: Collection[str]) -> list[str]:
-    """What a path or name may be called, from all of it to the stem of its last part."""
+    """List the spellings that match a path or name, from all of it to the stem of its last part."""
     return [
         spelling
         for part in dict.fromkeys([name, last_part(name)])
@@ -91,11 +98,11 @@ def _spellings(name: str, suffixes: Collection[str]) -> list[str]:
 
 
 def _stem(name: str, suffixes: Collection[str]) -> str:
-    """Without its suffix, if it has one of ``suffixes``."""
+    """Remove the suffix of a name if it is one of ``suffixes``."""
     bare, dot, suffix = name.rpartition(".")
     return bare if bare and (dot + suffix).lower() in suffixes else name
 
 
 def last_part(name: str) -> str:
-    """Of a feature's name that is led by folders."""
+    """Return the part of a feature's name after its folders."""
     return name.rsplit("/", 1)[-1]

@@ -105,7 +105,7 @@ def test_the_page_speaks_of_what_was_given(images: Path) -> None:
 
 def test_the_page_says_of_which_loss_it_speaks(texts: Path, images: Path) -> None:
     assert "The loss is that of the recovered tokens" in plain(texts)
-    assert "the mixture of tokens that is optimised" in plain(texts)
+    assert "the optimised mixture of tokens" in plain(texts)
     assert "tokens" not in plain(images)
 
 

@@ -116,7 +116,7 @@ def test_keys_that_are_layers_count_before_the_folder_that_was_given(tmp_path: P
 
 
 def test_a_layer_that_no_folder_is_of(tmp_path: Path) -> None:
-    with pytest.raises(ReadoutError, match="no features of 'middle' in what was given"):
+    with pytest.raises(ReadoutError, match="--features holds no features of 'middle'"):
         found([decoded(tmp_path)], ["early", "middle"])
 
 

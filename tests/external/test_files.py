@@ -152,7 +152,7 @@ def bomb(path: Path, rows: int, columns: int) -> Path:
 def test_what_asks_for_more_memory_than_there_is_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (stored,) = read_arrays(bomb(tmp_path / "bomb.npz", 64, 2**14)).values()
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**21))
-    with pytest.raises(ReadoutError, match=r"'early' of '.*bomb\.npz' asks for 0\.00391 GiB .* 0\.00195 are free"):
+    with pytest.raises(ReadoutError, match=r"'early' of '.*bomb\.npz' needs 0\.00391 GiB .* 0\.00195 are free"):
         np.asarray(stored)
 
 

@@ -149,7 +149,7 @@ def test_balanced_layers_have_an_equal_say_whatever_their_scale() -> None:
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ({"middle": 1.0}, "names 'middle', of which there is no feature; those given are early, late"),
+        ({"middle": 1.0}, "names 'middle', of which there is no feature; choose from early, late"),
         ({"early": -1.0}, "is -1"),
         ({"early": float("nan")}, "is nan"),
         ({"early": 0.0, "late": 0.0}, "nothing to invert"),

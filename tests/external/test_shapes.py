@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_explained(values: NDArray[Any], words: str) -> Non
 def test_names_must_be_as_many_as_features_and_differ() -> None:
     with pytest.raises(ReadoutError, match="3 features, but its file names 2"):
         features(VALUES, names=["a", "b"])
-    with pytest.raises(ReadoutError, match="called 'a'"):
+    with pytest.raises(ReadoutError, match="named 'a'"):
         features(VALUES, names=["a", "b", "a"])
 
 

@@ -240,13 +240,13 @@ def test_one_text_or_several_of_one_length(bert: LanguageModel, values: NDArray[
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (VALUES[0, :, :20], r"has shape 7 × 20, but layer.1 of bert .* gives tokens × 24 for a text \(several of one"),
+        (VALUES[0, :, :20], r"has shape 7 × 20, but layer.1 of bert .* gives tokens × 24 for a text \(several of"),
         (VALUES[0].T, r"has shape 24 × 7, .*; save `array.transpose\(1, 0\)`"),
         (VALUES.transpose(0, 2, 1), r"save `array.transpose\(0, 2, 1\)`"),
         (VALUES[0, 0], "has shape 24, but"),
-        (np.resize(VALUES, (MAX_TOKENS + 1, WIDTH)), f"has 41 tokens, but bert .* takes {MAX_TOKENS} at most"),
-        (VALUES[0, :2], "'cat' has no tokens beside the special ones"),
-        (VALUES[0, :1], "'cat' has no tokens beside the special ones"),
+        (np.resize(VALUES, (MAX_TOKENS + 1, WIDTH)), f"has 41 tokens, but bert .* takes at most {MAX_TOKENS}"),
+        (VALUES[0, :2], "'cat' has no tokens beyond the special ones"),
+        (VALUES[0, :1], "'cat' has no tokens beyond the special ones"),
         (VALUES[0, :0], "is empty"),
         (np.full((7, WIDTH), np.nan, dtype=np.float32), "168 of 168 values"),
     ],
@@ -288,8 +288,8 @@ class TestTrueTexts:
         [
             ({"cat.txt": "a small cat"}, 6, "'cat' has 5 tokens, special ones included, but its feature has 6; give"),
             ({"cat.txt": "a [SEP] cat"}, 5, "holds a special token"),
-            ({"dog.txt": "a small dog"}, 5, "is called as a feature is; those are called 'cat', so give .* cat.txt"),
-            ({"cat.txt": "a", "deep/cat.txt": "a"}, 3, "Two texts in .* are called 'cat'"),
+            ({"dog.txt": "a small dog"}, 5, "has the name of a feature; features are named 'cat', so give .* cat.txt"),
+            ({"cat.txt": "a", "deep/cat.txt": "a"}, 3, "Two texts in .* are named 'cat'"),
             ({"cat.md": "a"}, 3, "holds no .txt files"),
         ],
     )

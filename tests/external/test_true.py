@@ -35,8 +35,8 @@ def test_files_are_called_as_features_with_a_suffix_or_without(
 @pytest.mark.parametrize(
     ("files", "names", "words"),
     [
-        (["cat.png", "cat.jpeg"], ["cat"], "Two images in 'true' are called 'cat' (cat.png, cat.jpeg)"),
-        (["S1/cat.png", "S2/cat.png"], ["cat"], "(S1/cat.png, S2/cat.png); keep the one that is meant"),
+        (["cat.png", "cat.jpeg"], ["cat"], "Two images in 'true' are named 'cat' (cat.png, cat.jpeg)"),
+        (["S1/cat.png", "S2/cat.png"], ["cat"], "(S1/cat.png, S2/cat.png); keep one of them"),
         (["dog.png"], ["cat.png"], "so give images such as cat.png."),
         (["dog.png"], ["S1/cat"], "so give images such as cat.png."),
     ],

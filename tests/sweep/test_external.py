@@ -299,7 +299,7 @@ class TestBadInput:
     def test_two_features_of_one_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = save(tmp_path / "cat.npz", tiny_features("early"))
         line = refused(invert(config(tmp_path), "--features", path, path), capsys)
-        assert "Two features of early are called 'cat_000'" in line
+        assert "Two features of early are named 'cat_000'" in line
 
     def test_a_constant_true_input(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "true").mkdir()
@@ -329,18 +329,18 @@ class TestBadInput:
         capsys.readouterr()
         assert cli.main(["report", str(tmp_path / "out")]) == 0
         page = tmp_path / "out" / "report.html"
-        assert "What was recovered is missing for 2 of 2 features" in page.read_text()
+        assert "The recovered inputs of 2 of 2 features are missing" in page.read_text()
         assert invert(config(tmp_path), "--features", path) == 0
-        assert "is missing" not in page.read_text()
+        assert "are missing" not in page.read_text()
 
     def test_a_report_of_features_that_nobody_knows(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = save(tmp_path / "decoded.npz", tiny_features("early"))
         assert invert(config(tmp_path), "--features", path) == 0
         (tmp_path / "out" / "keys.txt").write_text("0123456789abcdef\n")
         capsys.readouterr()
-        assert "nothing is finished" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
+        assert "is finished; run the same command" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
         (tmp_path / "out" / "keys.txt").unlink()
-        assert "which features the last" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
+        assert "lists the features of the last" in refused(cli.main(["report", str(tmp_path / "out")]), capsys)
 
     def test_the_folder_of_a_sweep(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         settings = config(tmp_path)
