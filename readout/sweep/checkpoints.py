@@ -1,4 +1,4 @@
-"""LayerCheckpoint: what it takes to go on in the middle of a batch, in ``checkpoints/`` of the output folder."""
+"""LayerCheckpoint: resumes a sweep in the middle of a batch, from ``checkpoints/`` in the output folder."""
 
 import json
 import os
@@ -27,25 +27,25 @@ from readout.sweep.plan import LayerPlan
 from readout.version import __version__
 
 FOLDER = "checkpoints"
-"""Below the output folder; empty once a sweep is done."""
+"""Folder in the output folder; removed once a sweep is done."""
 
 MOST_SHARE = 1 / 20
-"""Share of the time that may go into checkpoints, however slow the disk."""
+"""Largest share of the time spent on writing checkpoints, however slow the disk."""
 
 
 class LayerCheckpoint(Callback):
-    """The checkpoint of the one batch that runs at a layer, and the order of the batches after it.
+    """Checkpoint of the running batch of a layer, and the groups of a search's current round.
 
-    Written every so many minutes and when asked to stop, whole or not at all; each replaces the one before. It holds
-    what optimisation has changed and no weights of the network: of an AdamW three times the prior's parameters.
+    It is written atomically every few minutes and when a stop is requested, and replaces the one before. It holds what
+    the optimisation has changed, without the network's weights: with AdamW three times the size of the prior.
 
     Args:
         folder: Output folder.
-        plan: The layer, which this process has to itself (:func:`readout.sweep.claims.in_turn`).
-        minutes: Time between checkpoints; None for one only when asked to stop.
-        stop: Is asked after every step.
-        console: Where a checkpoint that can't be used is explained.
-        limit: Most problems of a batch that is gone on with; None for any number.
+        plan: The layer, claimed by this process (:func:`readout.sweep.claims.in_turn`).
+        minutes: Time between checkpoints; None writes one only when a stop is requested.
+        stop: Checked after every step.
+        console: Prints why a checkpoint can't be used.
+        limit: Largest batch to resume; None for no limit.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class LayerCheckpoint(Callback):
         self._ignored_for: set[str] = set()
 
     def begun(self, finished: Set[str]) -> list[Problem]:
-        """The problems of the batch that was interrupted, to come first; none if there is none to go on with.
+        """Return the problems of the interrupted batch; empty if there is none to resume.
 
         Args:
-            finished: Keys of problems that have an answer.
+            finished: Keys of finished problems.
         """
         if not self.path.exists():
             return []
@@ -84,7 +84,7 @@ class LayerCheckpoint(Callback):
             saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
             batch, step = saved["batch"], int(saved["global_step"])
             keys, software, _ = list(map(str, batch["keys"])), dict(batch["versions"]), Attempt(**batch["attempt"])
-        except Exception:  # whatever a damaged file leads to
+        except Exception:  # a damaged file can raise anything
             return self._ignored("can't be read")
         if finished >= set(keys):
             self.path.unlink()
@@ -101,10 +101,10 @@ class LayerCheckpoint(Callback):
         return [self._problems[key] for key in keys]
 
     def attempt(self, batch: Sequence[Problem]) -> Attempt:
-        """How far a batch has come that is about to run.
+        """Return the progress of a batch that is about to run.
 
         Args:
-            batch: Its problems; checkpoints are of these from now on.
+            batch: Its problems, which checkpoints name from now on.
         """
         found, self._found = self._found, None
         self._keys = [problem.key for problem in batch]
@@ -113,32 +113,32 @@ class LayerCheckpoint(Callback):
         return self._attempt
 
     def fit(self, trainer: Trainer, inversion: FeatureInversion) -> None:
-        """``Trainer.fit``, from the checkpoint if there is one of this batch; the trainer has this as a callback."""
+        """Call ``Trainer.fit``, from the checkpoint if it is of this batch; ``self`` must be among the callbacks."""
         trainer.strategy.checkpoint_io = _WholeFiles()
         path, self._going_on = str(self.path) if self._going_on else None, False
         trainer.fit(inversion, range(trainer.max_steps), ckpt_path=path)
 
     def stored(self) -> None:
-        """Forget the batch, whose results are in the store."""
+        """Delete the checkpoint of a batch that is stored."""
         self.path.unlink(missing_ok=True)
 
     def begin_round(self, batches: Iterable[Sequence[Problem]]) -> None:
-        """Note which problems run side by side next, for a search that would group them otherwise half-way."""
+        """Record the groups of a search's round, which a resumed search would form differently half-way."""
         groups = [[problem.key for problem in batch] for batch in batches]
         text = json.dumps({"setting": self._setting, "groups": groups, "seal": UNSEALED})
         write_whole(self._round, lambda path: path.write_text(text, encoding="utf-8"))
 
     def round(self, finished: Set[str]) -> list[list[Problem]]:
-        """What is left of the round that was noted last; nothing if it was of another setting.
+        """Return what is left of the recorded round; empty if it was recorded under another setting.
 
         Args:
-            finished: Keys of problems that have an answer.
+            finished: Keys of finished problems.
         """
         try:
             noted = json.loads(read_whole(self._round, "delete it"))
             groups = [[self._problems[key] for key in group if key not in finished] for group in noted["groups"]]
             setting = noted["setting"]
-        except (ReadoutError, ValueError, KeyError, TypeError):  # none, of other problems, or damaged
+        except (ReadoutError, ValueError, KeyError, TypeError):  # missing, of other problems, or damaged
             return []
         return [group for group in groups if group] if setting == self._setting else []
 
@@ -148,15 +148,15 @@ class LayerCheckpoint(Callback):
         self._round.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and hear signals before Lightning does."""
+        """Start the clock, and catch signals before Lightning does."""
         self.stop.listen()
         self._wait(0.0)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save if it is time, or if asked to stop.
+        """Save when it is time or a stop is requested.
 
         Raises:
-            Stopped: if so.
+            Stopped: after saving, if a stop is requested.
         """
         if trainer.should_stop or trainer.global_step >= trainer.max_steps:
             return  # the batch is done
@@ -173,16 +173,16 @@ class LayerCheckpoint(Callback):
                 say(self.console, f"no checkpoint: {problem}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Name the batch, and put in what finished runs of it gave."""
+        """Add the keys of the batch and the results of its finished runs."""
         checkpoint["batch"] = {"keys": self._keys, "versions": versions(), "attempt": vars(self._attempt).copy()}
 
     def _save(self, trainer: Trainer) -> str | None:
-        """Write; says what went wrong, if anything did."""
+        """Write the checkpoint; return what went wrong, if anything."""
         started = time.monotonic()
         try:
             trainer.save_checkpoint(self.path)
         except ReadoutError as error:
-            return str(error).split(";")[0]  # nothing has to be done about it at once
+            return str(error).split(";")[0]  # the advice after it can wait
         finally:
             self._wait(time.monotonic() - started)
         return None
@@ -191,7 +191,7 @@ class LayerCheckpoint(Callback):
         self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
 
     def _ignored(self, why: str) -> list[Problem]:
-        if why in self._ignored_for:  # a search asks again before each round
+        if why in self._ignored_for:  # a search checks again before each round
             return []
         self._ignored_for.add(why)
         say(self.console, f"{self.path} {why}, so its batch starts over")
@@ -201,7 +201,7 @@ class LayerCheckpoint(Callback):
 def batches_left(
     batches: Iterable[Sequence[Problem]], store: ResultStore, checkpoint: LayerCheckpoint
 ) -> Iterator[list[Problem]]:
-    """The batch that was interrupted, if any, then what of each other is not finished by the time it is due."""
+    """Yield the interrupted batch, if any, then the unfinished problems of each other batch when it is due."""
     if begun := checkpoint.begun(store.finished()):
         yield begun
     for batch in batches:
@@ -211,19 +211,19 @@ def batches_left(
 
 
 def versions() -> dict[str, str]:
-    """Of the software that must be the same for a batch to go on to the bit."""
+    """Return the versions of the software on which the bits of a resumed batch depend."""
     return {"readout": __version__, "torch": str(torch.__version__), "lightning": str(lightning.__version__)}
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed processes have left, and the folder of checkpoints if nothing is in it."""
+    """Remove unfinished files of killed processes, and the folder of checkpoints if it is empty."""
     remove_unfinished(folder)
     with suppress(OSError):
         (folder / FOLDER).rmdir()
 
 
 class _WholeFiles(CheckpointIO):
-    """Writes checkpoints whole or not at all, and reads them without running code that they might bring."""
+    """Atomic writes, and reads that run no code from the file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         def write(unfinished: Path) -> None:

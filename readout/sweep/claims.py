@@ -1,4 +1,4 @@
-"""Who works on a layer: processes that share an output folder leave each other's layers alone."""
+"""Claims: processes that share an output folder take layers in turn."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from readout.sweep.plan import LayerPlan
 
 try:
     import fcntl
-except ImportError:  # Windows; work is then not shared out, and what is done twice counts once
+except ImportError:  # Windows: layers are not shared out; results computed twice count once
     fcntl = None  # type: ignore[assignment]
 
 WAIT_SECONDS = 2.0
@@ -22,16 +22,15 @@ WAIT_SECONDS = 2.0
 
 @contextmanager
 def claim(path: Path) -> Iterator[bool]:
-    """Claim what a file stands for, for as long as this process is inside.
+    """Hold a lock on a file inside the context.
 
-    The system drops the claim of a process that ends, however it ends. Nobody has to be asked whether the file that is
-    left behind still means anything.
+    The system drops the lock of a process that ends, however it ends, so no claim is ever stale.
 
     Args:
-        path: A file; made if need be.
+        path: Lock file; created if missing.
 
     Yields:
-        False if another process has it.
+        Whether this process holds the lock.
     """
     if fcntl is None:
         yield True
@@ -39,10 +38,10 @@ def claim(path: Path) -> Iterator[bool]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
-    except FileNotFoundError:  # another process has just tidied up; ask again
+    except FileNotFoundError:  # another process has just removed the folder; try again
         yield False
         return
-    except OSError:  # whoever writes results will say why
+    except OSError:  # writing results will fail with the reason
         yield True
         return
     with file:
@@ -59,27 +58,27 @@ def _lock(file: TextIO, path: Path) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without such locks: as on Windows
+    except OSError:  # a file system without locks: as on Windows
         return True
-    # whoever had it may have removed it since it was opened here
+    # the previous owner may have removed the file since it was opened here
     return path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
 
 
 def in_turn(
     layers: Iterable[LayerPlan], claims: Path, stop: Stop, console: Console
 ) -> Generator[LayerPlan, None, None]:
-    """Each layer once this process has it to itself; first those that no other process works on.
+    """Yield each layer while this process holds its claim, unclaimed layers first.
 
-    Close the iterator (``contextlib.closing``) to give back what is claimed.
+    Close the iterator (``contextlib.closing``) to release the current claim.
 
     Args:
-        layers: What there is to do.
+        layers: Layers to work on.
         claims: Folder of the claims.
-        stop: Is asked while there is nothing but to wait.
-        console: Told once what is waited for.
+        stop: Ends the waiting for other processes when a stop is requested.
+        console: Prints once which layers are waited for.
 
     Yields:
-        A layer. Of one that another process had before there may be nothing left to do.
+        A layer; nothing may be left of it if another process had it before.
     """
     left, told = list(layers), False
     while left:

@@ -1,4 +1,4 @@
-"""Driver: plans inversions, runs what is not done yet, and stores each batch; sweeps and external features share it."""
+"""Driver: plans inversions, runs unfinished ones and stores each batch, for sweeps and external features alike."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from readout.sweep.runtime import Runtime
 
 @dataclass(frozen=True)
 class Driver:
-    """Inverts problems, layer by layer and batch by batch, into one output folder."""
+    """Inversions of all problems, layer by layer and batch by batch, into one output folder."""
 
     inversion: FeatureInversion
     inputs: Mapping[str, Tensor]
@@ -44,7 +44,7 @@ class Driver:
     setting: Setting
     perturbation: Perturbation
     example: Callable[[Sequence[Problem]], ProblemBatch]
-    """Makes a batch that costs what these problems do, with true inputs that are known."""
+    """Makes a batch that costs as much as these problems, with known true inputs."""
     label: Callable[[list[Row], list[Tensor]], pd.DataFrame]
     """Makes the table of a batch from its rows and its recovered inputs."""
     store: ResultStore
@@ -56,7 +56,7 @@ class Driver:
     estimator: Estimator = Estimator.MAX
 
     def plan(self) -> Plan:
-        """Check each layer, measure what a step costs there, and form batches of what is left.
+        """Check each layer, measure the cost of a step, and form batches of unfinished problems.
 
         Raises:
             ReadoutError: if a layer can't be inverted, or a part of the readout couples the problems of a batch.
@@ -79,19 +79,19 @@ class Driver:
         return plan
 
     def run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> pd.DataFrame:
-        """Invert what is left, and once more if results have gone from the folder meanwhile.
+        """Run unfinished inversions, and run again if results have vanished from the folder meanwhile.
 
         Args:
-            plan: What is left; see :meth:`plan`.
+            plan: From :meth:`plan`.
             dashboard: Runs in loggers.
-            keep: Writes what the results are read by: setting, configuration, true inputs.
+            keep: Writes what describes the results: setting, configuration, true inputs.
             console: Where progress goes.
 
         Returns:
             One row per problem, with verdicts and trajectories.
 
         Raises:
-            ReadoutError: if results go missing twice.
+            ReadoutError: if results vanish twice.
             KeyboardInterrupt: after Ctrl-C; see :func:`readout.common.signals.stoppable`.
         """
         keep()
@@ -155,7 +155,7 @@ class Driver:
         first = list(itertools.islice(left, 1))
         loggers = dashboard.loggers if first else dashboard.missing(plan.problems, self.store.finished())
         if not first and not loggers:
-            return  # another process has done all of it
+            return  # another process has done the whole layer
         index = list(self.inversion.extractor.layers).index(plan.layer)
         with dashboard.layer(plan.problems, index, loggers) as runs:
             trainer = partial(self.runtime.make_trainer, runs.loggers, progress, checkpoint)
@@ -183,9 +183,9 @@ class Driver:
         checkpoint.stored()
 
     def _batches(self, plan: LayerPlan, checkpoint: LayerCheckpoint) -> Iterator[list[Problem]]:
-        """Yield a layer's batches, first the interrupted one; a search plans each round from the results so far.
+        """Yield the batches of a layer, the interrupted one first; a search forms each round from the results so far.
 
-        The store is asked before each batch, because another process may have been at work.
+        The store is read before each batch, because another process may have added results.
         """
         if self.search == "grid":
             yield from batches_left(plan.batches, self.store, checkpoint)
@@ -197,7 +197,7 @@ class Driver:
             yield from batches_left(groups, self.store, checkpoint)
 
     def _missing(self) -> int:
-        """Count the results that are wanted and not in the folder."""
+        """Count wanted results that the folder does not hold."""
         known = self.results()
         return sum(
             len(wanted_now(problems, known[known["layer"] == layer], self.search))
@@ -209,11 +209,11 @@ class Driver:
 
 
 def make_setting(inversion: FeatureInversion, moved_by: object, runtime: Runtime) -> Setting:
-    """Describe what all problems share.
+    """Return the setting that all problems share.
 
     Args:
         inversion: The readout.
-        moved_by: What moves features, as plain data.
+        moved_by: The perturbation as plain data.
         runtime: Makes Trainers.
 
     Raises:

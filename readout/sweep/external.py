@@ -1,4 +1,4 @@
-"""The driver for features that are given: what is not inverted yet, batch by batch, results into the store."""
+"""ExternalSweep: inputs recovered from features in files."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -36,11 +36,11 @@ from readout.sweep.runtime import Runtime, quiet_lightning
 
 
 class ExternalSweep:
-    """Recovers inputs from features that are given, those of them that are not done yet.
+    """Inversions of external features, one problem per feature; finished ones are kept.
 
     Args:
         options: Output folder, threshold and so on.
-        layer_weights: A weight a layer, 1 where none is given; the loss is the sum over layers of weight × loss. Or
+        layer_weights: Weight per layer, 1 by default; the loss is the sum over layers of weight × loss. Or
             ``balanced``; see :class:`readout.external.SumOverLayers`.
         plan_only: Print the plan and stop.
     """
@@ -59,22 +59,22 @@ class ExternalSweep:
         true: Mapping[str, Tensor] | None = None,
         console: Console | None = None,
     ) -> pd.DataFrame:
-        """Invert what is not done yet and write everything the output folder should hold.
+        """Run unfinished inversions, write the output folder and print a table.
 
         Args:
             inversion: The readout, with its extractor.
-            features: Name → layer → feature; every name has the same layers, in the network's order.
-            input_shape: Shape of an input, (3, height, width); None for texts, which are as long as their features.
+            features: Name → layer → feature; the same layers for every name, in the network's order.
+            input_shape: Shape of an image, (3, height, width); None for texts, whose length is that of their features.
             runtime: Trainers, configuration and seed; its loggers and callbacks are not used.
-            true: True inputs of some or all names, of ``input_shape``; token ids of texts.
+            true: True inputs of some or all names: images of ``input_shape``, or token ids.
             console: Where plan, progress and table go.
 
         Returns:
-            One row a feature, trajectories included; empty with ``plan_only``. Scores against a true input that is not
-            known are NaN.
+            One row per feature, trajectories included; empty with ``plan_only``. Scores against an unknown true input
+            are NaN.
 
         Raises:
-            ReadoutError: if anything the user gave can't be used.
+            ReadoutError: if an argument can't be used.
         """
         console, true = console or make_console(), true or {}
         if inversion.protocol.needs_true_input and len(true) < len(features):
@@ -92,7 +92,7 @@ class ExternalSweep:
         by_layer = partial(scores_by_layer, inversion, inversion.extractor, inversion.loss)
         with quiet_lightning(), as_one_layer(inversion, shapes, self.layer_weights) as layer:
             driver = self._driver(inversion, layer, features, inputs, true, by_layer, runtime, index, console)
-            with console.status("checking the layers, and what a step costs"):
+            with console.status("checking the layers and the cost of a step"):
                 plan = driver.plan()
             plan.show(console, _task(plan, inputs, len(true)))
             if self.plan_only:
@@ -139,7 +139,7 @@ class ExternalSweep:
         )
 
     def _keep(self, driver: Driver, true: Mapping[str, Tensor]) -> None:
-        """Write what the results are read by: setting, configuration, keys of the features and true inputs."""
+        """Write what describes the results: setting, configuration, keys of the features and true inputs."""
         store, (problems,) = driver.store, driver.problems.values()
         store.write_setting(driver.setting)
         store.write_text("config.yaml", self.options.kept(driver.runtime.config, driver.threshold))
@@ -151,7 +151,7 @@ class ExternalSweep:
 def unknown_input(
     inversion: FeatureInversion, external: Mapping[str, Tensor], input_shape: Sequence[int] | None
 ) -> Tensor:
-    """What stands for the true input of a feature: a text of as many tokens, or an image of some shape.
+    """Return a placeholder for an unknown true input: a text of as many tokens, or an image.
 
     Args:
         inversion: The readout.
@@ -159,7 +159,7 @@ def unknown_input(
         input_shape: See :meth:`ExternalSweep.run`.
 
     Raises:
-        ReadoutError: if the readout is not for such inputs.
+        ReadoutError: if the readout does not take such inputs.
     """
     if isinstance(inversion, TextInversion):
         return unknown_text(inversion, len(next(iter(external.values()))))
@@ -177,20 +177,20 @@ def scores_by_layer(
     external: Mapping[str, Tensor],
     true: Tensor,
 ) -> Row:
-    """Scores of one feature, layer by layer.
+    """Score one recovered input layer by layer.
 
     Args:
         inversion: The readout.
         extractor: The network.
-        loss: Of one layer.
+        loss: Loss of one layer.
         recovered: Recovered input.
         external: Feature by layer.
-        true: True input, unknown where it is not known.
+        true: True input, or its placeholder.
 
     Returns:
-        For every layer ``target_distance.LAYER``, the d_H of the recovered input's feature to the given one, and
-        ``loss.LAYER`` between them, without its weight; ``feature_distance.LAYER``, the d_H of the given feature to the
-        true input's.
+        Per layer: ``target_distance.LAYER``, d_H between the recovered input's feature and the external one;
+        ``loss.LAYER`` between them, without its weight; ``feature_distance.LAYER``, d_H between the external feature
+        and the true input's.
     """
     both = inversion.embed(torch.stack([recovered, true]))
     found = extract_several(extractor, both.to(extractor.mean), list(external))
@@ -213,12 +213,12 @@ def _label(
     rows: list[Row],
     recovered: list[Tensor],
 ) -> pd.DataFrame:
-    """Add scores by layer, and the columns that all rows have in common."""
+    """Add scores by layer, and the columns that all rows share."""
     for row, x in zip(rows, recovered, strict=True):
         external = features[row["sample"]]
         if x.numel():
             row |= by_layer(x, external, inputs[row["sample"]])
-        else:  # nothing was recovered
+        else:  # the problem could not be inverted
             row |= {f"{name}.{layer}": math.nan for layer in external for name in BY_LAYER}
     return pd.DataFrame(rows).assign(label=None, **columns)
 
@@ -240,7 +240,7 @@ def _problems(setting: str, layer: str, features: Features, true: Mapping[str, T
 
 
 def _example(inversion: FeatureInversion, inputs: Mapping[str, Tensor], problems: Sequence[Problem]) -> ProblemBatch:
-    """Problems that cost as much as these, and whose true inputs are known."""
+    """Make a batch that costs as much as these problems, with known true inputs."""
     generator, count = torch.Generator().manual_seed(0), len(problems)
     shapes = [inputs[problem.sample].shape for problem in problems]
     if isinstance(inversion, TextInversion):
@@ -258,7 +258,7 @@ def _example(inversion: FeatureInversion, inputs: Mapping[str, Tensor], problems
 
 
 def _any_text(model: LanguageModel, tokens: int, generator: torch.Generator) -> Tensor:
-    """Drawn from what is no special token."""
+    """Draw a text without special tokens."""
     vocabulary = torch.arange(model.embedding.num_embeddings)
     ordinary = vocabulary[~model.is_special(vocabulary)]
     return ordinary[torch.randint(len(ordinary), (tokens,), generator=generator)]

@@ -1,4 +1,4 @@
-"""Facts: what the runs of a sweep are searched and compared by in a logger."""
+"""Facts: the plain values by which runs are searched and compared in a logger."""
 
 import itertools
 from collections.abc import Mapping
@@ -46,12 +46,12 @@ def dashboard_of(driver: Driver, plan: Plan, judgement: Facts, more: Facts) -> D
 def describe_sweep(
     inversion: FeatureInversion, columns: Facts, problem: Problem, inputs: Mapping[str, Tensor], **more: Any
 ) -> dict[str, Any]:
-    """What runs are searched and compared by, one plain value a key.
+    """Return the plain values by which runs are searched and compared.
 
     Args:
         inversion: The readout.
-        columns: What every row of the results says of it.
-        problem: Any of the sweep.
+        columns: Columns that all rows of the results share.
+        problem: Any problem of the sweep.
         inputs: True inputs by name.
         more: Further facts.
     """
@@ -73,5 +73,5 @@ def describe_sweep(
 
 
 def _short(path: object) -> str | None:
-    """The last part of an import path."""
+    """Return the last part of an import path."""
     return str(path).rpartition(".")[2] if path else None

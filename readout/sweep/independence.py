@@ -1,4 +1,4 @@
-"""Find out by trying whether the problems of a batch would change each other, before any is inverted."""
+"""Trials that show whether a part of a readout couples the problems of a batch, before any is inverted."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,52 +21,52 @@ from readout.priors import Pixels, TokenLogits
 from readout.sweep.runtime import Runtime
 
 STEPS = 2
-"""Steps of a trial: running statistics and shared parameters show in the second."""
+"""Steps of a trial; running statistics and shared parameters show at the second."""
 
 FALL = 0.05
-"""Share of the loss that the first step should take away."""
+"""Share of the loss that the first step should remove."""
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-2}
-"""Share by which values may differ: far more than rounding, and far less than what mixed rows do."""
+"""Relative difference allowed: far above rounding, far below the effect of mixed rows."""
 
 COARSE = 0.25
-"""The same for shorter numbers."""
+"""Relative difference allowed in float16 and bfloat16."""
 
 ROUNDINGS = 32
-"""Units of rounding that are allowed on top, where nothing but rounding moves."""
+"""Absolute difference allowed, in units of rounding, for values that are zero but for rounding."""
 
 SIDES = (16, 32, 64)
-"""Sides of images that a prior is tried with, if it takes them: the smaller, the quicker."""
+"""Image sides in pixels that a prior is tried with, the quickest first."""
 
 TOKENS = 4
-"""The same for texts."""
+"""Length of the texts that a prior is tried with."""
 
 GRADIENT_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
-"""Where a callback can change gradients."""
+"""Hooks in which a callback can change gradients."""
 
 Rows = list[int]
 Part = Callable[[Rows], list[Tensor]]
-"""What a part of a readout makes of the first, the second or both of two problems; one row a problem."""
+"""Output of one part of a readout for the first, the second or both of two problems; one row per problem."""
 
 
 def check_independent(inversion: FeatureInversion, example: ProblemBatch, runtime: Runtime) -> None:
-    """Refuse a readout of which a part couples the problems of a batch.
+    """Refuse a readout with a part that couples the problems of a batch.
 
-    Each part is tried on two problems, alone and together. Networks are checked by
+    Each part runs on two problems, alone and together. Networks are checked by
     :func:`readout.extractors.validate.validate`, optimisers by :func:`readout.inversions.optimizers.couples`.
 
     Args:
-        inversion: The readout, which a probe has just run.
+        inversion: The readout; a probe must have run it once.
         example: A problem like those to come.
-        runtime: Makes Trainers, and has the callbacks.
+        runtime: Makes Trainers, and holds the callbacks.
 
     Raises:
-        ReadoutError: one sentence that names the part.
+        ReadoutError: if a part couples problems.
     """
     pair, target, states = _pair(example), inversion._target, random_states()
     metrics = (each for each in (inversion.metric, *inversion.metrics) if isinstance(each, SampleMetric))
     callbacks = (each for each in runtime.callbacks if _sees_gradients(each))
-    loss = getattr(inversion.loss, "loss", inversion.loss)  # of one layer, where several are joined
+    loss = getattr(inversion.loss, "loss", inversion.loss)  # joined layers wrap the loss of each
     trials: list[tuple[object, Callable[[], bool]]] = [
         (pair.perturbation, partial(_precisely, partial(_perturbed, pair, target))),
         (loss, partial(_precisely, partial(_losses, target))),
@@ -80,7 +80,7 @@ def check_independent(inversion: FeatureInversion, example: ProblemBatch, runtim
     for part, couples in trials:
         try:
             coupled = couples()
-        except ReadoutError:  # it can't be tried on these; problems that it refuses are marked when they run
+        except ReadoutError:  # refused here; problems that it refuses in a sweep are marked there
             coupled = False
         finally:
             set_random_states(states)
@@ -93,7 +93,7 @@ def check_independent(inversion: FeatureInversion, example: ProblemBatch, runtim
 
 
 def _couples(part: Part) -> bool:
-    """Whether two problems come out otherwise together than alone, with the same random numbers."""
+    """Return whether two problems differ together and alone, with the same random numbers."""
     states, found = random_states(), []
     for rows in ([0, 1], [0], [1]):
         set_random_states(states)
@@ -103,21 +103,21 @@ def _couples(part: Part) -> bool:
 
 
 def _differ(together: Tensor, alone: Tensor) -> bool:
-    # what is not finite is no sign of coupling, unless it is finite alone
+    # values that are not finite either way are no sign of coupling
     together, alone = (each.detach().flatten(1).nan_to_num(0.0, 0.0, 0.0) for each in (together, alone))
     allowed = TOLERANCE.get(alone.dtype, COARSE) * alone.norm(dim=1) + ROUNDINGS * torch.finfo(alone.dtype).eps
     return bool(((together - alone).norm(dim=1) > allowed).any())
 
 
 def _precisely(part: Callable[[torch.dtype, Rows], list[Tensor]]) -> bool:
-    """Whether a part couples: in float64, or where it can't, in float32."""
+    """Return whether a part couples, tried in float64 or, where it can't run so, in float32."""
     with suppress(RuntimeError, TypeError, ValueError):
         return _couples(partial(part, torch.float64))
     return _couples(partial(part, torch.float32))
 
 
 def _features(target: Target, dtype: torch.dtype, rows: Rows) -> tuple[Tensor, list[Tensor]]:
-    """Features of both problems, and a mask where there is one."""
+    """Return features of both problems, and a list with the mask of texts."""
     first = target.clean[:1].cpu().to(dtype)
     if unusable(first):
         first = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)).to(first)
@@ -132,7 +132,7 @@ def _perturbed(pair: ProblemBatch, target: Target, dtype: torch.dtype, rows: Row
 
 
 def _losses(target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
-    """Losses, their gradients and scales."""
+    """Return losses, gradients and scales."""
     wanted, mask = _features(target, dtype, rows)
     found = (wanted.roll(1, -1) / 2 + wanted / 3).requires_grad_()
     losses = target.loss(found, wanted, *mask)
@@ -155,7 +155,7 @@ def _measured(
 
 
 def _prior_couples(inversion: FeatureInversion, pair: ProblemBatch) -> bool:
-    """Whether a prior does: with small inputs if it takes them, and in float64 if it can."""
+    """Return whether a prior couples, tried on small inputs and in float64 where it can run so."""
     shape = pair.inputs.shape[1:]
     smaller = [(*shape[:1], side, side) for side in SIDES if len(shape) == 3 and side < min(shape[1:])]
     whole = tuple(shape) if pair.inputs.is_floating_point() else (min(TOKENS, *shape),)
@@ -173,7 +173,7 @@ def _optimised(
     rates: list[float],
     rows: Rows,
 ) -> list[Tensor]:
-    """Inputs at the start, how far they move towards others, and what is scored of them."""
+    """Return the initial inputs, their move towards arbitrary targets, and what is scored of them."""
     prior, network = inversion.prior, inversion.extractor
 
     def closure() -> Tensor:
@@ -206,7 +206,7 @@ def _optimised(
 def _fits_couple(
     inversion: FeatureInversion, pair: ProblemBatch, runtime: Runtime, callbacks: Sequence[Callback]
 ) -> bool:
-    """Whether an inversion's own steps couple problems, or these callbacks do."""
+    """Return whether the inversion's own steps, or these callbacks, couple problems."""
     rates: list[float] = []
     prior = TokenLogits() if isinstance(inversion, TextInversion) else Pixels(clamp=False)
     prior.prepare_for(inversion.extractor)
@@ -217,7 +217,7 @@ def _fits_couple(
         "lr_schedule": None,
     }
     parts |= {"optimizer": lambda parameters: _Descent(parameters, rates), "record_every": STEPS}
-    # autocast rounds by more than what is looked for
+    # autocast rounds by more than the effect of coupling
     full = {"precision": "32-true"} if "mixed" in str(runtime.trainer.get("precision")) else {}
 
     def fit(rows: Rows) -> list[Tensor]:
@@ -232,7 +232,7 @@ def _fits_couple(
 
 
 class _Descent(SGD):
-    """Gradient descent at a rate that the first step of all sets, the same for every problem in every run."""
+    """Gradient descent at the rate set by the very first step, so that all runs share one rate."""
 
     def __init__(self, parameters: Any, rates: list[float]) -> None:
         super().__init__(parameters, lr=0.0)
@@ -251,7 +251,7 @@ class _Descent(SGD):
 
 
 class _Ends(Callback):
-    """Keeps inputs as they begin, and how far they move."""
+    """Recorder of the initial inputs, and of their move."""
 
     def __init__(self) -> None:
         self.inputs: list[Tensor] = []
@@ -271,7 +271,7 @@ class _Ends(Callback):
 
 
 def _pair(example: ProblemBatch) -> ProblemBatch:
-    """A problem, and another with another input and seeds of its own."""
+    """Return the problem and a second one with another input and other seeds."""
     x = example.inputs[:1]
     other = x.flip(-1) / 2 if x.is_floating_point() else x.flip(-1)
     noise, prior = example.noise_seeds[0], example.prior_seeds[0]
@@ -296,7 +296,7 @@ def _rows(problems: ProblemBatch, rows: Rows) -> ProblemBatch:
 
 @contextmanager
 def _as_type(prior: torch.nn.Module, dtype: torch.dtype, shared: set[int]) -> Iterator[None]:
-    """A prior's tensors in another type, but for those that are shared with the network."""
+    """Cast a prior's own tensors inside the context; those it shares with the network stay."""
     tensors = [each for each in (*prior.parameters(), *prior.buffers()) if id(each) not in shared]
     own = [(each, each.data) for each in tensors if each.is_floating_point()]
     for tensor, data in own:
@@ -308,7 +308,7 @@ def _as_type(prior: torch.nn.Module, dtype: torch.dtype, shared: set[int]) -> It
 
 @contextmanager
 def _exchanged(inversion: FeatureInversion, parts: Mapping[str, Any]) -> Iterator[None]:
-    """Other parts for as long as the context lasts."""
+    """Replace parts of an inversion inside the context."""
     own = {name: getattr(inversion, name) for name in parts}
     try:
         for name, part in parts.items():

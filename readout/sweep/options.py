@@ -1,4 +1,4 @@
-"""RunOptions: where inversions leave their results, how many run at once, and when one counts as recovered."""
+"""RunOptions: output folder, batch size and verdict thresholds of inversions."""
 
 import math
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ from readout.sweep.probe import BatchSize
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a sweep and a prediction have in common; see :class:`readout.sweep.Sweep` for what each means.
+    """Options shared by sweeps and external features; :class:`readout.sweep.Sweep` explains each.
 
     Raises:
-        ReadoutError: if one is out of range.
+        ReadoutError: if an option is out of range.
     """
 
     output: Path
@@ -37,7 +37,7 @@ class RunOptions:
     batch_size: BatchSize = "auto"
     checkpoint_minutes: float | None = 5
     alone_for: str = ""
-    """The optimiser that couples the problems of a batch, if one does, so that each runs by itself."""
+    """Optimiser that couples the problems of a batch, so that each runs by itself; empty if none does."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", user_path(self.output))
@@ -51,19 +51,19 @@ class RunOptions:
             check_number("checkpoint_minutes", self.checkpoint_minutes, above=0, hint=hint)
 
     def for_readout(self, readout: Mapping[str, Any]) -> "RunOptions":
-        """The same with one problem at a time, if that is what the optimiser needs.
+        """Return the options for a readout: one problem at a time if its optimiser couples problems.
 
         Args:
-            readout: What :meth:`readout.inversions.FeatureInversion.describe` gave.
+            readout: From :meth:`readout.inversions.FeatureInversion.describe`.
         """
         optimizer = readout["optimizer"]
         return replace(self, batch_size=1, alone_for=optimizer["class"]) if optimizer.get(ALONE) else self
 
     def threshold_for(self, metric: SampleMetric, judging: bool = True) -> float:
-        """t: as given, or the paper's for the metric; NaN where there is none and nothing is judged.
+        """Return t: the option, or the paper's value for the metric; NaN if there is neither and nothing is judged.
 
         Raises:
-            ReadoutError: if there is none and something is.
+            ReadoutError: if there is neither and results are to be judged.
         """
         threshold = self.threshold or metric.threshold
         if threshold is None and judging:
@@ -71,20 +71,20 @@ class RunOptions:
         return math.nan if threshold is None else threshold
 
     def kept(self, config: Mapping[str, Any], threshold: float) -> str:
-        """The configuration as it is kept with the results, in YAML: with t, though the metric's own was asked for."""
+        """Return the configuration as YAML to keep with the results, with the t that was used."""
         judged = {} if math.isnan(threshold) else {"threshold": threshold, "tolerance": self.tolerance}
         sweep = {**(config.get("sweep") or {}), **judged}
         return COMMENT + yaml.safe_dump({**config, "sweep": sweep}, sort_keys=False)
 
     def open_store(self, holds: Literal["sweep", "external"], console: Console) -> ResultStore:
-        """The output folder, once it is known to be fit for use; damaged files are set aside.
+        """Open the output folder and set damaged files aside.
 
         Args:
-            holds: What it is for: a sweep's results, or those of features that were given.
-            console: Told what was set aside.
+            holds: Kind of results: a sweep's, or those of external features.
+            console: Prints what was set aside.
 
         Raises:
-            ReadoutError: if it holds results, and is not to be gone on with or is for the other kind.
+            ReadoutError: if it holds results of the other kind, or any results and ``resume`` is false.
         """
         store = ResultStore(self.output)
         if not self.resume and store.finished():

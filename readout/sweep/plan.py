@@ -1,4 +1,4 @@
-"""The plan of a sweep: what will be inverted, how much at a time, and how long that takes here."""
+"""Plan: the inversions left at each layer, how many run at a time, and how long they take on this machine."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -25,32 +25,32 @@ class LayerPlan:
     layer: str
     problems: list[Problem]
     batches: list[list[Problem]]
-    """What of them is known to be left, in groups that run side by side; a search finds out as it goes."""
+    """Unfinished problems, in groups that run side by side; empty for a search, which plans each round as it goes."""
     cost: Cost
     finished: int
-    """Problems that have an answer already."""
+    """Problems with a stored result."""
     remaining: int
     """Problems left; for a search, at most."""
     least: int
-    """Of which so many are certainly wanted."""
+    """Lower bound on ``remaining``."""
     batch_size: int
-    """Most problems side by side."""
+    """Largest number of problems side by side."""
 
     @property
     def name(self) -> str:
-        """A file name that stands for this layer under this setting, and for no other."""
+        """File name unique to this layer and setting."""
         return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
 
     @property
     def step_seconds(self) -> float:
-        """Estimated time of a step of every batch that is left."""
+        """Estimated time of one step of every remaining batch."""
         batches, rest = divmod(self.remaining, self.batch_size)
         return batches * self.cost.seconds(self.batch_size) + self.cost.seconds(rest)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep is about to do."""
+    """All inversions that are left, by layer."""
 
     title: str
     layers: list[LayerPlan]
@@ -58,7 +58,7 @@ class Plan:
     output: Path
     search: Search = "grid"
     alone_for: str = ""
-    """The optimiser for whose sake problems run one by one, if there is one."""
+    """Optimiser that couples the problems of a batch, so that each runs by itself; empty if none does."""
 
     @property
     def remaining(self) -> int:
@@ -67,12 +67,12 @@ class Plan:
 
     @property
     def finished(self) -> int:
-        """Problems that have an answer already."""
+        """Problems with a stored result."""
         return sum(layer.finished for layer in self.layers)
 
     @property
     def seconds(self) -> float:
-        """Estimated time for what is left."""
+        """Estimated time left."""
         return self.steps * sum(plan.step_seconds for plan in self.layers)
 
     @property
@@ -112,7 +112,7 @@ class Plan:
 
 
 def title(inversion: FeatureInversion) -> str:
-    """What inverts what, in a line."""
+    """Return one line that names the network and the readout."""
     extractor = inversion.extractor
     return (
         f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · {type(inversion.prior).__name__} · "
@@ -129,13 +129,13 @@ def plan_layer(
     size: BatchSize,
     runtime: Runtime,
 ) -> LayerPlan:
-    """Check a layer, measure what it costs, and form its batches.
+    """Check a layer, measure the cost of a step, and form batches.
 
     Args:
         problems: All of one layer.
-        wanted: Of which these come next, the largest first; none if nothing is left.
-        finished: Keys of problems that have an answer.
-        inversion: What will run.
+        wanted: Problems that come next, largest input first; empty if nothing is left.
+        finished: Keys of finished problems.
+        inversion: The readout.
         batch: Makes a batch that costs what these problems do.
         size: Problems side by side, or ``auto``.
         runtime: Makes Trainers.
@@ -154,16 +154,16 @@ def plan_layer(
 
 
 def unfinished(problems: Sequence[Problem], size: int, finished: Set[str]) -> list[list[Problem]]:
-    """Batches of a layer without what is finished.
+    """Form the batches of a layer, then take out finished problems.
 
-    Batches are formed before finished problems leave them, so that a resumed sweep forms the same ones.
+    In this order a resumed sweep forms the same batches.
     """
     left = ([problem for problem in batch if problem.key not in finished] for batch in batches(problems, size))
     return [batch for batch in left if batch]
 
 
 def size_in_words(inputs: Iterable[torch.Tensor]) -> str:
-    """How large inputs are: ``3×64×64``, ``12 to 32 tokens``."""
+    """Describe the size of inputs: ``3×64×64``, ``12 to 32 tokens``."""
     first, *rest = inputs
     if first.is_floating_point():
         return "×".join(map(str, first.shape))
@@ -172,7 +172,7 @@ def size_in_words(inputs: Iterable[torch.Tensor]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span in words: ``40 s``, ``3 min 20 s``, ``5 h 12 min``, ``12 days``."""
+    """Format a time span: ``40 s``, ``3 min 20 s``, ``5 h 12 min``, ``12 days``."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3600:

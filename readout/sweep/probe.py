@@ -1,4 +1,4 @@
-"""What a step costs at one layer: a few real ones, timed, and their memory."""
+"""Probe: the time and memory of a step at one layer, measured on a few real steps."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,16 +17,16 @@ from readout.inversions.target import unusable
 from readout.sweep.runtime import Runtime
 
 AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
-"""Most problems side by side when the batch size is automatic; more gains nothing measured so far."""
+"""Largest automatic batch size; no measurement so far gains from more."""
 
 MEMORY_SHARE = 0.5
-"""Share of the free memory that a batch may take when its size is automatic."""
+"""Share of the free memory that a batch of automatic size may take."""
 
 FEW = 4
-"""Problems whose memory is measured, before it is known how many fit."""
+"""Problems in the first measurement, from which the number that fits the memory follows."""
 
 LONG_STEP = 5.0
-"""A full batch that would take so many seconds a step is not tried."""
+"""Seconds per step above which a full batch is not timed."""
 
 BatchSize = int | Literal["auto"]
 """Problems side by side; ``auto`` fits the free memory."""
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step costs at one layer: so much however few the problems are, and so much for each."""
+    """Cost of a step at one layer: a fixed part and a part per problem."""
 
     fixed_seconds: float = 0.0
     problem_seconds: float = 0.0
@@ -44,7 +44,7 @@ class Cost:
     device: str = "cpu"
 
     def seconds(self, problems: int) -> float:
-        """A step of so many problems side by side; nothing for none."""
+        """Return the seconds of a step of ``problems`` side by side; 0 for none."""
         return self.fixed_seconds + problems * self.problem_seconds if problems else 0.0
 
 
@@ -55,20 +55,20 @@ def probe(
     size: BatchSize,
     runtime: Runtime,
 ) -> tuple[Cost, int]:
-    """Check a layer and measure what a step costs there, on a few problems and on as many as will run side by side.
+    """Check a layer and time a step of a few problems and of a full batch.
 
-    Two sizes, because the cost of a step does not grow with its problems where they run in parallel.
+    Two sizes, because on parallel hardware the cost of a step hardly grows with the number of problems.
 
     Args:
-        inversion: What will run.
-        wanted: Problems to choose from, all of the layer: the largest first, where sizes differ, so that memory is
-            that of the largest, and time that of a middling batch.
+        inversion: The readout.
+        wanted: Problems of the layer to choose from, largest input first: memory is measured on the largest, time on
+            a batch of middling ones.
         batch: Makes a batch of some of them.
         size: Problems side by side, or ``auto``.
         runtime: Makes a Trainer with the user's accelerator and precision.
 
     Returns:
-        The cost, and how many problems run side by side.
+        The cost, and the number of problems that run side by side.
 
     Raises:
         ReadoutError: if the layer can't be inverted; see :func:`readout.extractors.validate.validate`.
@@ -84,15 +84,15 @@ def probe(
         return cost, size
     middle = (len(wanted) - many) // 2
     together = _steps(inversion, batch(wanted[middle : middle + many]), runtime).quiet()
-    # through both measurements, and through the larger one if they contradict each other
+    # the line through both measurements; through the larger alone where noise would give it a negative slope
     each = min(max((together - timer.quiet()) / (many - few), 0.0), together / many)
     return replace(cost, fixed_seconds=together - many * each, problem_seconds=each), size
 
 
 def automatic_batch_size(problem_bytes: int, device: str) -> int:
-    """Largest power of two that fits the free memory, up to :data:`AUTOMATIC_LIMIT`.
+    """Return the largest power of two that fits the free memory, up to :data:`AUTOMATIC_LIMIT`.
 
-    A power of two, so that a rerun on a slightly busier machine still forms the same batches.
+    Powers of two keep the batches of a rerun the same on a slightly busier machine.
     """
     on_cuda = device.startswith("cuda")
     free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
@@ -124,11 +124,11 @@ def _steps(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime
 
 
 class _Validation(Callback):
-    """Checks the layer where it will run: on its device, in its precision, before the first step.
+    """Check of a layer on the device and in the precision that it will run in, before the first step.
 
     Args:
-        examples: Inputs, shape (1, ...). The first whose feature can be perturbed is the example; where there is none,
-            each problem of the layer will be marked, and there is nothing to check.
+        examples: Inputs, shape (1, ...). The first whose feature can be perturbed is used. If there is none, nothing is
+            checked: every problem of the layer will be marked as not invertible.
     """
 
     def __init__(self, examples: Iterable[torch.Tensor]) -> None:
@@ -151,9 +151,9 @@ class _Validation(Callback):
 
 
 class _StepTimer(Callback):
-    """Times steps after the first and stops when that is enough; counts what backward keeps.
+    """Timer of all steps but the first, and counter of the bytes kept for backward.
 
-    Another process that wakes up for a moment must not pass for a layer's cost, so quick steps are timed for a while.
+    Quick steps are timed for half a second, so that a momentary load does not pass for the cost of a layer.
     """
 
     most_steps = 50
@@ -173,7 +173,7 @@ class _StepTimer(Callback):
         set_handlers(self._handlers)  # Lightning's own would end a probe with exit code 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if not self.times:  # the first step is the one that is not timed
+        if not self.times:  # the first step is not timed
             self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
             if pl_module.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(pl_module.device)
@@ -193,19 +193,19 @@ class _StepTimer(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
         self.device = pl_module.device
-        # weights, gradient and AdamW's two moments of what is optimised
+        # parameters, their gradients and AdamW's two moments
         self.bytes += 4 * _bytes(parameter for parameter in pl_module.prior.parameters() if parameter.requires_grad)
         if pl_module.device.type == "cuda":
             # the network is shared by all problems
             self.bytes = torch.cuda.max_memory_allocated(pl_module.device) - _bytes(pl_module.extractor.parameters())
 
     def quiet(self) -> float:
-        """Seconds of a step while nothing else was going on: the lower quartile, warm-up left out."""
+        """Return the seconds of an undisturbed step: the lower quartile, without the first step."""
         warm = sorted(self.times[1:] or self.times)
         return warm[len(warm) // 4]
 
     def _count_kept(self) -> Any:
-        """Counts the bytes that a step keeps for its backward pass."""
+        """Return a context that counts the bytes saved for backward, each storage once."""
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()

@@ -21,19 +21,19 @@ from readout.sweep.time_left import LayerTime, Left, TimeLeft
 
 REDRAW_SECONDS = 0.25
 READ_SECONDS = 1.0
-"""Time between two looks at d_X, for which the device must be waited for."""
+"""Time between two reads of d_X, each of which waits for the device."""
 
 
 class SweepProgress(Callback):
-    """Says how many problems are done, what runs and how far it is, and how long everything will still take.
+    """Live display of finished problems, the running batch and the ETA.
 
     On a terminal two lines are redrawn, in a notebook one; elsewhere a plain line is printed every ``quiet_seconds``.
 
     Args:
-        plan: What the sweep is about to do.
-        console: Where to show it.
+        plan: The inversions that are left.
+        console: Where to show them.
         quiet_seconds: Time between plain lines.
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class SweepProgress(Callback):
         self._live.stop()
 
     def start_layer(self, layer: LayerPlan) -> None:
-        """Name the layer that comes next."""
+        """Begin a layer."""
         self._layer, self._done_of_layer = layer, 0
 
     def start(self, batch: Sequence[Problem]) -> None:
-        """Name the batch that comes next."""
+        """Begin a batch."""
         self._batch = batch
         self.time_left.start_batch(self._layer.layer, len(batch), self._clock())
 
@@ -87,13 +87,13 @@ class SweepProgress(Callback):
         self._show([f"{self._layer.layer}: {self._done_of_layer:,} done"])
 
     def layer_done(self) -> None:
-        """Count the layer as logged, and take off what a search turned out not to need."""
+        """Count the layer as logged, and subtract the problems that a search did not need."""
         self.time_left.end_layer(self._layer.layer, self._clock())
         self._problems -= self._layer.remaining - self._done_of_layer
         self._show([f"{self._layer.layer} done"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The clock of a fit starts."""
+        """Start the clock of a fit."""
         assert isinstance(pl_module, FeatureInversion)
         self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
         self._read = self._fit_started
@@ -130,12 +130,12 @@ class SweepProgress(Callback):
             bar = Table.grid(padding=(0, 1))
             bar.add_row(ProgressBar(completed=share, total=1.0, width=30), f"{share:4.0%}", f"{done} · {time_left}")
             self._draw(Group(bar, Text(" · ".join(what), style="dim", no_wrap=True, overflow="ellipsis")))
-        else:  # a notebook redraws its last line only, and is of a guessed width
+        else:  # a notebook redraws its last line only, and its width is a guess
             line = f"{share:4.0%}  {done} · {time_left} · {' · '.join(what)}"
             self._draw(Text(line, no_wrap=True, overflow="ellipsis"))
 
     def _what(self, step: int, now: float) -> list[str]:
-        """What runs, how far it is, and how quickly."""
+        """Return what runs, at which step, and how fast."""
         names = [layer.layer for layer in self.plan.layers]
         place = f" ({names.index(self._layer.layer) + 1} of {len(names)})" if len(names) > 1 else ""
         levels = sorted({problem.level for problem in self._batch if not math.isnan(problem.level)})
@@ -160,7 +160,7 @@ class SweepProgress(Callback):
 
 
 def _distances(inversion: FeatureInversion) -> str:
-    """Newest d_X over the problems that still run, in words: the mean, and the range."""
+    """Return mean and range of the newest d_X of the active problems, in words."""
     if not inversion.trajectory.steps:
         return ""
     values = [value for value in inversion.trajectory.latest()["distance"].tolist() if math.isfinite(value)]

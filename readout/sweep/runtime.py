@@ -1,4 +1,4 @@
-"""Runtime: Trainers and loggers on demand, because a sweep needs a fresh one for every fit."""
+"""Runtime: makes the Trainer of each fit; a sweep needs a fresh one every time."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ from readout.common.checks import check_seed
 from readout.common.errors import ReadoutError
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-"""Trainer defaults for fits that last seconds and come by the hundred; a configuration may change them."""
+"""Trainer defaults for hundreds of fits that last seconds each; a configuration may change them."""
 
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "accumulate_grad_batches": (1,),
@@ -34,8 +34,8 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "strategy": ("auto", "single_device", "ddp"),
     "val_check_interval": (None, 1.0),
 }
-"""Arguments of the Trainer that would end a fit early, go on after its last step, or move it to other processes; and
-what they may be, the default first."""
+"""Allowed values, default first, of Trainer arguments that would end a fit early, extend it, or move it to other
+processes."""
 
 STEERING = tuple(
     vars(callbacks)[name]
@@ -50,7 +50,7 @@ STEERING = tuple(
         "Timer",
         "WeightAveraging",
     )
-    if hasattr(callbacks, name)  # some are younger than the oldest Lightning that is supported
+    if hasattr(callbacks, name)  # some are missing in the oldest supported Lightning
 )
 """Lightning's callbacks that end or change an optimisation."""
 
@@ -60,13 +60,13 @@ LOGGING = (callbacks.DeviceStatsMonitor, callbacks.LearningRateMonitor)
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a sweep borrows from whoever starts it.
+    """Everything a sweep needs to make Trainers and loggers.
 
     Args:
-        trainer: Arguments for every Trainer, its callbacks among them; no logger.
+        trainer: Arguments for every Trainer, callbacks included, logger excluded.
         loggers: Logger classes as ``{"class_path": …, "init_args": {…}}``.
         config: The whole configuration as plain data, kept with the results and logged.
-        seed: Seed that all random numbers derive from.
+        seed: Seed of all random numbers.
     """
 
     trainer: Mapping[str, Any]
@@ -81,7 +81,7 @@ class Runtime:
             _check_callback(callback, bool(self.loggers))
 
     def make_trainer(self, loggers: Sequence[Logger], *extra: Callback) -> Trainer:
-        """A Trainer with the configured callbacks and some more.
+        """Return a Trainer with the configured callbacks and ``extra``.
 
         Raises:
             ReadoutError: if Lightning refuses its settings.
@@ -89,7 +89,7 @@ class Runtime:
         return self._trainer(logger=list(loggers) or False, callbacks=[*self.callbacks, *extra])
 
     def make_bare_trainer(self, *callbacks: Callback, **overrides: Any) -> Trainer:
-        """A Trainer with these callbacks only, and no logger.
+        """Return a Trainer with only these callbacks, and no logger.
 
         Raises:
             ReadoutError: if Lightning refuses its settings.
@@ -109,13 +109,13 @@ class Runtime:
 
 
 def check_trainer(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of the Trainer under which a fit would not be what a sweep takes it for.
+    """Refuse Trainer arguments under which a fit would not be ``max_steps`` steps in this process.
 
     Args:
         settings: Arguments of the Trainer.
 
     Raises:
-        ReadoutError: if a fit would end before or after ``max_steps`` steps, or not run in this process.
+        ReadoutError: if there is one.
     """
     for name, allowed in FIXED.items():
         value = settings.get(name, allowed[0])
@@ -146,7 +146,7 @@ def _check_callback(callback: Any, logging: bool) -> None:
 
 @contextlib.contextmanager
 def explained_misconfiguration() -> Iterator[None]:
-    """Turn what Lightning refuses (an accelerator that is not there, say) into a sentence for the user."""
+    """Turn Lightning's refusals (a missing accelerator, say) into one sentence."""
     try:
         yield
     except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
@@ -154,10 +154,10 @@ def explained_misconfiguration() -> Iterator[None]:
 
 
 def one_process(plugins: Any) -> list[Any]:
-    """The plugins of a Trainer, and one that keeps the fit in this process, however many tasks a cluster has started.
+    """Add the plugin that keeps a fit in this process, however many tasks a cluster has started.
 
     Args:
-        plugins: As the user gave them: None, one or several.
+        plugins: The user's: None, one or several.
     """
     given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
     return given if any(isinstance(one, ClusterEnvironment) for one in given) else [*given, LightningEnvironment()]
@@ -165,10 +165,9 @@ def one_process(plugins: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def _outside_slurm() -> Iterator[None]:
-    """Keep Lightning from taking the process for one task of a Slurm job.
+    """Hide the Slurm job from Lightning, which would load any ``hpc_ckpt_*.ckpt`` in the working directory.
 
-    It would load any ``hpc_ckpt_*.ckpt`` out of the working directory. Calling the job interactive is the documented
-    way to prevent that.
+    Calling the job interactive is the documented way to do so.
     """
     name = os.environ.get("SLURM_JOB_NAME")
     os.environ["SLURM_JOB_NAME"] = "interactive"
@@ -181,7 +180,7 @@ def _outside_slurm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide what Lightning says at each fit; a sweep has hundreds, and shows progress of its own."""
+    """Silence Lightning's messages at each fit; a sweep has hundreds, and its own progress display."""
     names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
@@ -191,7 +190,7 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-            # the data of a fit are its step numbers, of which none matters
+            # the data of a fit are step numbers, whose order does not matter
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
             with _outside_slurm():

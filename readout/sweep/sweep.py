@@ -37,31 +37,32 @@ from readout.sweep.runtime import Runtime, quiet_lightning
 
 
 class Sweep:
-    """Plans inversions over layers × levels × draws × inputs and runs what is not done yet.
+    """Representation sizes from inversions over layers × levels × draws × inputs; finished ones are kept.
 
     Args:
         layers: Layer names, ``all``, or ``depth:FRACTION`` (0 the first layer, 1 the last).
         levels: Perturbation levels: target correlation distances in [0, 1). Keep 0 among them, to tell
             "the feature is lost" from "the readout never works".
-        draws: Independent noise draws a level.
-        threshold: t: an input is recovered where d_X < t. Default: the paper's for the metric, 0.1 for images and
-            0.3 for texts.
-        output: Folder for everything that comes out.
-        resume: Keep what is finished; false refuses a folder that holds results.
-        perturbation: How features are moved. Default: Gaussian at an expected correlation distance.
+        draws: Independent noise draws per level.
+        threshold: t; an input is recovered if d_X < t. Default: the paper's for the metric, 0.1 for images and 0.3
+            for texts.
+        output: Output folder.
+        resume: Keep finished results; false refuses a folder that holds any.
+        perturbation: Default: Gaussian noise at an expected correlation distance.
         batch_size: Problems side by side in one ``Trainer.fit``; ``auto`` fits the free memory.
-        search: ``grid`` inverts every level; ``bisection`` finds the largest recovered one from a few, and goes back
+        search: ``grid`` inverts every level; ``bisection`` finds the largest recovered one from a few, and falls back
             to the grid for inputs whose recovery is not monotone in the level.
-        estimator: How sizes are read off: ``max`` (the paper's), ``contiguous`` or ``crossing``.
-        predict: For images: predict every curve from the network's Jacobian too
-            (:func:`readout.prediction.predict_size`), as a line beside it. Takes seconds a (layer, input).
-        tolerance: An inversion has converged if its loss lies at most so far above the loss at the true
-            input, as a share of the loss of the feature's mean (its variance, for a squared error).
+        estimator: Estimator of sizes: ``max`` (the paper's), ``contiguous`` or ``crossing``.
+        predict: For images: also predict every curve from the network's Jacobian
+            (:func:`readout.prediction.predict_size`). Takes seconds per (layer, input).
+        tolerance: An inversion has converged if its loss exceeds the loss at the true input by at most this share of
+            the loss of the feature's mean (its variance, for a squared error).
         plan_only: Print the plan and stop.
-        checkpoint_minutes: Time between checkpoints of the batch that is running; None for one only when asked to stop.
+        checkpoint_minutes: Time between checkpoints of the running batch; None writes one only when a stop is
+            requested.
 
     Raises:
-        ReadoutError: if a setting is out of range.
+        ReadoutError: if an argument is out of range.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Sweep:
     def run(
         self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console | None = None
     ) -> pd.DataFrame:
-        """Run what is not done yet and write everything the output folder should hold.
+        """Run unfinished inversions, write the output folder and print the sizes.
 
         Args:
             inversion: The readout, with its extractor.
@@ -105,10 +106,10 @@ class Sweep:
             console: Where plan, progress and table go.
 
         Returns:
-            The sizes, one row a (model, layer, sample); empty with ``plan_only``.
+            Sizes, one row per (model, layer, sample); empty with ``plan_only``.
 
         Raises:
-            ReadoutError: if anything the user gave can't be used.
+            ReadoutError: if an argument can't be used.
         """
         console = console or make_console()
         results = self._invert(inversion, data, runtime, console, console)
@@ -122,7 +123,7 @@ class Sweep:
     def measure(
         self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, report: bool = True
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The same without a word but progress.
+        """Run like :meth:`run`, printing only progress.
 
         Args:
             inversion: The readout, with its extractor.
@@ -132,10 +133,10 @@ class Sweep:
             report: Write figures and page.
 
         Returns:
-            One row a problem, trajectories included, and one row a (model, layer, sample).
+            One row per problem, trajectories included, and one row per (model, layer, sample).
 
         Raises:
-            ReadoutError: if anything the user gave can't be used.
+            ReadoutError: if an argument can't be used.
         """
         results = self._invert(inversion, data, runtime, Console(quiet=True, force_jupyter=False), console)
         if results is None:
@@ -143,7 +144,7 @@ class Sweep:
         return results, self._finish(results, report)
 
     def _finish(self, results: pd.DataFrame, report: bool) -> pd.DataFrame:
-        """Write sizes, and the page if wanted."""
+        """Write sizes, and optionally the page."""
         sizes = sizes_table(results, self.estimator)
         ResultStore(self.options.output).write_text("sizes.csv", sizes.to_csv(index=False))
         if report:
@@ -153,11 +154,11 @@ class Sweep:
     def _invert(
         self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, progress_on: Console
     ) -> pd.DataFrame | None:
-        """Invert what is not done yet and return the results of the whole sweep, or None with ``plan_only``."""
+        """Run unfinished inversions and return all results of the sweep, or None with ``plan_only``."""
         samples = self._load(inversion, data)
         with quiet_lightning():
             driver = self._driver(inversion, samples, runtime, progress_on)
-            with console.status("checking each layer, and what a step costs there"):
+            with console.status("checking each layer and the cost of a step there"):
                 plan = driver.plan()
             plan.show(console, self._task(plan, driver.inputs, type(data).__name__))
             if self.plan_only:
@@ -173,9 +174,9 @@ class Sweep:
         return results
 
     def _load(self, inversion: FeatureInversion, data: InputData) -> dict[str, Sample]:
-        """Load the inputs and check that they, and so many of them, can be inverted."""
+        """Load the inputs; check their kind and their number."""
         extractor = inversion.extractor
-        # layers that are found by running the network are known once the shape of the inputs is
+        # layers found by running the network are known only once the shape of the inputs is
         named = len(extractor.resolve(self.layers)) if extractor.layers_named else 1
         samples = load_samples(data, extractor, partial(check_problems, named, len(self.levels), self.draws))
         first = next(iter(samples.values())).input
@@ -216,7 +217,7 @@ class Sweep:
         )
 
     def _keep(self, driver: Driver) -> None:
-        """Write what the results are read by: setting, configuration, design and true inputs."""
+        """Write what describes the results: setting, configuration, design and true inputs."""
         store, setting, runtime = driver.store, driver.setting, driver.runtime
         store.write_setting(setting)
         store.write_text("config.yaml", self.options.kept(runtime.config, driver.threshold))
@@ -227,7 +228,7 @@ class Sweep:
             store.save_input(name, x)
 
     def _predict(self, driver: Driver, results: pd.DataFrame) -> None:
-        """Predict the curves of what could be inverted."""
+        """Predict the curves of all problems that could be inverted."""
         extractor = driver.inversion.extractor
         extractor.to(driver.runtime.make_bare_trainer().strategy.root_device)  # a fit leaves the network on the CPU
         ran = set(results["key"] if "reason" not in results else results[results["reason"].isna()]["key"])
@@ -265,7 +266,7 @@ def _labelled(
     samples: Mapping[str, Sample],
     columns: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Rows with their labels, the place of the layer, and what all rows have in common."""
+    """Add labels, layer indices and the columns that all rows share."""
     table = pd.DataFrame(rows)
     depth = {layer: place for place, layer in enumerate(extractor.layers)}
     labels = pd.Series([samples[name].label for name in table["sample"]], dtype="string")
