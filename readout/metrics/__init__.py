@@ -1,7 +1,6 @@
 """Distances between inputs (d_X) and between features (d_H), as torchmetrics classes.
 
-Every metric gives one value a sample through :meth:`SampleMetric.per_sample`, and the mean over
-samples through the usual ``update`` and ``compute``.
+:meth:`SampleMetric.per_sample` gives one value per sample; ``update`` and ``compute`` give the mean over samples.
 """
 
 from readout.metrics.base import SampleMetric

@@ -1,4 +1,4 @@
-"""SampleMetric: one value a sample."""
+"""The base class of metrics."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -11,16 +11,16 @@ from readout.extractors import FeatureExtractor
 
 
 class SampleMetric(Metric, ABC):
-    """A metric with one value a sample, averaged over samples.
+    """A metric with one value per sample, averaged over samples.
 
-    A subclass names its column and says whether larger is better; only a distance (smaller is better)
-    can serve as d_X.
+    A subclass sets ``name``, its column in the results, and ``higher_is_better``; only a distance, for which smaller
+    is better, can serve as d_X.
     """
 
     full_state_update = False
     name: ClassVar[str]
     threshold: ClassVar[float | None] = None
-    """The paper's t, where it serves as d_X there."""
+    """Recovery threshold t of the paper, for metrics that it uses as d_X."""
     total: Tensor
     count: Tensor
 
@@ -30,18 +30,18 @@ class SampleMetric(Metric, ABC):
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
-        """Learn from the network what scoring needs, such as its vocabulary; nothing by default."""
+        """Take what scoring needs from the network, such as its vocabulary; by default nothing."""
 
     @abstractmethod
     def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:
-        """One value a sample.
+        """Score each sample.
 
         Args:
             recovered: Recovered inputs, shape (samples, ...).
-            true: True inputs, the same shape; of tokens, negative where a position is not scored.
+            true: True inputs, same shape; negative token ids mark positions that are not scored.
 
         Returns:
-            Shape (samples,).
+            Values of shape (samples,).
         """
 
     def update(self, recovered: Tensor, true: Tensor) -> None:
@@ -51,5 +51,5 @@ class SampleMetric(Metric, ABC):
         self.count = self.count + len(values)
 
     def compute(self) -> Tensor:
-        """Mean over the samples seen."""
+        """Return the mean over all samples added."""
         return self.total / self.count

@@ -1,4 +1,4 @@
-"""Correlation distance: d_H, and d_X of images."""
+"""Correlation distance: d_H, and the paper's d_X for images."""
 
 import torch
 from torch import Tensor
@@ -8,23 +8,29 @@ from readout.metrics.base import SampleMetric
 
 
 def correlation_distance(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
-    """1 − Pearson's r of each pair of rows, flattened: the paper's d_H, and its d_X for images.
+    """Return 1 − Pearson's r between paired rows, each flattened.
 
-    A constant row says nothing of the other, so its correlation counts as 0 and its distance as 1. Equal rows that
-    are not constant have distance 0 to the bit. Of a row with a NaN the distance is NaN.
+    A constant row has no correlation with anything, so its distance is 1. Equal rows that are not constant have
+    distance exactly 0, and a NaN in either row gives NaN.
 
     Args:
         x: Shape (samples, ...).
-        y: The same shape.
-        mask: What counts, over leading dimensions, e.g. (samples, positions), the first position always among it;
-            None for everything.
+        y: Same shape.
+        mask: True where values count, over leading dimensions, e.g. (samples, positions); must include the first
+            position. None counts everything.
 
     Returns:
         Distances in [0, 2], shape (samples,).
+
+    Examples:
+        >>> x = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
+        >>> y = torch.tensor([[1.0, 3.0, 5.0], [2.0, 1.0, 0.0], [4.0, 4.0, 4.0]])
+        >>> correlation_distance(x, y).round(decimals=4)
+        tensor([0., 2., 1.])
     """
     counts = None if mask is None else expand(mask, x).flatten(1)
     x, y = x.flatten(1), y.flatten(1)
-    # compared, not computed: rounding would hide what is equal
+    # tested on the values: rounding would leave equal rows a distance and constant rows a variance
     same = everywhere(x == y, counts)
     constant = everywhere(x == x[:, :1], counts) | everywhere(y == y[:, :1], counts)
     x, y = _centred(x, counts), _centred(y, counts)
@@ -34,7 +40,13 @@ def correlation_distance(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Te
 
 
 class CorrelationDistance(SampleMetric):
-    """:func:`correlation_distance`; the paper's d_X for images."""
+    """The paper's d_X for images: :func:`correlation_distance` over all pixels and channels.
+
+    Examples:
+        >>> image = torch.rand(1, 3, 8, 8)
+        >>> CorrelationDistance().per_sample(1 - image, image).round(decimals=4)
+        tensor([2.])
+    """
 
     name = "correlation_distance"
     higher_is_better = False
@@ -46,7 +58,7 @@ class CorrelationDistance(SampleMetric):
 
 
 def everywhere(condition: Tensor, counts: Tensor | None) -> Tensor:
-    """Rows of which a condition holds wherever values count, shape (rows,)."""
+    """Test whether a condition holds at every counted value of a row, shape (rows,)."""
     return (condition if counts is None else condition | ~counts).all(1)
 
 

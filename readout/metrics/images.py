@@ -1,4 +1,4 @@
-"""Distances and likenesses between images."""
+"""Distances and similarities between images."""
 
 from torch import Tensor
 from torchmetrics.functional.image import (
@@ -11,11 +11,18 @@ from readout.common.errors import ReadoutError
 from readout.metrics.base import SampleMetric
 
 SSIM_WINDOW = 11
-"""Side of the Gaussian window of SSIM, in pixels."""
+"""Side of SSIM's Gaussian window, in pixels."""
 
 
 class SSIM(SampleMetric):
-    """Structural similarity of images in [0, 1] (Wang et al., 2004); 1 for equal images."""
+    """Structural similarity of images in [0, 1] (Wang et al., 2004); 1 for equal images.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.rand(1, 3, 16, 16)
+        >>> SSIM().per_sample(image, image)
+        tensor([1.])
+    """
 
     name = "ssim"
     higher_is_better = True
@@ -24,12 +31,12 @@ class SSIM(SampleMetric):
         """See :class:`SampleMetric`.
 
         Raises:
-            ReadoutError: if images are smaller than 11 pixels a side, the width of its window.
+            ReadoutError: if a side is shorter than 11 pixels, the width of SSIM's window.
         """
         if min(true.shape[-2:]) < SSIM_WINDOW:
             raise ReadoutError(
-                f"SSIM compares windows of {SSIM_WINDOW} × {SSIM_WINDOW} pixels, and images have "
-                f"{' × '.join(map(str, true.shape[-2:]))}; give larger ones, or take SSIM off `metrics`."
+                f"SSIM needs images of at least {SSIM_WINDOW} × {SSIM_WINDOW} pixels, not "
+                f"{' × '.join(map(str, true.shape[-2:]))}; use larger images, or remove SSIM from `metrics`."
             )
         values = structural_similarity_index_measure(recovered, true, data_range=1.0, reduction="none")
         assert isinstance(values, Tensor)
@@ -37,7 +44,14 @@ class SSIM(SampleMetric):
 
 
 class PSNR(SampleMetric):
-    """Peak signal-to-noise ratio in dB of images in [0, 1]."""
+    """Peak signal-to-noise ratio in dB of images in [0, 1].
+
+    Examples:
+        >>> import torch
+        >>> image = torch.rand(1, 3, 8, 8)
+        >>> PSNR().per_sample(image + 0.1, image).round(decimals=2)
+        tensor([20.])
+    """
 
     name = "psnr"
     higher_is_better = True
@@ -50,13 +64,13 @@ class PSNR(SampleMetric):
 
 
 class LPIPS(SampleMetric):
-    """Learned perceptual distance (Zhang et al., 2018); its backbone's weights are torchvision's.
+    """Learned perceptual distance (Zhang et al., 2018), with torchvision's weights for the backbone.
 
     Args:
         net: Backbone: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
 
     Raises:
-        ReadoutError: if there is no such backbone, or its weights can't be fetched.
+        ReadoutError: if ``net`` is none of these, or its weights can't be fetched.
     """
 
     name = "lpips"
@@ -103,7 +117,7 @@ class DISTS(SampleMetric):
 
 
 class _fetching:  # noqa: N801 (reads as a statement)
-    """Turn any failure to fetch a metric's weights into one sentence."""
+    """Turn a failure to fetch a metric's weights into a ``ReadoutError``."""
 
     def __init__(self, metric: str) -> None:
         self.metric = metric
@@ -115,5 +129,5 @@ class _fetching:  # noqa: N801 (reads as a statement)
         if isinstance(error, OSError | ImportError | RuntimeError):
             raise ReadoutError(
                 f"The weights of {self.metric} can't be fetched here ({type(error).__name__}); connect to the "
-                f"network once, or take {self.metric} off `metrics`."
+                f"network once, or remove {self.metric} from `metrics`."
             ) from error

@@ -1,4 +1,4 @@
-"""Distances and likenesses between texts, as token ids; positions where the true id is negative are not scored."""
+"""Distances and similarities between texts of token ids; positions with a negative true id are not scored."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +10,14 @@ from readout.metrics.base import SampleMetric
 
 
 class TokenErrorRate(SampleMetric):
-    """Share of scored positions whose token is wrong; the paper's d_X for texts."""
+    """Share of scored positions with a wrong token; the paper's d_X for texts.
+
+    Examples:
+        >>> import torch
+        >>> true = torch.tensor([[101, 7, 8, 9, -1]])
+        >>> TokenErrorRate().per_sample(torch.tensor([[101, 7, 8, 5, 0]]), true)
+        tensor([0.2500])
+    """
 
     name = "token_error_rate"
     higher_is_better = False
@@ -22,7 +29,14 @@ class TokenErrorRate(SampleMetric):
 
 
 class ExactMatch(SampleMetric):
-    """1 where every scored token is right, else 0."""
+    """1 if every scored token is right, else 0.
+
+    Examples:
+        >>> import torch
+        >>> true = torch.tensor([[7, 8, -1], [7, 8, 9]])
+        >>> ExactMatch().per_sample(torch.tensor([[7, 8, 0], [7, 8, 1]]), true)
+        tensor([1., 0.])
+    """
 
     name = "exact_match"
     higher_is_better = True
@@ -33,7 +47,7 @@ class ExactMatch(SampleMetric):
 
 
 class EmbeddingCosine(SampleMetric):
-    """Cosine between the input embeddings of the true and the recovered token, mean over scored positions."""
+    """Mean cosine similarity between the input embeddings of true and recovered tokens, over scored positions."""
 
     name = "embedding_cosine"
     higher_is_better = True
@@ -43,14 +57,14 @@ class EmbeddingCosine(SampleMetric):
         self._table: Tensor | None = None
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
-        """See :meth:`SampleMetric.prepare_for`.
+        """Take the network's embedding table.
 
         Raises:
             ReadoutError: if the network has no token embeddings.
         """
         embedding = getattr(extractor, "embedding", None)
         if not isinstance(embedding, nn.Embedding):
-            raise ReadoutError(f"{extractor.name} has no token embeddings; take EmbeddingCosine off `metrics`.")
+            raise ReadoutError(f"{extractor.name} has no token embeddings; remove EmbeddingCosine from `metrics`.")
         self._table = embedding.weight
 
     def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Perturbations: rules that move a feature away from where an input put it."""
+"""Perturbations: rules that move a feature away from its clean value."""
 
 from readout.perturbations.base import CONSTANT, Perturbation, check_levels
 from readout.perturbations.gaussian import GaussianPerturbation, noise_to_signal

@@ -1,4 +1,4 @@
-"""Perturbation: a rule that moves a feature away from where an input put it."""
+"""The base class of perturbations, and the check of their levels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -8,11 +8,11 @@ from torch import Tensor
 from readout.common.checks import check_list, check_number
 
 CONSTANT = "the same value everywhere, so no perturbation has a correlation distance to it"
-"""What a feature has that can't be perturbed."""
+"""Ends a sentence about a constant feature ("its feature has ...")."""
 
 
 class Perturbation(ABC):
-    """A rule (h, level, seed) → h', applied to every problem of a batch on its own.
+    """A rule (h, level, seed) → h', applied to each problem of a batch independently.
 
     The same seed gives the same direction at every level (common random numbers).
     """
@@ -23,21 +23,28 @@ class Perturbation(ABC):
 
         Args:
             feature: Clean features h, shape (problems, ...).
-            levels: Target level of each problem, in [0, 1), shape (problems,).
-            seeds: Seed of each problem's noise.
-            mask: What a feature consists of, over leading dimensions: (problems, positions); the rest is padding, and
-                stays as it is. Given for texts only, so a perturbation for images can do without.
+            levels: Target level per problem, in [0, 1), shape (problems,).
+            seeds: Noise seed per problem.
+            mask: True where a text has a token, shape (problems, positions); padding must stay unchanged. Passed for
+                texts only, so a perturbation for images may omit the argument.
 
         Returns:
-            The perturbed features h', of the shape, type and device of ``feature``.
+            Perturbed features h', with the shape, dtype and device of ``feature``.
         """
 
 
 def check_levels(levels: Iterable[float]) -> list[float]:
-    """Return the levels.
+    """Return the levels as a list of floats.
 
     Raises:
-        ReadoutError: unless every level lies in [0, 1), and there is one.
+        ReadoutError: if there is no level, or one lies outside [0, 1).
+
+    Examples:
+        >>> check_levels((0, 0.5))
+        [0.0, 0.5]
+        >>> check_levels([1.0])
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: A level is 1.0; give ...
     """
     hint = ": a target correlation distance, 0 for no noise and 0.99 for nearly nothing but noise"
     listed = check_list("levels", levels, "[0, 0.5, 0.9]")

@@ -1,4 +1,4 @@
-"""What an input is parameterised by while it is being recovered."""
+"""Priors: the parameters that an inversion optimises, and the map from them to inputs."""
 
 from readout.priors.base import Prior
 from readout.priors.decoder import DecoderPrior

@@ -1,4 +1,4 @@
-"""Prior: the parameters an inversion optimises, and the map from them to inputs."""
+"""The base class of priors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,76 +11,83 @@ from readout.extractors import FeatureExtractor
 
 
 class Prior(nn.Module, ABC):
-    """Parameters of their own for every problem of a batch, and the map from them to inputs.
+    """One set of parameters per problem, and the map from them to inputs.
 
-    A subclass keeps each argument of ``__init__`` under its own name: results are told apart by them.
+    A subclass keeps each argument of ``__init__`` as an attribute of the same name; keys of results are made from them.
     """
 
     capturable: ClassVar[bool] = False
-    """Whether a GPU can take the map into a graph: nothing in it waits for the device, or differs from step to step."""
+    """Whether :meth:`forward` can run in a CUDA graph: it never waits for the device, and every step is alike."""
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
-        """Learn from the network what inputs are made of, such as its vocabulary; nothing by default."""
+        """Take what inputs are made of from the network, such as its vocabulary; by default nothing."""
 
     @abstractmethod
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
-        """Make fresh parameters, one set a problem, each from its own seed.
+        """Create fresh parameters, one set per problem.
 
         Args:
-            seeds: One seed a problem.
+            seeds: One seed per problem; a problem's parameters depend on no other seed.
             input_shape: Shape of one input, without the batch.
         """
 
     def keep(self, rows: Tensor) -> bool:
-        """Go on with these problems only; the others are done.
+        """Drop all problems but these, whose optimisation goes on.
 
         Parameters stay the same objects, with fewer rows in their ``data``.
 
         Args:
-            rows: Places among the present problems, ascending.
+            rows: Indices of active problems, ascending.
 
         Returns:
-            Whether that was done; by default it is not, and problems that are done stay in their batch.
+            Whether the others were dropped; by default they are not, and finished problems stay in the batch.
         """
         return False
 
     def lay_out(self, device: torch.device) -> None:
-        """Lay parameters out in memory as the device reads them best, before the first step; nothing by default.
+        """Choose the memory layout that suits the device, before the first step; by default nothing.
 
         Args:
-            device: Where they are.
+            device: Device of the parameters.
         """
 
     @abstractmethod
     def forward(self) -> Tensor:
-        """The inputs that the parameters stand for, as the extractor takes them, shape (problems, ...)."""
+        """Map the parameters to inputs in the extractor's form, shape (problems, ...)."""
 
     def read_out(self, inputs: Tensor) -> Tensor:
-        """What is scored and kept of :meth:`forward`'s inputs, shape (problems, *input_shape); the same by default."""
+        """Convert the output of :meth:`forward` to the form that is scored and stored; by default the inputs.
+
+        Args:
+            inputs: Shape (problems, ...).
+
+        Returns:
+            Shape (problems, *input_shape).
+        """
         return inputs
 
     def progress(self) -> dict[str, Any]:
-        """What optimisation has come to, for a checkpoint; by default all that needs a gradient, and every buffer.
+        """Return the state for a checkpoint; by default trainable parameters and buffers.
 
-        Whatever else :meth:`initialise` makes and a step changes, such as a random number generator, belongs here too.
+        A subclass adds anything else that :meth:`initialise` creates and a step changes, such as a random generator.
         """
         learned = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
         return {name: tensor.detach() for name, tensor in (*learned, *self.named_buffers())}
 
     def resume(self, progress: dict[str, Any]) -> None:
-        """Go on from :meth:`progress`; called after :meth:`initialise` and :meth:`keep`."""
+        """Restore the state of :meth:`progress`; called after :meth:`initialise` and :meth:`keep`."""
         for name, tensor in progress.items():
             owner, _, last = name.rpartition(".")
             getattr(self.get_submodule(owner), last).data = tensor
 
     def penalty(self, recovered: Tensor) -> Tensor:
-        """What each problem pays on top of its feature loss, shape (problems,); nothing by default."""
+        """Return the regularisation added to each problem's loss, shape (problems,); by default 0."""
         return recovered.new_zeros(len(recovered))
 
     def fingerprint(self) -> str:
-        """Digest of what the prior knows beside its settings, such as a decoder's weights; nothing by default."""
+        """Return a digest of anything beyond the constructor's arguments, such as weights; by default empty."""
         return ""
 
     def is_dead(self, recovered: Tensor) -> Tensor:
-        """Which problems have collapsed and want a fresh start, shape (problems,); none by default."""
+        """Find collapsed problems, which restart from a fresh seed, shape (problems,); by default none."""
         return torch.zeros(len(recovered), dtype=torch.bool, device=recovered.device)

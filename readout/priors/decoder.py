@@ -1,4 +1,4 @@
-"""DecoderPrior: the latent of a trained, frozen decoder is optimised."""
+"""The base class of priors that optimise the latents of a trained, frozen decoder."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from readout.problems.identity import tensor_digest
 
 
 class DecoderPrior(Prior):
-    """Images are what a trained decoder makes of latents; all problems share it, each has a latent of its own.
+    """Images from one frozen decoder shared by all problems, with one latent per problem.
 
     Args:
-        decoder: Latents (problems, ...) to images; frozen here.
-        init_std: Standard deviation of the initial latents, which are normal around 0.
+        decoder: Module from latents (problems, ...) to images; frozen here.
+        init_std: Standard deviation of the initial latents, normal with mean 0.
 
     Raises:
         ReadoutError: if ``init_std`` is out of range.
@@ -30,10 +30,10 @@ class DecoderPrior(Prior):
 
     @abstractmethod
     def latent_shape(self, input_shape: torch.Size) -> torch.Size:
-        """Shape of the latent of one image.
+        """Return the latent's shape for an image's shape.
 
         Raises:
-            ReadoutError: if the decoder makes no images of that shape.
+            ReadoutError: if the decoder can't produce images of that shape.
         """
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
@@ -48,20 +48,20 @@ class DecoderPrior(Prior):
         return True
 
     def forward(self) -> Tensor:
-        """See :meth:`Prior.forward`; values are cut to [0, 1]."""
+        """See :meth:`Prior.forward`; values are clamped to [0, 1]."""
         return self.decode(self.latents).clamp(0, 1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents to images, before they are cut to [0, 1]."""
+        """Map latents to images, without clamping to [0, 1]."""
         images: Tensor = self.decoder(latents)
         return images
 
     def fingerprint(self) -> str:
-        """Digest of the decoder's weights."""
+        """Return a digest of the decoder's weights."""
         return tensor_digest(sorted(self.decoder.state_dict().items()))
 
     def train(self, mode: bool = True) -> Self:
-        """The decoder stays in evaluation mode."""
+        """Set the prior's mode; the decoder stays in evaluation mode."""
         super().train(mode)
         self.decoder.eval()
         return self

@@ -1,4 +1,4 @@
-"""The Deep Image Prior of Ulyanov et al. (2018), one generator a problem."""
+"""The Deep Image Prior of Ulyanov et al. (2018), with one generator per problem."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,16 +15,22 @@ from readout.priors.unet import UNet
 
 
 class DeepImagePrior(Prior):
-    """Images are g(z): an untrained U-Net g with weights of its own for every problem, and a latent z.
+    """Images g(z) from an untrained U-Net g and a latent z, both separate per problem.
 
     Args:
         optimize: ``"both"`` (latent and weights), ``"latent"`` or ``"weights"``.
         filters: Width of each scale of the U-Net, finest first.
         latent: Distribution of z: ``"uniform"`` on [0, 1] or ``"normal"``.
-        dead_below: A run whose image has a standard deviation below this in every channel is dead.
+        dead_below: A run is dead if its image has a standard deviation below this in every channel.
 
     Raises:
-        ReadoutError: if an option is unknown, or a number is out of range.
+        ReadoutError: if a choice is unknown, or a number is out of range.
+
+    Examples:
+        >>> prior = DeepImagePrior(filters=[8, 16])
+        >>> prior.initialise(seeds=[0, 1], input_shape=torch.Size([3, 16, 16]))
+        >>> prior().shape
+        torch.Size([2, 3, 16, 16])
     """
 
     capturable = True
@@ -50,12 +56,12 @@ class DeepImagePrior(Prior):
         """See :meth:`Prior.initialise`.
 
         Raises:
-            ReadoutError: if inputs are not images, or too small for the number of scales.
+            ReadoutError: if inputs are not images, or are too small for the number of scales.
         """
         smallest = 2 ** len(self.filters)
         if len(input_shape) != 3 or min(input_shape[1:]) < smallest:
             raise ReadoutError(
-                f"A Deep Image Prior of {len(self.filters)} scales needs images of at least {smallest} pixels a "
+                f"A Deep Image Prior with {len(self.filters)} scales needs images of at least {smallest} pixels per "
                 f"side, not {'×'.join(map(str, input_shape))}; use fewer filters or larger images."
             )
         networks, latents = zip(*(self._fresh(seed, input_shape) for seed in seeds), strict=True)
@@ -65,36 +71,36 @@ class DeepImagePrior(Prior):
             for values in zip(*(network.parameters() for network in networks), strict=True)
         )
         self.latents = nn.Parameter(torch.stack(latents), requires_grad=self.optimize != "weights")
-        # One network's code serves all; a tuple keeps emptied weights out of this module's parameters.
+        # one network, called with each problem's weights; the tuple keeps its own out of this module's parameters
         self._network = (networks[0].to("meta"),)
-        self._share_code(len(seeds))
+        self._build_grouped(len(seeds))
 
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
         for parameter in (*self.weights, self.latents):
             parameter.data = parameter.data[rows]
-        self._share_code(len(rows))
+        self._build_grouped(len(rows))
         return True
 
     def forward(self) -> Tensor:
         """See :meth:`Prior.forward`; values lie in (0, 1)."""
-        # what measures best, by device (docs/performance.md)
+        # the fastest way on each device (docs/performance.md); vmap alone works with any network
         if type(self)._build is DeepImagePrior._build:
             if self.latents.device.type == "cpu":
-                return self._as_one_network()
+                return self._forward_grouped()
             if has_kernels(self.latents):
-                return self._by_kernels()
+                return self._forward_by_kernels()
         return self.one_by_one()
 
     def lay_out(self, device: torch.device) -> None:
-        """See :meth:`Prior.lay_out`: on a CPU kernels keep channels last, so that no step has to copy them."""
+        """See :meth:`Prior.lay_out`; on a CPU, weights lie channels last, so that no step has to copy them."""
         for weight in self.weights:
             if weight.ndim == 5 and device.type == "cpu":
                 kernels = weight.data.flatten(0, 1).contiguous(memory_format=torch.channels_last)
                 weight.data = kernels.view(weight.shape)
 
     def one_by_one(self) -> Tensor:
-        """The same images from the plain network, vectorised over problems: any network, on any device."""
+        """Compute :meth:`forward` by ``vmap`` over problems, for any network on any device."""
         (network,) = self._network
 
         def generate(weights: dict[str, Tensor], latent: Tensor) -> Tensor:
@@ -104,28 +110,28 @@ class DeepImagePrior(Prior):
         images: Tensor = vmap(generate)(dict(zip(self._names, self.weights, strict=True)), self.latents)
         return images
 
-    def _as_one_network(self) -> Tensor:
-        """One network of grouped convolutions with channels last."""
-        (network,) = self._copies
+    def _forward_grouped(self) -> Tensor:
+        """Run all generators as one network of grouped convolutions, channels last."""
+        (network,) = self._grouped
         weights = {name: weight.flatten(0, 1) for name, weight in zip(self._names, self.weights, strict=True)}
         latents = self.latents.flatten(0, 1).unsqueeze(0).contiguous(memory_format=torch.channels_last)
         images: Tensor = functional_call(network, weights, (latents,))
         return images.view(self.latents.shape)
 
-    def _by_kernels(self) -> Tensor:
-        """Convolutions that take each problem's weights to its pixels, channels last."""
+    def _forward_by_kernels(self) -> Tensor:
+        """Run all generators by the package's own CUDA kernels."""
         from readout.priors.cuda import kernels  # needs Triton
 
         with torch.cuda.device(self.latents.device):
             return generate(list(self.weights), self.latents, len(self.filters), kernels)
 
-    def _share_code(self, count: int) -> None:
-        """Make the one network that so many problems' generators are."""
+    def _build_grouped(self, count: int) -> None:
+        """Build one grouped U-Net for all problems; its weights are passed in at each call."""
         with torch.device("meta"):
-            self._copies = (UNet(self.latents.shape[1], self.filters, copies=count),)
+            self._grouped = (UNet(self.latents.shape[1], self.filters, copies=count),)
 
     def is_dead(self, recovered: Tensor) -> Tensor:
-        """A run that gives one constant colour has died; at high learning rates the ReLUs do."""
+        """Find images of one constant colour: at high learning rates the ReLUs die and the gradient vanishes."""
         return recovered.flatten(2).std(dim=2).amax(dim=1) < self.dead_below
 
     def _fresh(self, seed: int, input_shape: torch.Size) -> tuple[nn.Module, Tensor]:
@@ -135,5 +141,5 @@ class DeepImagePrior(Prior):
             return self._build(input_shape), sample(input_shape)
 
     def _build(self, input_shape: torch.Size) -> nn.Module:
-        """The generator; override to use another."""
+        """Build one problem's generator; override to use another network."""
         return UNet(input_shape[0], self.filters)

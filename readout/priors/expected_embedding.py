@@ -1,4 +1,7 @@
-"""softmax(logits) @ table, without keeping the softmax: four copies of the logits in all, with gradient and AdamW."""
+"""softmax(logits) @ table without storing the softmax.
+
+Peak memory is four times the logits: themselves, their gradient and AdamW's two moments.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,23 +10,27 @@ import torch
 from torch import Tensor
 
 CHUNK_BYTES = 2**25
-"""Most bytes of probabilities alive at once."""
+"""Upper bound on the bytes of probabilities in memory at once."""
 
 
 def expected_embedding(logits: Tensor, table: Tensor, temperature: float = 1.0, hard: bool = False) -> Tensor:
-    """Expected embedding of a distribution over a vocabulary; the gradient is with respect to the logits only.
+    """Return each row's expected embedding under softmax(logits / temperature); only the logits get a gradient.
 
-    The probabilities are made again in the backward pass, some rows at a time, so that memory beside ``logits``
-    and its gradient does not grow with the number of rows.
+    The backward pass recomputes the probabilities, a chunk of rows at a time, so that memory beyond ``logits`` and its
+    gradient does not grow with the number of rows.
 
     Args:
         logits: Shape (rows, vocabulary).
         table: Embeddings, shape (vocabulary, width).
         temperature: Divides the logits.
-        hard: Take the likeliest token's embedding, with the gradient of the expected one (straight-through).
+        hard: Return the likeliest token's embedding, with the gradient of the expected one (straight-through).
 
     Returns:
-        Shape (rows, width).
+        Embeddings of shape (rows, width).
+
+    Examples:
+        >>> expected_embedding(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0], [1.0]]))
+        tensor([[0.5000]])
     """
     embedded: Tensor = _ExpectedEmbedding.apply(logits, table, temperature, hard)  # type: ignore[no-untyped-call]
     return embedded
@@ -44,7 +51,7 @@ class _ExpectedEmbedding(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         logits, table, expected = ctx.saved_tensors
         gradient = gradient.to(logits.dtype)
-        # of a softmax p with d = dL/dp: p (d − p·d), where p·d is the gradient's share along the expected embedding
+        # softmax backward is p (d − p·d) with d = dL/dp = gradient @ tableᵀ; p·d = gradient · expected needs no table
         along = (gradient * expected).sum(1, keepdim=True)
         out = torch.empty_like(logits)
         for rows, probabilities in _softmax(logits, ctx.temperature):
@@ -53,7 +60,7 @@ class _ExpectedEmbedding(torch.autograd.Function):
 
 
 def _softmax(logits: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
-    """Probabilities of some rows at a time, always in the same place in memory."""
+    """Yield the probabilities of a chunk of rows at a time, in one reused buffer."""
     count = max(1, CHUNK_BYTES // (logits.shape[1] * logits.element_size()))
     buffer = logits.new_empty(min(count, len(logits)), logits.shape[1])
     for start in range(0, len(logits), count):

@@ -1,4 +1,4 @@
-"""No prior: the input's own values."""
+"""Images as their own pixels: no prior."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,22 @@ from readout.priors.base import Prior
 
 
 class Pixels(Prior):
-    """Optimise the pixels themselves (the paper's ablation without a Deep Image Prior).
+    """Free pixels, the paper's ablation without a Deep Image Prior.
 
     Args:
-        clamp: Keep pixels in [0, 1]. The clamp is a projection after each step, so its gradient is whole.
+        clamp: Keep pixels in [0, 1] by projection after each step, which leaves the gradient intact.
         total_variation: Weight of the anisotropic total variation, the mean absolute difference between
             neighbouring pixels (Mahendran & Vedaldi, 2015, use its squared form); needs images.
         init_std: Standard deviation of the initial noise around mid-grey (0.5).
 
     Raises:
         ReadoutError: if a number is out of range.
+
+    Examples:
+        >>> prior = Pixels(init_std=0.0)
+        >>> prior.initialise(seeds=[0], input_shape=torch.Size([1, 1, 2]))
+        >>> prior().tolist()
+        [[[[0.5, 0.5]]]]
     """
 
     capturable = True
@@ -44,11 +50,11 @@ class Pixels(Prior):
         """See :meth:`Prior.forward`."""
         if self.clamp:
             self.pixels.data.clamp_(0, 1)
-        # A copy: what a caller keeps must not change with the next step.
+        # a copy, because the next step changes the pixels in place
         return self.pixels * 1
 
     def penalty(self, recovered: Tensor) -> Tensor:
-        """Weighted total variation of each image."""
+        """Return the weighted total variation of each image."""
         if not self.total_variation:
             return super().penalty(recovered)
         rows = recovered.diff(dim=-2).abs().flatten(1).mean(1)

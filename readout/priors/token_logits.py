@@ -1,4 +1,4 @@
-"""Texts as logits over a vocabulary, the paper's parameters for language models."""
+"""Texts as logits over a vocabulary: the paper's prior for language models."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,19 +12,26 @@ from readout.priors.tokens import FREE, TokenPrior
 
 
 class TokenLogits(TokenPrior):
-    """Logits at every position to find; their softmax weighs the vocabulary's embeddings.
+    """Logits over the vocabulary at each free position; padding and known special tokens have none.
 
-    The network takes the expected embedding; the text is the likeliest token at each position. Only positions to
-    find have logits: none are spent on padding or on special tokens that are known.
+    The network receives the expected embedding under the softmax; the recovered text is the likeliest token at each
+    position.
 
     Args:
-        temperature: Divides the logits before the softmax; the paper does not say, 1 here.
-        init_std: Standard deviation of the initial logits around 0, where every token is as likely.
-        relaxation: ``"softmax"`` (the paper's), or ``"gumbel"``: at each step one token is drawn by Gumbel noise and
-            its embedding taken, with the softmax's gradient (straight-through; Jang et al., 2017, arXiv 1611.01144).
+        temperature: Divides the logits before the softmax. The paper does not state it; 1 by default.
+        init_std: Standard deviation of the initial logits around 0, where all tokens are equally likely.
+        relaxation: ``"softmax"`` (the paper's) or ``"gumbel"``: each step draws one token by Gumbel noise and takes
+            its embedding, with the softmax's gradient (straight-through; Jang et al., 2017, arXiv 1611.01144).
 
     Raises:
-        ReadoutError: if a number is out of range.
+        ReadoutError: if ``relaxation`` is neither, or a number is out of range.
+
+    Examples:
+        >>> prior = TokenLogits()
+        >>> prior.embedding = nn.Embedding(10, 4)  # an inversion takes the network's
+        >>> prior.initialise(seeds=[0, 1], input_shape=torch.Size([3]))
+        >>> prior().shape, prior.read_out(prior()).shape
+        (torch.Size([2, 3, 4]), torch.Size([2, 3]))
     """
 
     known: Tensor
@@ -51,7 +58,7 @@ class TokenLogits(TokenPrior):
         logits = torch.empty(int(free.sum()), width)
         start = 0
         for count, generator in zip(free.sum(1).tolist(), generators, strict=True):
-            # one row after another, so that a problem's logits do not depend on what else is in the batch
+            # problem by problem, each from its own generator, so that its logits do not depend on the batch
             torch.randn(count, width, generator=generator, out=logits[start : start + count])
             start += count
         self.logits = nn.Parameter(logits.mul_(self.init_std))
@@ -60,8 +67,8 @@ class TokenLogits(TokenPrior):
         self.register_buffer("free", free, persistent=False)
 
     def forward(self) -> Tensor:
-        """Expected embeddings, shape (problems, positions, width)."""
-        # without a gradient the inputs are only looked at, and take the likeliest token, not a drawn one
+        """Return expected embeddings, shape (problems, positions, width)."""
+        # no noise outside of optimisation: evaluation takes the likeliest token and draws nothing
         noisy = self.relaxation == "gumbel" and torch.is_grad_enabled()
         scores = self.logits + self._gumbel() if noisy else self.logits
         found = expected_embedding(scores, self.embedding.weight, self.temperature, hard=self.relaxation == "gumbel")
@@ -69,7 +76,7 @@ class TokenLogits(TokenPrior):
         return inputs.index_put((self.free,), found)
 
     def read_out(self, inputs: Tensor) -> Tensor:
-        """The likeliest token at each position, shape (problems, positions)."""
+        """Return the likeliest token at each position, shape (problems, positions)."""
         return self.known.masked_scatter(self.free, self.logits.argmax(1))
 
     def progress(self) -> dict[str, Any]:
@@ -83,11 +90,11 @@ class TokenLogits(TokenPrior):
             generator.set_state(state)
 
     def _gumbel(self) -> Tensor:
-        """Gumbel noise, each problem's from its own generator."""
+        """Draw Gumbel noise, −log(−log u), from each problem's generator."""
         width = self.embedding.num_embeddings
         uniform = [
             torch.rand(count, width, generator=generator)
             for count, generator in zip(self._counts, self._generators, strict=True)
         ]
-        tiny = torch.finfo(torch.float32).tiny
+        tiny = torch.finfo(torch.float32).tiny  # keeps both logarithms finite
         return -torch.cat(uniform).clamp_min_(tiny).log_().neg_().clamp_min_(tiny).log_().to(self.logits)

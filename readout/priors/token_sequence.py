@@ -1,4 +1,4 @@
-"""Texts as the tokens read so far."""
+"""Texts as the tokens found so far."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,22 @@ from readout.priors.tokens import TokenPrior
 
 
 class TokenSequence(TokenPrior):
-    """One token a position, for readouts that choose tokens and optimise nothing."""
+    """One token id per position, for searches that choose tokens and optimise nothing."""
 
     tokens: Tensor
-    """Shape (problems, positions): :data:`readout.priors.tokens.FREE` where none is chosen yet."""
+    """Shape (problems, positions); :data:`readout.priors.tokens.FREE` where no token is chosen yet."""
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size, known: Tensor | None = None) -> None:
         """See :meth:`TokenPrior.initialise`; nothing here is random."""
         self.register_buffer("tokens", self._known(seeds, input_shape, known).clone(), persistent=False)
-        # Lightning counts the steps of an optimiser, and an optimiser wants a parameter
+        # a dummy: Lightning counts the steps of an optimiser, which needs a parameter
         self.step = nn.Parameter(torch.zeros(()))
 
     def forward(self) -> Tensor:
-        """Embeddings of the tokens, shape (problems, positions, width); any token's where none is chosen."""
+        """Return the tokens' embeddings, shape (problems, positions, width); token 0 stands in for unchosen ones."""
         embedded: Tensor = self.embedding(self.tokens.clamp_min(0))
         return embedded
 
     def read_out(self, inputs: Tensor) -> Tensor:
-        """The tokens."""
+        """Return the tokens, shape (problems, positions)."""
         return self.tokens.clone()

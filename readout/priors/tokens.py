@@ -1,4 +1,4 @@
-"""TokenPrior: what a prior over texts is."""
+"""The base class of priors over texts."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from readout.extractors import FeatureExtractor
 from readout.priors.base import Prior
 
 FREE = -2
-"""Stands where the readout has to find a token."""
+"""Id of a position whose token is to be found."""
 
 
 class TokenPrior(Prior):
-    """Texts by their tokens; inputs are a network's embeddings of them."""
+    """Parameters of texts; the network receives embeddings, and token ids are scored."""
 
     embedding: nn.Embedding
-    """The network's."""
+    """Token embeddings of the network."""
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
-        """Take over the network's vocabulary.
+        """Take the network's token embeddings.
 
         Raises:
-            ReadoutError: if it has none.
+            ReadoutError: if the network has none.
         """
         embedding = getattr(extractor, "embedding", None)
         if not isinstance(embedding, nn.Embedding):
@@ -38,10 +38,10 @@ class TokenPrior(Prior):
         """See :meth:`Prior.initialise`.
 
         Args:
-            seeds: One seed a problem.
+            seeds: One seed per problem.
             input_shape: (positions,).
-            known: What the readout is told of each text, shape (problems, positions): a token id, :data:`FREE` where
-                it has to find one, or :data:`readout.common.padding.PADDING`. Default: everything is to be found.
+            known: Shape (problems, positions): a known token's id, :data:`FREE` where a token is to be found, or
+                :data:`readout.common.padding.PADDING`. Default: all free.
         """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The network behind the Deep Image Prior."""
+"""The U-Net of the Deep Image Prior."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,16 @@ from torch.nn import functional as F
 
 
 class UNet(nn.Module):
-    """U-Net after Ulyanov et al. (2018, arXiv 1711.10925): reflection padding, max-pool down, bilinear up.
+    """U-Net of Ulyanov et al. (2018, arXiv 1711.10925): reflection padding, max pooling, bilinear upsampling.
 
-    Instance norm stands where the original has batch norm, which at its batch size of one is the same
-    thing; so no sample ever sees another.
+    Instance norm replaces batch norm, so that samples stay independent; at the original's batch size of one, the two
+    are the same.
 
     Args:
-        channels: Channels in and out.
+        channels: Channels of input and output.
         filters: Width of each scale, finest first.
-        copies: How many networks this is at once. Their channels come one after the other, every
-            convolution has a group for each, and the batch is one. Weights are those of single
-            networks, joined along their first dimension.
+        copies: Number of networks run as one, by grouped convolutions with one group per network. Channels and
+            weights of the networks are concatenated, and the batch size is 1.
     """
 
     def __init__(self, channels: int, filters: Sequence[int], copies: int = 1) -> None:
@@ -32,7 +31,7 @@ class UNet(nn.Module):
         self.out = nn.Conv2d(copies * widths[0], copies * channels, kernel_size=1, groups=copies)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Latents (batch, copies · channels, height, width) to images in (0, 1) of the same shape."""
+        """Map latents (batch, copies · channels, height, width) to images in (0, 1) of the same shape."""
         x = self.down[0](latent)
         skips = [x]
         for block in self.down[1:]:
@@ -47,7 +46,7 @@ class UNet(nn.Module):
     def _join(self, upsampled: Tensor, skip: Tensor) -> Tensor:
         if self.copies == 1:
             return torch.cat([upsampled, skip], dim=1)
-        # each copy's channels together; channels come last here because they lie so in memory
+        # interleave, so that each copy's upsampled and skip channels are adjacent; channels last matches the memory
         last = [part.movedim(1, -1) for part in (upsampled, skip)]
         own = [part.view(*part.shape[:-1], self.copies, -1) for part in last]
         return torch.cat(own, dim=-1).flatten(-2).movedim(-1, 1)
@@ -65,7 +64,7 @@ def _block(channels_in: int, channels_out: int, copies: int) -> nn.Sequential:
 
 
 class _Convolution(nn.Conv2d):
-    """3×3 over an input padded by its reflection; autocast would pad in float32, there and back."""
+    """3×3 convolution with reflection padding, outside autocast, which would convert to float32 and back for it."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -74,7 +73,7 @@ class _Convolution(nn.Conv2d):
 
 
 class _InstanceNorm(nn.InstanceNorm2d):
-    """For a batch of one it is batch norm, which keeps channels last where they lie so."""
+    """Instance norm; a batch of one uses batch norm, which keeps the channels-last layout."""
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) != 1:

@@ -13,20 +13,20 @@ from readout.problems.identity import digest
 
 
 class VAEDecoder(DecoderPrior):
-    """Images are what the frozen decoder of an ``AutoencoderKL`` makes of latents.
+    """Images from the frozen decoder of an ``AutoencoderKL``.
 
-    Latents are scaled as diffusion models see them, so that those of natural images have unit variance. The decoder's
-    [−1, 1] is mapped to [0, 1] and cut there, as diffusers does; a cut pixel gives no gradient until its neighbours
-    bring it back.
+    Latents have the scale that diffusion models use, at which those of natural images have unit variance. As in
+    diffusers, the decoder's [−1, 1] is mapped to [0, 1] and clamped; a clamped pixel has no gradient until its
+    neighbours bring it back into range.
 
     Args:
-        weights: A hub id or a folder that ``save_pretrained`` wrote. Downloads go to the hub's own cache.
-        pretrained: False for random weights; ``weights`` then says the architecture only.
+        weights: Hub id, or folder written by ``save_pretrained``. Downloads go to the hub's cache.
+        pretrained: False for random weights; ``weights`` then only names the architecture.
         seed: Seed of random weights.
         init_std: Standard deviation of the initial latents.
 
     Raises:
-        ReadoutError: if the model can't be had, or a setting is out of range.
+        ReadoutError: if the model can't be loaded, or ``init_std`` is out of range.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class VAEDecoder(DecoderPrior):
         sides = input_shape[1:]
         if len(input_shape) != 3 or input_shape[0] != channels or any(side % self._downsampling for side in sides):
             raise ReadoutError(
-                f"VAEDecoder makes images of {channels} channels whose sides are multiples of {self._downsampling} "
-                f"pixels, not of shape {'×'.join(map(str, input_shape))}; change the images' size."
+                f"VAEDecoder produces images with {channels} channels whose sides are multiples of "
+                f"{self._downsampling} pixels, not {'×'.join(map(str, input_shape))}; change the images' size."
             )
         return torch.Size([latent_channels, *(side // self._downsampling for side in sides)])
 
     def fingerprint(self) -> str:
-        """Digest of the decoder's architecture, its weights and the latents' scale."""
+        """Return a digest of the decoder's architecture and weights, and of the latents' scale."""
         return digest([repr(self.decoder), super().fingerprint()])
 
 
 class _Decoder(nn.Module):
-    """Scaled latents to images around [0, 1]."""
+    """Decoder from scaled latents to images with values around [0, 1]."""
 
     scale: Tensor
     shift: Tensor

@@ -1,4 +1,4 @@
-"""A decoder trained to turn relu4_1 of the normalised VGG19 back into images."""
+"""A decoder trained to invert relu4_1 of the normalised VGG19 as a prior."""
 
 import torch
 from torch import nn
@@ -14,10 +14,10 @@ UPSAMPLED_AFTER = (1, 5, 7)
 
 
 class VGGDecoder(DecoderPrior):
-    """Real trained weights for a decoder prior, small enough for a laptop; fetched through pip.
+    """Images from a small trained decoder, whose weights are fetched through pip.
 
-    The latent has the shape of VGG19's relu4_1, (512, height / 8, width / 8). Trained on that very network, so it
-    knows what its features look like: a strong prior for them, and a favourable one.
+    The latent has the shape of VGG19's relu4_1, (512, height / 8, width / 8). The decoder was trained on that layer,
+    so sizes that it gives for VGG19 are favourable ones.
 
     Args:
         init_std: Standard deviation of the initial latents.
@@ -38,8 +38,8 @@ class VGGDecoder(DecoderPrior):
         sides = input_shape[1:]
         if len(input_shape) != 3 or input_shape[0] != 3 or any(s % DOWNSAMPLING or s < 2 * DOWNSAMPLING for s in sides):
             raise ReadoutError(
-                f"VGGDecoder makes RGB images whose sides are multiples of {DOWNSAMPLING}, from {2 * DOWNSAMPLING} "
-                f"pixels up, not {'×'.join(map(str, input_shape))}; change the images' size."
+                f"VGGDecoder produces RGB images whose sides are multiples of {DOWNSAMPLING} pixels, at least "
+                f"{2 * DOWNSAMPLING}, not {'×'.join(map(str, input_shape))}; change the images' size."
             )
         return torch.Size([LATENT_CHANNELS, *(side // DOWNSAMPLING for side in sides)])
 

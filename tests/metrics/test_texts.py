@@ -34,7 +34,7 @@ def test_the_embedding_cosine_compares_token_by_token() -> None:
 
 
 def test_the_embedding_cosine_needs_embeddings() -> None:
-    with pytest.raises(ReadoutError, match="TinyNet has no token embeddings; take EmbeddingCosine off"):
+    with pytest.raises(ReadoutError, match="TinyNet has no token embeddings; remove EmbeddingCosine from"):
         EmbeddingCosine().prepare_for(TinyNet())
     with pytest.raises(ValueError, match="prepare_for"):
         EmbeddingCosine().per_sample(RECOVERED, TRUE)

@@ -125,6 +125,6 @@ if __name__ == "__main__":
     from readout.priors.cuda import blocks, convolution, launch
 
     whole = generator_differences((6, 7), [3, 5])  # in blocks as they are
-    blocks.PIXELS_A_SHARE, launch.ELEMENTS = 8, 64
+    blocks.PIXELS_PER_SHARE, launch.ELEMENTS = 8, 64
     vars(convolution)["blocks_of"] = lambda *_: blocks.Blocks(16, 4, 8, stages=1)
     print(json.dumps({"layers": differences(BARE, CONVOLVED, SIZES), "generator": whole}))

@@ -1,4 +1,4 @@
-"""The Deep Image Prior's generators on a GPU: networks of different weights side by side, channels last."""
+"""CUDA kernels for the Deep Image Prior: one generator per problem, all in one launch per layer, channels last."""
 
 from readout.priors.cuda.available import has_kernels
 from readout.priors.cuda.unet import generate

@@ -1,4 +1,4 @@
-"""Where kernels of our own run."""
+"""The check for hardware and software that run the kernels."""
 
 import importlib.util
 from functools import cache
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 OLDEST = (8, 0)
-"""Compute capability of the first GPUs whose tensor cores take everything that kernels ask of them."""
+"""Lowest compute capability (Ampere): older tensor cores have neither TF32 nor bfloat16."""
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def has_kernels(tensor: Tensor) -> bool:
-    """Whether there are kernels for such tensors where this one is: on GPUs by Nvidia from Ampere on, with Triton."""
+    """Return whether the kernels support a tensor's type and device: an Nvidia GPU from Ampere on, with Triton."""
     return tensor.is_cuda and tensor.dtype in TYPES and _triton_runs(tensor.device)
 
 

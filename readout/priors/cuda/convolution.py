@@ -1,8 +1,9 @@
 # mypy: disable-error-code="import-untyped,import-not-found,no-untyped-def,no-untyped-call,untyped-decorator"
-"""Convolutions with weights of their own for every problem, as implicit matrix products.
+"""Convolutions with separate weights per problem, as implicit matrix products.
 
-Activations lie (problems, height, width, channels). A row of a product is a pixel, and what is summed over
-are the channels of its neighbours, one neighbour after the other; no padded or unfolded copy is ever made.
+Activations have shape (problems, height, width, channels). Rows of a product are output pixels; its sum runs over
+(tap, channel), where the taps are the 9 pixels under a 3×3 kernel. Pixels are gathered with reflected indices, so no
+padded or unfolded copy is made.
 """
 
 import torch
@@ -15,17 +16,16 @@ from readout.priors.cuda.launch import divide_up, precision
 
 
 def convolve(x: Tensor, weight: Tensor, statistics: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Convolution over an input padded by its reflection.
+    """Convolve with reflection padding.
 
     Args:
         x: Input, shape (problems, height, width, channels in), height and width at least 2.
-        weight: Kernels as :func:`laid_out` leaves them, of the type of ``x``.
-        statistics: Whether to return statistics of the output too.
+        weight: Weights packed by :func:`pack`, with the dtype of ``x``.
+        statistics: Whether to return statistics of the output, while it is still in registers.
 
     Returns:
-        The output, shape (problems, height, width, channels out); and, of every tile of as many pixels as
-        :func:`pixels_a_tile` says, the mean of each channel and the sum of squared distances from it, shape
-        (problems, tiles, channels out), or nothing.
+        Output, shape (problems, height, width, channels out); then per tile of :func:`pixels_per_tile` pixels, the mean
+        of each channel and the sum of squared deviations from it, both (problems, tiles, channels out), or empty.
     """
     problems, height, width, channels_in = x.shape
     _, taps, _, channels_out = weight.shape
@@ -62,7 +62,7 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     """Gradient of :func:`convolve` with respect to its input.
 
     Args:
-        gradient: Of the output, shape (problems, height, width, channels out).
+        gradient: Gradient of the output, shape (problems, height, width, channels out).
         weight: As for :func:`convolve`.
     """
     problems, height, width, channels_out = gradient.shape
@@ -70,7 +70,8 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     gradient, weight, how = gradient.contiguous(), weight.contiguous(), precision(gradient)
     blocks = blocks_of("input", channels_in, channels_out, taps, gradient.dtype, how == "ieee")
     dx = gradient.new_empty(problems, height, width, channels_in)
-    # reflections reach few pixels and cost registers, so those pixels have programs of their own
+    # only rows and columns next to the border receive gradients through reflections; the extra loads cost registers, so
+    # a second launch computes those pixels
     for reflections in [False, True] if taps == 9 else [False]:
         pixels = 2 * (height + width) if reflections else height * width
         grid = (divide_up(pixels, blocks.rows) * divide_up(channels_in, blocks.columns), problems)
@@ -95,18 +96,18 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> Tensor:
-    """Gradient of :func:`convolve` with respect to its kernels, in float32.
+    """Gradient of :func:`convolve` with respect to its weights, in float32.
 
-    Sums over pixels are taken in parts, which depend on the size of the image only, and then together: so
-    the same comes out every time, and whatever problems lie beside.
+    The sum over pixels is split into parts that depend on the image's size only, and added without atomics, so that
+    results are deterministic and do not depend on the batch.
 
     Args:
         x: Input, shape (problems, height, width, channels in).
-        gradient: Of the output, shape (problems, height, width, channels out).
-        taps: Pixels under the kernel, 9 or 1.
+        gradient: Gradient of the output, shape (problems, height, width, channels out).
+        taps: Pixels under the convolution kernel, 9 or 1.
 
     Returns:
-        As the prior keeps kernels: shape (problems, channels out, channels in, side, side).
+        Shape (problems, channels out, channels in, side, side), as in the prior.
     """
     problems, height, width, channels_in = x.shape
     channels_out = gradient.shape[-1]
@@ -139,12 +140,12 @@ def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> Tensor:
     return whole.permute(0, 4, 3, 1, 2).contiguous()
 
 
-def laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Kernels as the products read them.
+def pack(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert a prior's weights to the layout and type of the matrix products.
 
     Args:
-        weight: As the prior keeps them: shape (problems, channels out, channels in, side, side).
-        dtype: Type to have them in.
+        weight: Shape (problems, channels out, channels in, side, side).
+        dtype: Type of the activations.
 
     Returns:
         Shape (problems, side · side, channels in, channels out).
@@ -155,21 +156,21 @@ def laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return result.view(problems, side * side, channels_in, channels_out)
 
 
-def pixels_a_tile(channels_in: int, channels_out: int, x: Tensor) -> int:
-    """How many pixels each of the statistics of :func:`convolve` is of, but perhaps for the last, by input ``x``."""
+def pixels_per_tile(channels_in: int, channels_out: int, x: Tensor) -> int:
+    """Return the pixels behind each statistic of :func:`convolve` on ``x``; the last tile may have fewer."""
     return blocks_of("forward", channels_in, channels_out, 9, x.dtype, precision(x) == "ieee").rows
 
 
 @triton.jit
-def _reflected(index, size):
+def _reflect(index, size):
     index = tl.where(index < 0, -index, index)
     return tl.where(index < size, index, 2 * size - 2 - index)
 
 
 @triton.jit
-def _summed(start, channels: tl.constexpr, depth: tl.constexpr):
-    """Neighbours and channels of a step along what is summed, by their number."""
-    if channels % depth == 0:  # one neighbour for all of them, which saves arithmetic
+def _tap_and_channel(start, channels: tl.constexpr, depth: tl.constexpr):
+    """Split indices of a step of the sum into taps and channels."""
+    if channels % depth == 0:  # the whole step has one tap, which saves index arithmetic
         tap = start // channels + tl.zeros((1,), tl.int32)
         channel = tl.multiple_of(start % channels, depth) + tl.arange(0, depth)
     else:
@@ -210,10 +211,10 @@ def _convolve(
     total = tl.zeros((rows, columns), tl.float32)
     for start in range(0, taps * channels_in, depth):
         k = start + tl.arange(0, depth)
-        tap, channel = _summed(start, channels_in, depth)
+        tap, channel = _tap_and_channel(start, channels_in, depth)
         if taps == 9:
-            above = _reflected(row[:, None] + (tap // 3 - 1)[None, :], height)
-            beside = _reflected(column[:, None] + (tap % 3 - 1)[None, :], width)
+            above = _reflect(row[:, None] + (tap // 3 - 1)[None, :], height)
+            beside = _reflect(column[:, None] + (tap % 3 - 1)[None, :], width)
             pixel = above * width + beside
         else:
             pixel = m[:, None]
@@ -228,10 +229,12 @@ def _convolve(
             other=0.0,
         )
         total = tl.dot(a, b, total, input_precision=precision)
+    # statistics are those of the rounded output, because that is what the norm will read
     value = total.to(y.dtype.element_ty)
     tl.store(y + (m[:, None] * channels_out + n[None, :]), value, mask=inside[:, None] & (n < channels_out)[None, :])
     if statistics:
         value = value.to(tl.float32)
+        # deviations from the tile's own mean: a sum of squares would cancel where the mean is large
         tiles = (pixels + rows - 1) // rows
         count = tl.minimum(pixels - tile * rows, rows)
         mean = tl.sum(tl.where(inside[:, None], value, 0.0), 0) / count
@@ -257,7 +260,7 @@ def _input_gradient(
     precision: tl.constexpr,
     reflections: tl.constexpr,
 ):
-    """What pixels of the input get from those of the output that looked at them, or at a reflection of them."""
+    """Gather, per input pixel, the gradients of the output pixels that read it or a reflection of it."""
     side_by_side: tl.constexpr = (channels_in + columns - 1) // columns
     problem = tl.program_id(1).to(tl.int64)
     gradient += problem * height * width * channels_out
@@ -265,7 +268,8 @@ def _input_gradient(
     weight += problem * taps * channels_in * channels_out
     m = tl.program_id(0) // side_by_side * rows + tl.arange(0, rows)
     n = tl.program_id(0) % side_by_side * columns + tl.arange(0, columns)
-    if reflections:  # of rows 1 and height - 2, then of columns 1 and width - 2; where they cross, twice the same
+    if reflections:
+        # rows 1 and height - 2, then columns 1 and width - 2; crossings are written twice, with equal values
         along = m - 2 * width
         across = m < 2 * width
         row = tl.where(across, tl.where(m < width, 1, height - 2), tl.maximum(along, 0) % height)
@@ -278,8 +282,8 @@ def _input_gradient(
     total = tl.zeros((rows, columns), tl.float32)
     for start in range(0, taps * channels_out, depth):
         k = start + tl.arange(0, depth)
-        tap, channel = _summed(start, channels_out, depth)
-        known = inside[:, None] & (k < taps * channels_out)[None, :]
+        tap, channel = _tap_and_channel(start, channels_out, depth)
+        valid = inside[:, None] & (k < taps * channels_out)[None, :]
         if taps == 9:
             down, right = (tap // 3 - 1)[None, :], (tap % 3 - 1)[None, :]
             above, beside = row[:, None] - down, column[:, None] - right
@@ -289,19 +293,21 @@ def _input_gradient(
             above, beside = row[:, None], column[:, None]
             above_there, beside_there = above >= 0, beside >= 0
         offset = (above * width + beside) * channels_out + channel[None, :]
-        a = tl.load(gradient + offset, mask=known & above_there & beside_there, other=0.0)
+        a = tl.load(gradient + offset, mask=valid & above_there & beside_there, other=0.0)
         if reflections:
+            # an output pixel on the border reads row 1 (or height - 2) a second time, as the reflection beyond the
+            # border; likewise for columns, and for both at corners
             edge_row = tl.where(down < 0, 0, height - 1)
             edge_column = tl.where(right < 0, 0, width - 1)
             row_edge = ((down < 0) & (row[:, None] == 1)) | ((down > 0) & (row[:, None] == height - 2))
             column_edge = ((right < 0) & (column[:, None] == 1)) | ((right > 0) & (column[:, None] == width - 2))
             both = a.to(tl.float32)
             offset = (edge_row * width + beside) * channels_out + channel[None, :]
-            both += tl.load(gradient + offset, mask=known & row_edge & beside_there, other=0.0).to(tl.float32)
+            both += tl.load(gradient + offset, mask=valid & row_edge & beside_there, other=0.0).to(tl.float32)
             offset = (above * width + edge_column) * channels_out + channel[None, :]
-            both += tl.load(gradient + offset, mask=known & above_there & column_edge, other=0.0).to(tl.float32)
+            both += tl.load(gradient + offset, mask=valid & above_there & column_edge, other=0.0).to(tl.float32)
             offset = (edge_row * width + edge_column) * channels_out + channel[None, :]
-            both += tl.load(gradient + offset, mask=known & row_edge & column_edge, other=0.0).to(tl.float32)
+            both += tl.load(gradient + offset, mask=valid & row_edge & column_edge, other=0.0).to(tl.float32)
             a = both.to(gradient.dtype.element_ty)
         b = tl.load(
             weight + (((tap * channels_in)[:, None] + n[None, :]) * channels_out + channel[:, None]),
@@ -345,8 +351,8 @@ def _weight_gradient(
         m = start + tl.arange(0, depth)
         inside = m < last
         if taps == 9:
-            above = _reflected((m // width)[:, None] + (tap // 3 - 1)[None, :], height)
-            beside = _reflected((m % width)[:, None] + (tap % 3 - 1)[None, :], width)
+            above = _reflect((m // width)[:, None] + (tap // 3 - 1)[None, :], height)
+            beside = _reflect((m % width)[:, None] + (tap % 3 - 1)[None, :], width)
             pixel = above * width + beside
         else:
             pixel = m[:, None]

@@ -1,4 +1,4 @@
-"""The layers of a generator in kernels of our own, as differentiable functions."""
+"""The generator's layers by CUDA kernels, as differentiable functions."""
 
 from typing import Any
 
@@ -32,9 +32,9 @@ class _Convolved(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, pooled: bool
     ) -> tuple[Tensor, Tensor | None]:
-        kernels = convolution.laid_out(weight, x.dtype)
+        kernels = convolution.pack(weight, x.dtype)
         y, means, squares = convolution.convolve(x, kernels, True)
-        tile = convolution.pixels_a_tile(x.shape[-1], y.shape[-1], x)
+        tile = convolution.pixels_per_tile(x.shape[-1], y.shape[-1], x)
         z, mean, spread = normalisation.normalise(y, means, squares, tile, scale, shift, EPS)
         maxima = resampling.pool(z) if pooled else None
         ctx.save_for_backward(x, kernels, y, mean, spread, scale, shift, *([z] if pooled else []))
@@ -59,7 +59,7 @@ class _Convolved(torch.autograd.Function):
 class _Projected(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        kernels = convolution.laid_out(weight, x.dtype)
+        kernels = convolution.pack(weight, x.dtype)
         ctx.save_for_backward(x, kernels)
         y: Tensor = convolution.convolve(x, kernels, False)[0]
         return y

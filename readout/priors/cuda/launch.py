@@ -1,28 +1,28 @@
-"""What all kernels need to be launched."""
+"""Launch parameters shared by the kernels."""
 
 import torch
 from torch import Tensor
 
 ELEMENTS = 2048
-"""Elements that one program holds at a time, where it works pixel by pixel."""
+"""Elements per program in pixelwise kernels."""
 
 
 def precision(tensor: Tensor) -> str:
-    """How matrix products are taken: float32 as PyTorch is told to, anything shorter as it is."""
+    """Return the precision of matrix products: PyTorch's setting for float32; no effect on shorter types."""
     exact = tensor.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
     return "ieee" if exact else "tf32"
 
 
-def rows_at_once(block: int) -> int:
-    """Pixels that one program holds, of so many channels."""
+def pixels_per_program(block: int) -> int:
+    """Return the pixels per program for a block of channels."""
     return max(1, ELEMENTS // block)
 
 
 def power_of_two(size: int) -> int:
-    """The smallest power of two that is no smaller."""
+    """Round up to a power of two."""
     return 1 << (size - 1).bit_length()
 
 
 def divide_up(size: int, by: int) -> int:
-    """Quotient, rounded up."""
+    """Divide, rounding up."""
     return -(-size // by)

@@ -1,27 +1,27 @@
-"""The layers of a generator in plain PyTorch: what kernels are held against."""
+"""The generator's layers in plain PyTorch: the reference for the kernels."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 EPS = 1e-5
-"""What instance norm adds to variances."""
+"""Added to variances by instance norm."""
 
 
 def convolved(x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, pooled: bool) -> tuple[Tensor, Tensor | None]:
-    """ReLU of the instance norm of a convolution over the input's reflection.
+    """Apply a convolution with reflection padding, instance norm and ReLU.
 
-    The convolution has no bias: the norm would take it away again.
+    The convolution has no bias, because the norm would subtract it again.
 
     Args:
         x: Shape (problems, height, width, channels in), height and width at least 2.
         weight: Shape (problems, channels out, channels in, 3, 3).
-        scale: Of the norm, shape (problems, channels out).
-        shift: Likewise.
-        pooled: Whether the maxima of 2×2 pixels are wanted too.
+        scale: Scale of the norm, shape (problems, channels out).
+        shift: Shift of the norm, same shape.
+        pooled: Whether to return the 2×2 max pooling of the output too.
 
     Returns:
-        The output, shape (problems, height, width, channels out), and the maxima.
+        Output, shape (problems, height, width, channels out), and its max pooling or None.
     """
     y = convolution(x, weight)
     mean = y.mean((1, 2), keepdim=True)
@@ -31,7 +31,7 @@ def convolved(x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, pooled: b
 
 
 def joined(coarse: Tensor, skip: Tensor) -> Tensor:
-    """Coarse pixels grown bilinearly to the size of the skip (corners not aligned), with the skip's channels behind.
+    """Upsample bilinearly to the skip's size (corners not aligned), and concatenate the skip's channels.
 
     Args:
         coarse: Shape (problems, coarse height, coarse width, coarse channels).
@@ -42,7 +42,7 @@ def joined(coarse: Tensor, skip: Tensor) -> Tensor:
 
 
 def projected(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolution of single pixels.
+    """Apply a 1×1 convolution.
 
     Args:
         x: Shape (problems, height, width, channels in).
@@ -52,7 +52,7 @@ def projected(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolution over the input's reflection, a group for every problem.
+    """Apply a 3×3 convolution with reflection padding, grouped by problem.
 
     Args:
         x: Shape (problems, height, width, channels in).

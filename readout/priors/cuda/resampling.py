@@ -1,16 +1,16 @@
 # mypy: disable-error-code="import-untyped,import-not-found,no-untyped-def,no-untyped-call,untyped-decorator"
-"""Between scales: the maximum of 2×2 pixels on the way down; on the way up, bilinear growth joined to a skip."""
+"""Max pooling, and bilinear upsampling with concatenation of the skip."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from readout.priors.cuda.launch import divide_up, power_of_two, rows_at_once
-from readout.priors.cuda.normalisation import by_pixels
+from readout.priors.cuda.launch import divide_up, pixels_per_program, power_of_two
+from readout.priors.cuda.normalisation import with_pixel_stride
 
 
 def pool(z: Tensor) -> Tensor:
-    """Maximum of 2×2 pixels; a last odd row or column is left out.
+    """Max-pool by 2×2; a last odd row or column is dropped.
 
     Args:
         z: Shape (problems, height, width, channels).
@@ -18,7 +18,7 @@ def pool(z: Tensor) -> Tensor:
     problems, height, width, channels = z.shape
     z, block = z.contiguous(), power_of_two(channels)
     pooled = z.new_empty(problems, height // 2, width // 2, channels)
-    rows = rows_at_once(block)
+    rows = pixels_per_program(block)
     _pool[(divide_up((height // 2) * (width // 2), rows), problems)](
         z, pooled, height, width, channels=channels, rows=rows, block=block
     )
@@ -26,18 +26,18 @@ def pool(z: Tensor) -> Tensor:
 
 
 def pool_gradient(z: Tensor, kept: Tensor, pooled: Tensor) -> Tensor:
-    """Gradient with respect to what is pooled and also goes on as it is.
+    """Gradient of a tensor that is pooled and also used as a skip.
 
     Args:
-        z: Shape (problems, height, width, channels).
-        kept: Gradient of what goes on, the same shape; of a part of more channels, if need be.
-        pooled: Gradient of the maxima. The first of equal ones gets it.
+        z: The tensor, shape (problems, height, width, channels).
+        kept: Its gradient as a skip, same shape; may be a slice of channels.
+        pooled: Gradient of the maxima; among equal values, the first receives it, as in PyTorch.
     """
     problems, height, width, channels = z.shape
-    kept, stride = by_pixels(kept)
+    kept, stride = with_pixel_stride(kept)
     z, pooled, block = z.contiguous(), pooled.contiguous(), power_of_two(channels)
     dz = z.new_empty(z.shape)
-    rows = rows_at_once(block)
+    rows = pixels_per_program(block)
     cells = divide_up(height, 2) * divide_up(width, 2)
     _pool_gradient[(divide_up(cells, rows), problems)](
         z, kept, pooled, dz, height, width, stride, channels=channels, rows=rows, block=block
@@ -46,18 +46,18 @@ def pool_gradient(z: Tensor, kept: Tensor, pooled: Tensor) -> Tensor:
 
 
 def join(coarse: Tensor, skip: Tensor) -> Tensor:
-    """Coarse pixels, grown bilinearly to the size of the skip (corners not aligned), with the skip's channels behind.
+    """Upsample bilinearly to the skip's size (corners not aligned), and concatenate the skip's channels.
 
     Args:
         coarse: Shape (problems, coarse height, coarse width, coarse channels).
-        skip: Shape (problems, height, width, channels), of 2 to 2.5 times the size.
+        skip: Shape (problems, height, width, channels), 2 to 2.5 times as large per side.
     """
     problems, height, width, channels = skip.shape
     _, coarse_height, coarse_width, coarse_channels = coarse.shape
     coarse, skip = coarse.contiguous(), skip.contiguous()
     joined = skip.new_empty(problems, height, width, coarse_channels + channels)
     block = power_of_two(max(coarse_channels, channels))
-    rows = rows_at_once(block)
+    rows = pixels_per_program(block)
     _join[(divide_up(height * width, rows), problems)](
         coarse,
         skip,
@@ -76,19 +76,22 @@ def join(coarse: Tensor, skip: Tensor) -> Tensor:
 
 
 def join_gradient(gradient: Tensor, coarse_height: int, coarse_width: int, coarse_channels: int) -> Tensor:
-    """Gradient of :func:`join` with respect to the coarse pixels; every one gathers its own, so nothing races.
+    """Gradient of :func:`join` with respect to the coarse pixels.
+
+    Each coarse pixel gathers its gradient from the fine ones, rather than these scattering theirs by atomics, whose
+    order would change from run to run.
 
     Args:
-        gradient: Of what was joined, shape (problems, height, width, coarse channels + channels).
-        coarse_height: Rows of coarse pixels.
-        coarse_width: Their columns.
-        coarse_channels: Their channels.
+        gradient: Gradient of the output, shape (problems, height, width, coarse channels + channels).
+        coarse_height: Height of the coarse pixels.
+        coarse_width: Width of the coarse pixels.
+        coarse_channels: Channels of the coarse pixels.
     """
     problems, height, width, joined = gradient.shape
     gradient = gradient.contiguous()
     result = gradient.new_empty(problems, coarse_height, coarse_width, coarse_channels)
     block = power_of_two(coarse_channels)
-    rows = rows_at_once(block)
+    rows = pixels_per_program(block)
     _join_gradient[(divide_up(coarse_height * coarse_width, rows), problems)](
         gradient,
         result,
@@ -113,13 +116,13 @@ def _pool(z, pooled, height, width, channels: tl.constexpr, rows: tl.constexpr, 
     z += problem * height * width * channels
     n = tl.arange(0, block)
     m = tl.program_id(0) * rows + tl.arange(0, rows)
-    known = (m < cells)[:, None] & (n < channels)[None, :]
+    valid = (m < cells)[:, None] & (n < channels)[None, :]
     corner = ((m // across) * 2 * width + (m % across) * 2)[:, None] * channels + n[None, :]
-    best = tl.load(z + corner, mask=known, other=0.0)
+    best = tl.load(z + corner, mask=valid, other=0.0)
     for place in tl.static_range(1, 4):
-        value = tl.load(z + corner + (place // 2 * width + place % 2) * channels, mask=known, other=0.0)
+        value = tl.load(z + corner + (place // 2 * width + place % 2) * channels, mask=valid, other=0.0)
         best = tl.where(value > best, value, best)
-    tl.store(pooled + problem * cells * channels + (m[:, None] * channels + n[None, :]), best, mask=known)
+    tl.store(pooled + problem * cells * channels + (m[:, None] * channels + n[None, :]), best, mask=valid)
 
 
 @triton.jit
@@ -144,10 +147,11 @@ def _pool_gradient(
     m = tl.program_id(0) * rows + tl.arange(0, rows)
     across = (width + 1) // 2
     row, column = m // across, m % across
-    known = (row < (height + 1) // 2)[:, None] & (n < channels)[None, :]
-    whole = (row < height // 2)[:, None] & (column < width // 2)[:, None] & known
+    # cells cover the odd last row and column too, where the skip alone has a gradient; only whole cells were pooled
+    valid = (row < (height + 1) // 2)[:, None] & (n < channels)[None, :]
+    whole = (row < height // 2)[:, None] & (column < width // 2)[:, None] & valid
     corner = (row * 2 * width + column * 2)[:, None]
-    best = tl.load(z + corner * channels + n[None, :], mask=known, other=0.0)
+    best = tl.load(z + corner * channels + n[None, :], mask=valid, other=0.0)
     where = tl.zeros((rows, block), tl.int32)
     for place in tl.static_range(1, 4):
         step = place // 2 * width + place % 2
@@ -157,7 +161,7 @@ def _pool_gradient(
     at = (row * (width // 2) + column)[:, None] * channels + n[None, :]
     gradient = tl.load(pooled + at, mask=whole, other=0.0).to(tl.float32)
     for place in tl.static_range(4):
-        there = known & ((row * 2 + place // 2 < height) & (column * 2 + place % 2 < width))[:, None]
+        there = valid & ((row * 2 + place // 2 < height) & (column * 2 + place % 2 < width))[:, None]
         pixel = corner + (place // 2 * width + place % 2)
         value = tl.load(kept + pixel * stride + n[None, :], mask=there, other=0.0).to(tl.float32)
         value += tl.where(whole & (where == place), gradient, 0.0)
@@ -165,8 +169,8 @@ def _pool_gradient(
 
 
 @triton.jit
-def _between(index, fine, coarse):
-    """The two coarse pixels around a fine one, and the weight of the second."""
+def _neighbours(index, fine, coarse):
+    """Return the two coarse pixels around a fine one, and the second one's weight (align_corners=False)."""
     at = tl.maximum((index.to(tl.float32) + 0.5) * (coarse.to(tl.float32) / fine.to(tl.float32)) - 0.5, 0.0)
     low = tl.minimum(at.to(tl.int32), coarse - 1)
     return low, tl.minimum(low + 1, coarse - 1), at - low.to(tl.float32)
@@ -199,34 +203,34 @@ def _join(
     at = m[:, None] * (coarse_channels + channels) + n
     tl.store(joined + at + coarse_channels, value, mask=inside & (n < channels))
     n = tl.arange(0, coarse_block)[None, :]
-    known = inside & (n < coarse_channels)
-    top, bottom, down = _between(m // width, height, coarse_height)
-    left, right, across = _between(m % width, width, coarse_width)
+    valid = inside & (n < coarse_channels)
+    top, bottom, down = _neighbours(m // width, height, coarse_height)
+    left, right, across = _neighbours(m % width, width, coarse_width)
     down, across = down[:, None], across[:, None]
-    top_left = tl.load(coarse + ((top * coarse_width + left)[:, None] * coarse_channels + n), mask=known, other=0.0)
-    top_right = tl.load(coarse + ((top * coarse_width + right)[:, None] * coarse_channels + n), mask=known, other=0.0)
-    low_left = tl.load(coarse + ((bottom * coarse_width + left)[:, None] * coarse_channels + n), mask=known, other=0.0)
+    top_left = tl.load(coarse + ((top * coarse_width + left)[:, None] * coarse_channels + n), mask=valid, other=0.0)
+    top_right = tl.load(coarse + ((top * coarse_width + right)[:, None] * coarse_channels + n), mask=valid, other=0.0)
+    low_left = tl.load(coarse + ((bottom * coarse_width + left)[:, None] * coarse_channels + n), mask=valid, other=0.0)
     low_right = tl.load(
-        coarse + ((bottom * coarse_width + right)[:, None] * coarse_channels + n), mask=known, other=0.0
+        coarse + ((bottom * coarse_width + right)[:, None] * coarse_channels + n), mask=valid, other=0.0
     )
     upper = top_left.to(tl.float32) * (1.0 - across) + top_right.to(tl.float32) * across
     lower = low_left.to(tl.float32) * (1.0 - across) + low_right.to(tl.float32) * across
     value = upper * (1.0 - down) + lower * down
     at = m[:, None] * (coarse_channels + channels) + n
-    tl.store(joined + at, value.to(joined.dtype.element_ty), mask=known)
+    tl.store(joined + at, value.to(joined.dtype.element_ty), mask=valid)
 
 
 @triton.jit
-def _share(index, fine, of, coarse):
-    """How much of a fine pixel is the given coarse one; nothing beyond the image."""
-    low, high, weight = _between(index, fine, coarse)
+def _bilinear_weight(index, fine, of, coarse):
+    """Return the weight of a coarse pixel in a fine one; 0 beyond the image."""
+    low, high, weight = _neighbours(index, fine, coarse)
     share = tl.where(low == of, 1.0 - weight, 0.0) + tl.where(high == of, weight, 0.0)
     return tl.where((index >= 0) & (index < fine), share, 0.0)
 
 
 @triton.jit
-def _first(index, fine, coarse, doubled: tl.constexpr):
-    """The first fine pixel that a coarse one may be part of."""
+def _first_fine(index, fine, coarse, doubled: tl.constexpr):
+    """Return the first fine pixel to which a coarse one may contribute."""
     if doubled:
         first = 2 * index - 1
     else:
@@ -255,18 +259,22 @@ def _join_gradient(
     n = tl.arange(0, block)
     m = tl.program_id(0) * rows + tl.arange(0, rows)
     row, column = m // coarse_width, m % coarse_width
-    known = (m < cells)[:, None] & (n < coarse_channels)[None, :]
+    valid = (m < cells)[:, None] & (n < coarse_channels)[None, :]
+    # fine pixels per side that one coarse pixel may reach: up to 7 at a ratio of 2.5, skips being at most that large
     window: tl.constexpr = 4 if doubled else 7
-    first_row, first_column = _first(row, height, coarse_height, doubled), _first(column, width, coarse_width, doubled)
+    first_row, first_column = (
+        _first_fine(row, height, coarse_height, doubled),
+        _first_fine(column, width, coarse_width, doubled),
+    )
     total = tl.zeros((rows, block), tl.float32)
     for down in range(window):
         fine_row = first_row + down
-        share_row = _share(fine_row, height, row, coarse_height)
+        share_row = _bilinear_weight(fine_row, height, row, coarse_height)
         for right in tl.static_range(window):
             fine_column = first_column + right
-            share = (share_row * _share(fine_column, width, column, coarse_width))[:, None]
+            share = (share_row * _bilinear_weight(fine_column, width, column, coarse_width))[:, None]
             at = (fine_row * width + fine_column)[:, None] * joined_channels + n[None, :]
-            value = tl.load(gradient + at, mask=known & (share != 0.0), other=0.0)
+            value = tl.load(gradient + at, mask=valid & (share != 0.0), other=0.0)
             total += share * value.to(tl.float32)
     at = problem * cells * coarse_channels + (m[:, None] * coarse_channels + n[None, :])
-    tl.store(result + at, total.to(result.dtype.element_ty), mask=known)
+    tl.store(result + at, total.to(result.dtype.element_ty), mask=valid)

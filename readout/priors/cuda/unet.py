@@ -1,4 +1,4 @@
-"""The U-Nets of many problems at once, pixel by pixel with channels last."""
+"""The U-Nets of all problems at once, with channels last."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -8,28 +8,28 @@ from torch import Tensor
 
 
 class Layers(Protocol):
-    """The layers of a generator; :mod:`readout.priors.cuda.plain` says what they are to do."""
+    """Implementation of the generator's layers; :mod:`readout.priors.cuda.plain` is the reference."""
 
     def convolved(
         self, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, pooled: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """ReLU of the instance norm of a convolution, and its maxima of 2×2 pixels if wanted."""
+        """Apply convolution, instance norm and ReLU; also return the max pooling if ``pooled``."""
 
     def joined(self, coarse: Tensor, skip: Tensor) -> Tensor:
-        """Coarse pixels grown to the size of the skip, with the skip's channels behind."""
+        """Upsample to the skip's size and concatenate the skip's channels."""
 
     def projected(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Convolution of single pixels."""
+        """Apply a 1×1 convolution."""
 
 
 def generate(weights: Sequence[Tensor], latents: Tensor, scales: int, layers: Layers) -> Tensor:
-    """Images of :class:`readout.priors.unet.UNet`, each by weights of its own.
+    """Run one :class:`readout.priors.unet.UNet` per problem.
 
     Args:
-        weights: The network's parameters in their order, each with a first dimension of problems.
+        weights: The network's parameters in order, each stacked over problems.
         latents: Shape (problems, channels, height, width).
-        scales: Scales of the network.
-        layers: What it is made of.
+        scales: Number of scales of the network.
+        layers: Implementation of the layers.
 
     Returns:
         Images in (0, 1), shaped like the latents.
@@ -62,5 +62,5 @@ def _block(layers: Layers, weights: Iterator[Tensor], x: Tensor, pooled: bool) -
 
 
 def _layer(layers: Layers, weights: Iterator[Tensor], x: Tensor, pooled: bool) -> tuple[Tensor, Tensor | None]:
-    weight, _, scale, shift = (next(weights) for _ in range(4))
+    weight, _, scale, shift = (next(weights) for _ in range(4))  # the norm cancels the convolution's bias
     return layers.convolved(x, weight, scale, shift, pooled)
