@@ -316,6 +316,7 @@ class FeatureInversion(Resumable):
         if not self.cuda_graph or self.device.type != "cuda":
             return self._step()
         if self._graph is None:
+            self.prior.captured = True
             self._graph = StepGraph(self._step, [each for each in self.prior.parameters() if each.requires_grad])
         return self._graph()
 

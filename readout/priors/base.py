@@ -19,6 +19,9 @@ class Prior(nn.Module, ABC):
     capturable: ClassVar[bool] = False
     """Whether :meth:`forward` can run in a CUDA graph: it never waits for the device, and every step is alike."""
 
+    captured: bool = False
+    """Whether steps are captured in a CUDA graph, which launches kernels for free."""
+
     def prepare_for(self, extractor: FeatureExtractor) -> None:
         """Take what inputs are made of from the network, such as its vocabulary; by default nothing."""
 

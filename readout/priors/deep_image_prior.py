@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 from readout.common.checks import check_choice, check_list, check_number, check_whole
 from readout.common.errors import ReadoutError
 from readout.priors.base import Prior
-from readout.priors.cuda import generate, has_kernels
+from readout.priors.cuda import generate, has_kernels, kernels_pay
 from readout.priors.unet import UNet
 
 
@@ -74,6 +74,7 @@ class DeepImagePrior(Prior):
         # one network, called with each problem's weights; the tuple keeps its own out of this module's parameters
         self._network = (networks[0].to("meta"),)
         self._build_grouped(len(seeds))
+        self._kernels_pay = kernels_pay(len(seeds), input_shape[1:].numel())
 
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
@@ -86,10 +87,11 @@ class DeepImagePrior(Prior):
         """See :meth:`Prior.forward`; values lie in (0, 1)."""
         # the fastest way on each device (docs/performance.md); vmap alone works with any network
         if type(self)._build is DeepImagePrior._build:
-            if self.latents.device.type == "cpu":
-                return self._forward_grouped()
-            if has_kernels(self.latents):
+            kernels = has_kernels(self.latents)
+            if kernels and (self.captured or self._kernels_pay):
                 return self._forward_by_kernels()
+            if kernels or self.latents.device.type == "cpu":
+                return self._forward_grouped()
         return self.one_by_one()
 
     def lay_out(self, device: torch.device) -> None:

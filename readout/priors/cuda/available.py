@@ -22,3 +22,22 @@ def _triton_runs(device: torch.device) -> bool:
     if torch.version.hip is not None or importlib.util.find_spec("triton") is None:
         return False
     return torch.cuda.get_device_capability(device) >= OLDEST
+
+
+def kernels_pay(problems: int, pixels: int) -> bool:
+    """Return whether kernels launched from Python beat one network of grouped convolutions.
+
+    Launching takes them about 30 ms per step, however few the problems; grouped convolutions take 125 µs per problem and
+    13 ns per pixel (docs/benchmarks.md, one H200).
+
+    Args:
+        problems: Problems side by side.
+        pixels: Pixels per image.
+
+    Examples:
+        >>> [kernels_pay(problems, 224 * 224) for problems in (16, 48)]
+        [False, True]
+        >>> [kernels_pay(problems, 64 * 64) for problems in (64, 256)]
+        [False, True]
+    """
+    return problems * (125e-6 + 13e-9 * pixels) > 30e-3
