@@ -142,9 +142,9 @@ def test_images_of_every_kind(tmp_path: Path, kind: str) -> None:
         (IMAGES[0], r"shape \(3, 16, 16\)"),
         (IMAGES.mul(255).byte(), "uint8 values"),
         (IMAGES * 255, r"scale images to \[0, 1\]"),
-        (IMAGES.permute(0, 2, 3, 1), r"channels last; give images\.permute\(0, 3, 1, 2\)"),
+        (IMAGES.permute(0, 2, 3, 1), r"channels last; pass images\.permute\(0, 3, 1, 2\)"),
         ([], "a folder, or a list"),
-        ([3], "One of the images is a int"),
+        ([3], "image_000 is a int"),
         ("nowhere", "There is no folder 'nowhere'"),
     ],
 )

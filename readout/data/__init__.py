@@ -1,4 +1,4 @@
-"""Where inputs come from."""
+"""Inputs: images and texts."""
 
 from readout.data.base import InputData, Sample, load_samples
 from readout.data.c4 import C4

@@ -13,55 +13,77 @@ from readout.extractors import FeatureExtractor
 
 
 class Sample(NamedTuple):
-    """One input with the name it goes by in every table."""
+    """One input, with its name in all tables."""
 
     name: str
     """Unique among the inputs of a sweep."""
     input: Tensor
-    """In the user's space; images: RGB float in [0, 1], shape (3, height, width); texts: token ids (positions,)."""
+    """In the user's space. Images: RGB float in [0, 1], shape (3, height, width); texts: token ids, (positions,)."""
     label: str | None = None
-    """Its class, where the data tell."""
+    """Class of the input, if known."""
 
 
 class InputData(LightningDataModule, ABC):
-    """Named inputs, loaded one by one; all of one shape, but for texts, whose lengths may differ.
+    """Named inputs, loaded one by one; all have one shape, except that texts may differ in length.
 
-    A subclass implements :meth:`__len__` and :meth:`__getitem__`; names must differ.
+    A subclass implements :meth:`__len__` and :meth:`__getitem__`; names must be unique.
+
+    Examples:
+        >>> import torch
+        >>> class Halves(InputData):
+        ...     def __len__(self):
+        ...         return 2
+        ...     def __getitem__(self, index):
+        ...         image = torch.zeros(3, 8, 8)
+        ...         image[:, :, :4] = index
+        ...         image[:, :, 4:] = 1 - index
+        ...         return Sample(["right", "left"][index], image)
+        >>> [Halves()[index].name for index in range(2)]
+        ['right', 'left']
     """
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
-        """Learn from the network how inputs must be made, such as its tokenizer; nothing by default."""
+        """Adapt the inputs to the network, such as to its tokenizer; by default, do nothing."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many inputs there are."""
+        """Return the number of inputs."""
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:
         """Load one input.
 
         Raises:
-            IndexError: past the end.
+            IndexError: if ``index`` is past the end.
         """
 
     def __iter__(self) -> Iterator[Sample]:
-        """All inputs in order."""
+        """Iterate over all inputs in order."""
         return (self[index] for index in range(len(self)))
 
 
 def load_samples(
     data: InputData, extractor: FeatureExtractor, check_count: Callable[[int], None] = lambda count: None
 ) -> dict[str, Sample]:
-    """All samples of a sweep by name.
+    """Load and check all samples of a sweep.
 
     Args:
         data: The inputs.
-        extractor: The network that will see them.
-        check_count: Told how many there are before one is loaded; raises if they are too many.
+        extractor: The network they are for.
+        check_count: Called with the number of inputs before the first is loaded; raises if there are too many.
+
+    Returns:
+        Name → sample, in order.
 
     Raises:
-        ReadoutError: if names clash, shapes differ, or values can't be used: not finite, constant, or
-            those of an image outside [0, 1].
+        ReadoutError: if there are no inputs, names clash, shapes differ, or an input is not finite, is constant or, as
+            an image, has values outside [0, 1].
+
+    Examples:
+        >>> from readout.data import UniformNoise
+        >>> from readout.extractors import OrthonormalLinear
+        >>> list(load_samples(UniformNoise(count=2, shape=(3, 4, 4)), OrthonormalLinear((3, 4, 4))))
+        ['noise_000', 'noise_001']
     """
     data.prepare_data()
     data.setup("fit")
@@ -70,25 +92,25 @@ def load_samples(
     samples: dict[str, Sample] = {}
     for sample in data:
         if sample.name in samples:
-            raise ReadoutError(f"Two inputs are called {sample.name!r}; give each a name of its own.")
+            raise ReadoutError(f"Two inputs are named {sample.name!r}; give each its own name.")
         samples[sample.name] = sample
         first = next(iter(samples.values())).input
         texts = not sample.input.is_floating_point()
         if sample.input.ndim != first.ndim or (not texts and sample.input.shape != first.shape):
             raise ReadoutError(
-                f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, the first has {tuple(first.shape)}; "
-                "a sweep needs one shape."
+                f"Input {sample.name!r} has shape {tuple(sample.input.shape)}, but the first has {tuple(first.shape)}; "
+                "bring all inputs of a sweep to one shape."
             )
         if texts:
             continue
         if not sample.input.isfinite().all():
-            raise ReadoutError(f"Input {sample.name!r} holds values that are not finite; take it out.")
+            raise ReadoutError(f"Input {sample.name!r} has values that are not finite; remove it.")
         if is_image(sample.input):
             _check_range(sample)
         if sample.input.max() - sample.input.min() < 1e-6:
-            raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; take it out.")
+            raise ReadoutError(f"Input {sample.name!r} is constant, so nothing correlates with it; remove it.")
     if not samples:
-        raise ReadoutError("The data hold no inputs; give at least one.")
+        raise ReadoutError("There are no inputs; give at least one.")
     return samples
 
 
@@ -96,6 +118,6 @@ def _check_range(sample: Sample) -> None:
     low, high = sample.input.min().item(), sample.input.max().item()
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise ReadoutError(
-            f"Image {sample.name!r} has values from {low:.4g} to {high:.4g}; scale images to [0, 1], without the "
-            "network's own normalisation."
+            f"Image {sample.name!r} has values from {low:.4g} to {high:.4g}; scale images to [0, 1] and leave "
+            "normalisation to the extractor."
         )

@@ -1,4 +1,4 @@
-"""C4 of Raffel et al. (2020), arXiv 1910.10683: English web pages, the paper's texts."""
+"""C4 of Raffel et al. (2020), arXiv 1910.10683: English web pages, used in the paper."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,17 +9,17 @@ from readout.data.texts import Beginnings
 from readout.problems.identity import digest
 
 BUFFER = 10_000
-"""Documents among which the stream is shuffled; the validation split holds 364,608."""
+"""Number of documents in the shuffle buffer; the validation split holds 364,608."""
 
 
 class C4(Beginnings):
     """The validation split of C4 (``allenai/c4``, ``en``), streamed from the Hugging Face hub.
 
-    Takes the first documents that fill ``max_tokens``, each cut to exactly that. The stream is shuffled as
-    ``datasets`` does it: the order of its files, and documents within a buffer of 10,000. A document is called by a
-    digest of its text, so it has one name under every seed.
+    Texts are the first documents of at least ``max_tokens`` tokens, each cut to that length. ``datasets`` shuffles the
+    order of the stream's files, and documents within a buffer of 10,000. A document's name is a digest of its text, so
+    it is the same for every seed.
 
-    Where the hub can't be reached, save documents on a machine where it can, and read the folder with ``TextFiles``::
+    For a machine that can't reach the hub, save documents on one that can and read the folder with ``TextFiles``::
 
         from itertools import islice
         from pathlib import Path
@@ -31,13 +31,13 @@ class C4(Beginnings):
             Path(f"c4/{number:04d}.txt").write_text(row["text"], encoding="utf-8")
 
     Args:
-        limit: How many texts.
-        max_tokens: Tokens of a text, the network's special tokens included.
+        limit: Number of texts.
+        max_tokens: Tokens per text, the network's special tokens included.
         seed: Seed of the shuffle; None for the split's own order.
 
     Raises:
-        ReadoutError: if a number is out of range; and once the network is known, if the hub does not give C4, or what
-            :meth:`TextData.prepare_for` says.
+        ReadoutError: if a number is out of range. Later, :meth:`TextData.prepare_for` also raises if C4 can't be
+            streamed.
     """
 
     def __init__(self, limit: int = 64, max_tokens: int = 256, seed: int | None = 0) -> None:
@@ -53,20 +53,20 @@ class C4(Beginnings):
         """See :meth:`TextData.documents`.
 
         Raises:
-            ReadoutError: if the hub does not give C4.
+            ReadoutError: if C4 can't be streamed from the hub.
         """
         names: set[str] = set()
         try:
             for row in self._stream():
                 name = f"c4_{digest(row['text'])[:12]}"
-                if name not in names:  # a document may stand there twice
+                if name not in names:  # C4 holds some documents twice
                     names.add(name)
                     yield name, row["text"]
         except Exception as error:
             raise ReadoutError(
-                f"The Hugging Face hub does not give C4 ({reason(error)}); connect to the network (HF_HUB_OFFLINE must "
-                "not be set), or save its documents as .txt files on a machine that is connected (the documentation "
-                "of C4 says how) and read that folder with TextFiles."
+                f"C4 can't be streamed from the Hugging Face hub ({reason(error)}); connect to the network "
+                "(HF_HUB_OFFLINE must not be set), or save documents as .txt files on a connected machine (see the "
+                "documentation of C4) and read that folder with TextFiles."
             ) from error
 
     def _stream(self) -> Any:

@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real labelled images on every machine."""
+"""Handwritten digits that come with scikit-learn: real labelled images without a download."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,13 +12,18 @@ from readout.data.base import InputData, Sample
 
 
 class Digits(InputData):
-    """scikit-learn's 1,797 handwritten digits: grey, 8 × 8 pixels, each labelled ``"0"`` to ``"9"``.
+    """scikit-learn's 1,797 handwritten digits: grey, 8 × 8 pixels, labelled ``"0"`` to ``"9"``.
 
     Args:
-        indices: Which ones, by their place in scikit-learn's table; all of them if None.
+        indices: Indices into scikit-learn's table; None for all digits.
 
     Raises:
-        ReadoutError: if there is no digit at a place.
+        ReadoutError: if an index is out of range.
+
+    Examples:
+        >>> sample = Digits([3, 5])[1]
+        >>> sample.name, sample.input.shape, sample.label
+        ('digit_0005', torch.Size([1, 8, 8]), '5')
     """
 
     def __init__(self, indices: Sequence[int] | None = None) -> None:
@@ -36,25 +41,30 @@ class Digits(InputData):
         return Sample(f"digit_{place:04d}", images[place], str(int(labels[place])))
 
     def images(self) -> Tensor:
-        """All images in one batch, values in [0, 1], shape (digits, 1, 8, 8)."""
+        """Return all images as one batch, values in [0, 1], shape (digits, 1, 8, 8)."""
         return _table()[0][self.indices]
 
     def labels(self) -> Tensor:
-        """Their classes 0 to 9, shape (digits,)."""
+        """Return all classes, 0 to 9, shape (digits,)."""
         return _table()[1][self.indices]
 
     def split(self, count: int, seed: int = 0) -> tuple["Digits", "Digits"]:
-        """Two sets without a digit in common.
+        """Split the digits into two disjoint sets at random.
 
         Args:
-            count: Size of the first, at most all of them but one.
-            seed: Seed of who goes where.
+            count: Size of the first set.
+            seed: Seed of the split.
 
         Raises:
             ReadoutError: if a set would be empty.
+
+        Examples:
+            >>> train, test = Digits().split(1500)
+            >>> len(train), len(test)
+            (1500, 297)
         """
         if not 0 < check_whole("count", count) < len(self):
-            raise ReadoutError(f"{len(self)} digits can't be split into {count} and the rest; both need some.")
+            raise ReadoutError(f"{len(self)} digits can't be split into {count} and the rest; leave some in each part.")
         check_seed("seed", seed)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
         shuffled = [self.indices[place] for place in order]

@@ -1,4 +1,4 @@
-"""Images of one's own."""
+"""Images from a folder."""
 
 import random
 from pathlib import Path
@@ -13,22 +13,22 @@ from readout.data.images import is_readable_format, read_image, resize_and_crop,
 
 
 class ImageFolder(InputData):
-    """Images under a folder, flat or in one sub-folder a class (ImageNet's layout).
+    """Images in a folder, flat or with one subfolder per class (ImageNet's layout).
 
-    An image's label is the name of its class folder, the first below ``folder``; None in a flat one. Every format is
-    read that Pillow decodes by itself; files of other kinds are left out, which is printed. Hidden files are ignored.
-    See :func:`readout.data.images.from_picture` for transparency, EXIF orientation and greys of 16 bits.
+    An image's label is the name of its class folder, directly below ``folder``; None in a flat folder. All formats that
+    Pillow decodes itself are read. Other files are skipped with a printed note, hidden files silently. See
+    :func:`readout.data.images.from_picture` for transparency, EXIF orientation and 16-bit greys.
 
     Args:
-        folder: The folder; sub-folders are searched too.
-        size: Side of the square image in pixels: the shorter side is resized to it, the centre cropped.
-        limit: Take so many images, drawn at random; None for all.
+        folder: The folder, searched with its subfolders.
+        size: Side of the square images in pixels; the shorter side is resized to it and the centre cropped.
+        limit: Number of images to draw at random; None for all.
         seed: Seed of that draw.
-        skip_unreadable: Leave out files that can't be read, naming each, instead of stopping.
+        skip_unreadable: Skip files that can't be read, printing the name of each, instead of raising.
 
     Raises:
-        ReadoutError: if the folder is missing or holds too few images, one can't be read, or a number
-            is out of range.
+        ReadoutError: if the folder is missing or holds too few images, or a number is out of range. Loading raises if
+            an image can't be read.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ImageFolder(InputData):
         if skip_unreadable:
             files = [path for path in files if _readable(path)]
         if not files:
-            raise ReadoutError(f"The folder {folder!r} holds no images (.jpeg, .png, .webp and the like); add some.")
+            raise ReadoutError(f"The folder {folder!r} holds no images (.jpeg, .png, .webp, …); add some.")
         if self.limit is not None:
             if self.limit > len(files):
                 raise ReadoutError(
@@ -72,11 +72,13 @@ class ImageFolder(InputData):
         try:
             return read_image(path)
         except ReadoutError as error:
-            raise ReadoutError(f"{str(error).rstrip('.')}; `skip_unreadable: true` leaves such files out.") from error
+            raise ReadoutError(
+                f"{str(error).rstrip('.')}, or set `skip_unreadable: true` to skip such files."
+            ) from error
 
 
 def find_images(root: Path) -> list[Path]:
-    """Image files in a folder and below, sorted; files without a suffix are told by their content."""
+    """Return the image files in a folder and below, sorted; files without a suffix are recognised by content."""
     return find_files(
         root,
         lambda path: path.suffix.lower() in suffixes() or (not path.suffix and is_readable_format(path)),
@@ -88,6 +90,6 @@ def _readable(path: Path) -> bool:
     try:
         read_image(path)
     except ReadoutError:
-        print(f"skipped, not readable as an image: {as_text(path)}")
+        print(f"skipped, unreadable as an image: {as_text(path)}")
         return False
     return True

@@ -1,4 +1,4 @@
-"""Reading images and bringing them to one size."""
+"""Reading, converting, resizing and writing images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,38 +17,38 @@ from readout.common.checks import check_side
 from readout.common.errors import ReadoutError, reason
 
 NOT_RASTER = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Formats that Pillow hands to other programs, or whose values have no known white."""
+"""Formats that Pillow decodes by other programs, or whose values have no defined white; not read."""
 
 SIGNED = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP")
-"""Formats whose first bytes tell them from anything else."""
+"""Formats recognised reliably by their first bytes."""
 
 UNREAD_KEYS = {"L;2", "L;4", "RGB;16B"}
-"""Raw modes of PNG whose transparent colour Pillow compares with values of another depth."""
+"""Raw modes of PNG for which Pillow compares the transparent colour with values of another bit depth."""
 
 ROUNDING = 1e-3
-"""How far outside [0, 1] floating-point values may lie."""
+"""Distance outside [0, 1] at which floating-point values are still accepted."""
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read."""
+    """Return Pillow's names of the supported formats."""
     Image.init()
     return tuple(name for name in Image.ID if name not in NOT_RASTER)
 
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of image files, in lower case."""
+    """Return the suffixes of the supported formats, in lower case."""
     known = Image.registered_extensions().items()
     return frozenset({".mpo", *(suffix for suffix, name in known if name in formats())})
 
 
 def is_readable_format(path: Path) -> bool:
-    """Whether a file begins as one of the common image formats."""
+    """Return whether a file starts like one of the common image formats."""
     try:
         with Image.open(path, formats=SIGNED):
             return True
-    except Exception:  # see _explained
+    except Exception:  # decoders may raise anything
         return False
 
 
@@ -66,28 +66,27 @@ def read_image(path: Path) -> Tensor:
 def from_picture(picture: Image.Image, called: str) -> Tensor:
     """Convert a PIL image of any mode to RGB float in [0, 1], shape (3, height, width).
 
-    The orientation in its EXIF data is applied. Transparent pixels are composited on white. Greys of 16 bits are
-    divided by their white; floats must lie in [0, 1]. Of several frames, the one that ``picture`` is at is taken.
-    Colour profiles are not applied.
+    EXIF orientation is applied and transparency composited on white. 16-bit greys are divided by their white; floats
+    must lie in [0, 1]. Of several frames, the current one is converted. Colour profiles are not applied.
 
     Args:
-        picture: May not be loaded yet.
-        called: How messages call it.
+        picture: The image, loaded or not.
+        called: Name of the image in error sentences.
 
     Raises:
-        ReadoutError: if the image is damaged, or its values have no known white.
+        ReadoutError: if the image is damaged, or its values have no defined white.
     """
     with _explained(called):
         transparent = _is_transparent(picture)
         if transparent and any(_raw_mode(tile) in UNREAD_KEYS for tile in getattr(picture, "tile", ())):
             raise ReadoutError(
-                f"{called} marks a colour as transparent in a bit depth that Pillow does not read; save it with an "
-                "alpha channel."
+                f"{called} has a transparent colour at a bit depth that Pillow does not support; save it with an alpha "
+                "channel."
             )
         if picture.mode[0] in "IF":
             return _deep_grey(picture, called)
         picture = _upright(picture)
-        if picture.mode == "La":  # which turns into nothing else
+        if picture.mode == "La":  # Pillow converts it to LA only
             picture = picture.convert("LA")
         if transparent:
             picture = picture.convert("RGBA")
@@ -98,21 +97,27 @@ def from_picture(picture: Image.Image, called: str) -> Tensor:
 
 
 def from_array(array: NDArray[Any], called: str = "The image") -> Tensor:
-    """Convert an array to RGB float in [0, 1], shape (3, height, width); alpha is composited on white.
+    """Convert an array to RGB float in [0, 1], shape (3, height, width), compositing alpha on white.
 
     Args:
-        array: Shape (height, width) or (height, width, channels), with 1 channel, 3 or 4: grey, RGB or RGBA. Type
-            uint8, uint16 or bool, or floats in [0, 1].
-        called: How messages call it.
+        array: Grey, RGB or RGBA image, shape (height, width) or (height, width, channels), of uint8, uint16, bool, or
+            floats in [0, 1].
+        called: Name of the image in error sentences.
 
     Raises:
-        ReadoutError: if the array is of another shape or type, or floats are NaN or outside [0, 1].
+        ReadoutError: if the array has another shape or type, or floats are NaN or outside [0, 1].
+
+    Examples:
+        >>> grey = np.array([[0, 255], [51, 102]], dtype=np.uint8)
+        >>> from_array(grey)[0]
+        tensor([[0.0000, 1.0000],
+                [0.2000, 0.4000]])
     """
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape:
         raise ReadoutError(
-            f"{called} has shape {array.shape}; give (height, width) or (height, width, channels), with 1, 3 or 4 "
+            f"{called} has shape {array.shape}; pass (height, width) or (height, width, channels), with 1, 3 or 4 "
             "channels."
         )
     if array.dtype == np.uint8:
@@ -128,15 +133,15 @@ def from_array(array: NDArray[Any], called: str = "The image") -> Tensor:
 
 
 def is_image(x: Tensor) -> bool:
-    """Whether a tensor has the shape of an RGB or grey image."""
+    """Return whether a tensor has the shape of an RGB or grey image."""
     return x.ndim == 3 and x.shape[0] in (1, 3)
 
 
 def resize_and_crop(image: Tensor, size: int) -> Tensor:
-    """Shorter side to ``size`` pixels (antialiased bilinear), then the central square.
+    """Resize the shorter side to ``size`` pixels (antialiased bilinear) and crop the central square.
 
     Raises:
-        ReadoutError: if ``size`` is no size of an image.
+        ReadoutError: if ``size`` is not a valid image size.
     """
     size = check_side("size", size)
     height, width = image.shape[-2:]
@@ -153,34 +158,32 @@ def write_png(image: Tensor, path: Path) -> None:
 
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """Bytes of shape (height, width, 3) from an image with values in [0, 1]; values outside are clipped."""
+    """Convert an image with values in [0, 1] to uint8 of shape (height, width, 3); clip values outside."""
     array = image.detach().float().cpu().nan_to_num(0).clamp(0, 1).mul(255).round().to(torch.uint8)
     return array.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
 
 
 @contextmanager
 def _explained(called: str) -> Iterator[None]:
-    """Turn whatever Pillow raises on a damaged image into one sentence."""
+    """Turn Pillow's exceptions on a damaged image into an error sentence."""
     try:
         yield
     except ReadoutError:
         raise
-    except Exception as error:  # decoders raise what they like, struct.error and KeyError included
-        unsaid = isinstance(error, UnidentifiedImageError | FileNotFoundError)
-        why = "" if unsaid else f" ({reason(error)})"
-        raise ReadoutError(
-            f"{called} can't be read as an image{why}; replace it, or take it out of the folder."
-        ) from error
+    except Exception as error:  # decoders may raise anything, struct.error and KeyError included
+        uninformative = isinstance(error, UnidentifiedImageError | FileNotFoundError)
+        why = "" if uninformative else f" ({reason(error)})"
+        raise ReadoutError(f"{called} can't be read as an image{why}; replace or remove it.") from error
 
 
 def _is_transparent(picture: Image.Image) -> bool:
-    """Whether pixels may be transparent: by an alpha channel, a key colour or a palette."""
+    """Return whether pixels may be transparent, by an alpha channel, a key colour or a palette."""
     palette = getattr(picture.palette, "mode", "")
     return picture.mode[-1] in "Aa" or "transparency" in picture.info or palette.endswith("A")
 
 
 def _raw_mode(tile: Any) -> Any:
-    """The raw mode of a part that is not decoded yet."""
+    """Return the raw mode of a tile that is not decoded yet."""
     args = tile[3]
     return args[0] if isinstance(args, tuple) and args else args
 
@@ -190,17 +193,17 @@ def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception:  # EXIF data that can't be parsed give no orientation; cameras and editors leave such
+    except Exception:  # unparsable EXIF data, which some cameras and editors write
         return picture
 
 
 def _deep_grey(picture: Image.Image, called: str) -> Tensor:
-    """A grey image of more than 8 bits."""
-    tags = getattr(picture, "tag_v2", {})  # TIFF's
+    """Convert a grey image of more than 8 bits."""
+    tags = getattr(picture, "tag_v2", {})  # TIFF only
     white = _white(picture, tags, called)
     values: NDArray[Any] = np.asarray(_upright(picture))
     grey: NDArray[Any] = _scaled(values, called) if white == 1 else values.astype(np.float32) / np.float32(white)
-    if tags.get(262) == 0:  # WhiteIsZero, which Pillow heeds up to 8 bits
+    if tags.get(262) == 0:  # WhiteIsZero, which Pillow honours only up to 8 bits
         grey = 1 - grey
     if "transparency" in picture.info:
         grey[values == picture.info["transparency"]] = 1
@@ -208,27 +211,27 @@ def _deep_grey(picture: Image.Image, called: str) -> Tensor:
 
 
 def _white(picture: Image.Image, tags: Any, called: str) -> int:
-    """The value that means white in a grey image of more than 8 bits."""
+    """Return the value of white in a grey image of more than 8 bits."""
     if picture.mode == "F":
         return 1
     if picture.mode.startswith("I;16"):
-        (bits,) = tags.get(258, (16,))  # BitsPerSample; 12 is stored as it is
+        (bits,) = tags.get(258, (16,))  # BitsPerSample; Pillow does not rescale 12-bit values
         return int(2**bits - 1)
-    if picture.format in ("PNG", "PPM"):  # 16 bits in the next larger mode
+    if picture.format in ("PNG", "PPM"):  # 16-bit values in Pillow's 32-bit mode
         return 65535
-    raise ReadoutError(f"{called} has 32-bit greys, whose white is not known; save it with 8 or 16 bits.")
+    raise ReadoutError(f"{called} has 32-bit greys, whose white is not defined; save it with 8 or 16 bits.")
 
 
 def _scaled(array: NDArray[Any], called: str) -> NDArray[np.float32]:
-    """Values in [0, 1]."""
+    """Scale values to [0, 1]."""
     if array.dtype in (np.uint16, bool):
         return array.astype(np.float32) / np.float32(65535 if array.dtype == np.uint16 else 1)
     if array.dtype.kind != "f":
-        raise ReadoutError(f"{called} holds {array.dtype} values; give uint8, uint16, or floats in [0, 1].")
+        raise ReadoutError(f"{called} has {array.dtype} values; pass uint8, uint16, or floats in [0, 1].")
     low, high = array.min(), array.max()
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ReadoutError(
             f"{called} has floating-point values from {low:.4g} to {high:.4g}; scale them to [0, 1], or save 8 or 16 "
-            "bits."
+            "bits per channel."
         )
     return np.array(array, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Images that are at hand in Python."""
+"""Images in memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +16,12 @@ from readout.data.folder import ImageFolder
 from readout.data.images import from_array, from_picture, read_image, resize_and_crop
 
 Images: TypeAlias = InputData | Tensor | str | Path | Sequence[Image | str | Path | NDArray[Any] | Tensor]
-"""Any data; a batch (N, 3, height, width) in [0, 1]; a folder; or a list of PIL images, paths, arrays and tensors."""
+"""Input data; a batch (N, 3, height, width) in [0, 1]; a folder or file; or a sequence of PIL images, paths, arrays
+and tensors."""
 
 
 class ImagesInMemory(InputData):
-    """Images by name.
+    """Named images in memory.
 
     Args:
         images: Name → image, RGB float in [0, 1], shape (3, height, width).
@@ -39,15 +40,22 @@ class ImagesInMemory(InputData):
 
 
 def as_data(images: Images, size: int) -> InputData:
-    """Whatever images a user has, as inputs of a sweep.
+    """Turn images of any supported kind into inputs of a sweep.
 
     Args:
-        images: Data or a batch, as they are; a folder, or a list, resized and cropped. In a list, arrays have their
-            channels last, tensors first; see :func:`readout.data.images.from_array`.
-        size: Side to which they are, in pixels.
+        images: Input data or a batch, which are used unchanged, or a folder, a file or a sequence, whose images are
+            resized and cropped. In a sequence, arrays have channels last and tensors channels first; see
+            :func:`readout.data.images.from_array`.
+        size: Side in pixels to resize to.
 
     Raises:
-        ReadoutError: if they are none of these, or one can't be read.
+        ReadoutError: if ``images`` is none of these, or an image can't be read.
+
+    Examples:
+        >>> array = np.zeros((40, 60, 3), dtype=np.uint8)
+        >>> data = as_data([array], size=32)
+        >>> data[0].name, data[0].input.shape
+        ('image_000', torch.Size([3, 32, 32]))
     """
     if isinstance(images, InputData):
         return images
@@ -55,12 +63,12 @@ def as_data(images: Images, size: int) -> InputData:
         if images.ndim != 4 or not images.is_floating_point():
             kind = str(images.dtype).removeprefix("torch.")
             raise ReadoutError(
-                f"The images are a tensor of {kind} values of shape {tuple(images.shape)}; give floats in [0, 1] of "
+                f"The images are a tensor of {kind} values of shape {tuple(images.shape)}; pass floats in [0, 1] of "
                 "shape (N, 3, height, width)."
             )
         if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
             raise ReadoutError(
-                f"The images have shape {tuple(images.shape)}, channels last; give images.permute(0, 3, 1, 2)."
+                f"The images have shape {tuple(images.shape)}, channels last; pass images.permute(0, 3, 1, 2)."
             )
         return ImagesInMemory({f"image_{place:03d}": image.detach().cpu() for place, image in enumerate(images)})
     if isinstance(images, str | Path):
@@ -69,7 +77,7 @@ def as_data(images: Images, size: int) -> InputData:
         images = [images]
     if not isinstance(images, Sequence) or not len(images):
         raise ReadoutError(
-            "Give images as a tensor (N, 3, height, width), a folder, or a list of PIL images, paths, arrays, tensors."
+            "Pass images as a tensor (N, 3, height, width), a folder, or a list of PIL images, paths, arrays, tensors."
         )
     named: dict[str, Tensor] = {}
     for place, image in enumerate(images):
@@ -89,7 +97,7 @@ def _read(image: Any, name: str) -> Tensor:
         return from_array(image, name)
     if isinstance(image, Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3):
-            raise ReadoutError(f"{name} is a tensor of shape {tuple(image.shape)}; give (1 or 3, height, width).")
+            raise ReadoutError(f"{name} is a tensor of shape {tuple(image.shape)}; pass (1 or 3, height, width).")
         values = image.detach().cpu().permute(1, 2, 0)
         return from_array((values.float() if values.is_floating_point() else values).numpy(), name)
-    raise ReadoutError(f"One of the images is a {type(image).__name__}; give PIL images, paths, arrays or tensors.")
+    raise ReadoutError(f"{name} is a {type(image).__name__}; pass PIL images, paths, arrays or tensors.")

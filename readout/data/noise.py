@@ -1,4 +1,4 @@
-"""Images of noise, the paper's control for natural ones."""
+"""Noise images, the paper's control for natural images."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from readout.problems.identity import derive_seed
 
 
 class _Noise(InputData):
-    """Inputs of independent values; input number i depends on the kind of noise, the seed and i alone."""
+    """Inputs of independent values; each depends only on the kind of noise, the seed and its index."""
 
     kind: ClassVar[str]
 
@@ -33,19 +33,24 @@ class _Noise(InputData):
 
     @abstractmethod
     def _draw(self, generator: torch.Generator) -> Tensor:
-        """One input, of shape ``self.shape``."""
+        """Draw one input of shape ``self.shape``."""
 
 
 class UniformNoise(_Noise):
-    """Inputs whose values are independent and uniform on [0, 1].
+    """Inputs with independent values, uniform on [0, 1].
 
     Args:
-        count: How many.
+        count: Number of inputs; a larger one adds to a smaller one.
         shape: Shape of one input.
-        seed: Seed; input number i is the same whatever ``count`` is.
+        seed: Seed of the noise.
 
     Raises:
-        ReadoutError: if a number is out of range, or the inputs don't fit the memory.
+        ReadoutError: if a number is out of range, or the inputs don't fit in memory.
+
+    Examples:
+        >>> data = UniformNoise(count=2, shape=(3, 8, 8))
+        >>> data[1].name, data[1].input.shape
+        ('noise_001', torch.Size([3, 8, 8]))
     """
 
     kind = "uniform noise"
@@ -58,20 +63,17 @@ class UniformNoise(_Noise):
 
 
 class GaussianNoise(_Noise):
-    """Inputs whose values are independent and normal, clipped to [0, 1].
-
-    Clipping moves the values outside [0, 1] onto 0 and 1: with the defaults 1.2 % of them.
+    """Inputs with independent Gaussian values, clipped to [0, 1] (with the defaults, clipping affects 1.2 % of them).
 
     Args:
-        count: How many.
+        count: Number of inputs; a larger one adds to a smaller one.
         shape: Shape of one input.
-        seed: Seed; input number i is the same whatever ``count`` is, and other means and standard
-            deviations shift and scale the same noise.
+        seed: Seed of the noise, which ``mean`` and ``std`` shift and scale.
         mean: Mean before clipping.
         std: Standard deviation before clipping.
 
     Raises:
-        ReadoutError: if a number is out of range, or the inputs don't fit the memory.
+        ReadoutError: if a number is out of range, or the inputs don't fit in memory.
     """
 
     kind = "gaussian noise"

@@ -1,4 +1,4 @@
-"""Photographs that come with scikit-image and scikit-learn, so that no download is needed."""
+"""Photographs that come with scikit-image and scikit-learn, without a download."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,19 @@ SCIKIT_LEARN = ("china", "flower")
 
 
 class Photographs(InputData):
-    """Real photographs, of an astronaut, a cat (chelsea), a cup of coffee, a rocket and more.
+    """Real photographs: ``astronaut``, ``chelsea`` (a cat), ``coffee``, ``rocket`` and others.
 
     Args:
-        names: Which ones, in this order.
-        size: Side of the square image in pixels.
+        names: Names of the photographs, in order.
+        size: Side of the square images in pixels.
 
     Raises:
-        ReadoutError: if a name is unknown, or ``size`` is no size of an image.
+        ReadoutError: if a name is unknown (the error lists all), or ``size`` is not a valid image size.
+
+    Examples:
+        >>> sample = Photographs(["chelsea"], size=32)[0]
+        >>> sample.name, sample.input.shape
+        ('chelsea', torch.Size([3, 32, 32]))
     """
 
     def __init__(self, names: Sequence[str] = ("astronaut", "chelsea", "coffee"), size: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""English that is on every machine: sentences of the manual that Python carries."""
+"""English text without a download, from the manual that comes with Python."""
 
 import random
 import re
@@ -9,37 +9,35 @@ from readout.common.errors import ReadoutError
 from readout.data.texts import Beginnings
 
 SENTENCE = re.compile(r"[A-Z][A-Za-z ,;:'()-]*\.")
-"""Letters and plain punctuation: the manual puts all code in quotes."""
+"""A sentence of letters and plain punctuation; this excludes code, which the manual puts in quotes."""
 
 UNPLAIN = re.compile(
     r"\(\)|[a-z][A-Z]"  # calls and class names
-    # what points elsewhere in the manual
+    # references to elsewhere in the manual
     r"|\b([Ss]ee|[Ss]ections?|[Cc]hapter|[Ff]ollow(s|ing)|[Bb]elow|[Aa]bove|[Nn]ext|[Pp]revious)\b"
 )
 
 HANGING = re.compile(r"( *)\S.*\n\1 +\S")
-"""A first line that stands out: an item of a list, or a term with its definition."""
+"""A block with a hanging indent: a list item, or a term with its definition."""
 
 SHORTEST = 6
-"""Words of a sentence at least; shorter ones are mostly headings and asides."""
+"""Fewest words per sentence; shorter ones are mostly headings and asides."""
 
 
 class SampleText(Beginnings):
-    """English prose without a download: passages of the language reference behind ``help()``.
+    """English prose without a download: passages from the language reference behind ``help()``.
 
-    A passage is consecutive sentences in plain words; quoted code, lists, tables and references are left out. It is
-    cut to exactly ``max_tokens``, so passages that are shorter are passed over: over a hundred fill the default, some
-    twenty fill 64, hardly one 128. The text belongs to the Python version, so another version gives other passages and
-    other results; the digest of each input tells.
+    A passage is a run of consecutive plain sentences, without quoted code, lists, tables or references. Each is cut to
+    exactly ``max_tokens`` and shorter passages are skipped: more than a hundred fill the default, about twenty fill 64
+    and hardly any 128. Passages, and so results, differ between Python versions; the digest of each input shows it.
 
     Args:
-        count: How many.
-        max_tokens: Tokens of a text, the network's special tokens included.
-        seed: Seed of the order in which passages are taken; a larger ``count`` adds to a smaller one.
+        count: Number of texts; a larger one adds to a smaller one.
+        max_tokens: Tokens per text, the network's special tokens included.
+        seed: Seed of the order of passages.
 
     Raises:
-        ReadoutError: if a number is out of range; and once the network is known, what :meth:`TextData.prepare_for`
-            says.
+        ReadoutError: if a number is out of range; see also :meth:`TextData.prepare_for`.
     """
 
     def __init__(self, count: int = 4, max_tokens: int = 32, seed: int = 0) -> None:
@@ -55,7 +53,7 @@ class SampleText(Beginnings):
         """See :meth:`TextData.documents`.
 
         Raises:
-            ReadoutError: if this Python came without its manual.
+            ReadoutError: if this Python comes without its manual.
         """
         found = list(passages(_manual()))
         random.Random(self.seed).shuffle(found)
@@ -63,10 +61,10 @@ class SampleText(Beginnings):
 
 
 def passages(topics: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Runs of consecutive prose sentences, named by their topic and a number; a sentence occurs only once.
+    """Yield runs of consecutive prose sentences as (topic and number, text); repeated sentences are skipped.
 
     Args:
-        topics: Name and text of each topic of the manual.
+        topics: Name → text of each topic of the manual.
     """
     seen: set[str] = set()
     for topic, text in sorted(topics.items()):
@@ -81,13 +79,13 @@ def passages(topics: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """All sentences of paragraphs, and whatever else stands between them, in order."""
+    """Yield the sentences of paragraphs and, unsplit, anything between them, in order."""
     for block in re.split(r"\n\s*\n", text.replace("’", "'")):
         if HANGING.match(block):
             yield ""
             continue
         line = " ".join(block.split())
-        whole = re.sub(r"(?<=\w-) ", "", line)  # a word that was broken at its hyphen
+        whole = re.sub(r"(?<=\w-) ", "", line)  # join words broken at a hyphen
         yield from re.split(r"(?<=[a-z)]\.) ", whole)
 
 
@@ -101,7 +99,7 @@ def _manual() -> Mapping[str, str]:
         from pydoc_data.topics import topics
     except ImportError as error:
         raise ReadoutError(
-            "This Python came without its manual (pydoc_data), which is what SampleText reads; give texts of your own "
-            "with TextFiles."
+            "This Python comes without its manual (pydoc_data), which SampleText reads; use your own texts with "
+            "TextFiles."
         ) from error
     return topics

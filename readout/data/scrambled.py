@@ -1,4 +1,4 @@
-"""Controls made of real images: their spectrum without their phases, their colours without their places."""
+"""Controls made from real images by scrambling Fourier phases or shuffling pixels."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -14,7 +14,7 @@ from readout.problems.identity import derive_seed
 
 
 class _Scrambled(InputData):
-    """Images of another source, each scrambled by random numbers that depend on the seed and its name alone."""
+    """Scrambled images of another source; the scrambling of each depends only on the seed and its name."""
 
     kind: ClassVar[str]
 
@@ -41,33 +41,37 @@ class _Scrambled(InputData):
         name, image, label = self.source[index]
         if image.ndim != 3:
             raise ReadoutError(
-                f"{type(self).__name__} takes images, shape (channels, height, width), but {name!r} has shape "
+                f"{type(self).__name__} takes images of shape (channels, height, width), but {name!r} has shape "
                 f"{tuple(image.shape)}; choose a source of images."
             )
         generator = torch.Generator().manual_seed(derive_seed(self.kind, self.seed, name))
-        # a name of its own, so that it never stands for the image it was made of
+        # prefixed, so that it is never mistaken for the original
         return Sample(f"{self.kind}/{name}", self._scramble(image, generator), label)
 
     @abstractmethod
     def _scramble(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        """Another image of the same shape."""
+        """Return a scrambled image of the same shape."""
 
 
 class PhaseScrambled(_Scrambled):
     """Images with random Fourier phases: the spectrum of natural images without their content.
 
-    Each image keeps its amplitude spectrum and its mean; one random phase field is added in all its
-    channels, so that the correlations between them stay. Values that then lie outside [0, 1] are
-    clipped, which changes spectrum and mean a little: of the photographs that come with the package up to a
-    tenth or so of the values, moving the mean by 0.02 at most. :func:`scramble_phases` gives the image before
-    clipping.
+    Each image keeps its amplitude spectrum and its mean. All channels get the same random phase field, which preserves
+    correlations between channels. Clipping to [0, 1] changes spectrum and mean slightly: in the photographs that come
+    with the package, it affects up to about a tenth of the values and moves the mean by at most 0.02.
+    :func:`scramble_phases` returns the image before clipping.
 
     Args:
-        source: Where the images come from, e.g. ``Photographs`` or ``ImageFolder``.
-        seed: Seed; an image's phases depend on it and on the image's name.
+        source: Data with the images, e.g. ``Photographs`` or ``ImageFolder``.
+        seed: Seed of the phases, which also depend on the image's name.
 
     Raises:
         ReadoutError: on loading, if an input of the source is not an image.
+
+    Examples:
+        >>> from readout.data import Photographs
+        >>> PhaseScrambled(Photographs(["coffee"], size=32))[0].name
+        'phase_scrambled/coffee'
     """
 
     kind = "phase_scrambled"
@@ -77,11 +81,11 @@ class PhaseScrambled(_Scrambled):
 
 
 class PixelShuffled(_Scrambled):
-    """Images with their pixels in random order: the same colours, equally often, without any structure.
+    """Images with their pixels in random order: the colours of natural images without any structure.
 
     Args:
-        source: Where the images come from, e.g. ``Photographs`` or ``ImageFolder``.
-        seed: Seed; an image's order depends on it and on the image's name.
+        source: Data with the images, e.g. ``Photographs`` or ``ImageFolder``.
+        seed: Seed of the order, which also depends on the image's name.
 
     Raises:
         ReadoutError: on loading, if an input of the source is not an image.
@@ -97,15 +101,15 @@ class PixelShuffled(_Scrambled):
 def scramble_phases(image: Tensor, generator: torch.Generator) -> Tensor:
     """Add one random phase field to the Fourier phases of every channel.
 
-    The field is the phases of white noise, which are uniform, independent, and odd in frequency, so that
-    the image stays real. The phase at frequency zero stays, and with it each channel's mean.
+    The field consists of the phases of white noise: uniform, independent, and odd in frequency, so the image stays
+    real. The phase at frequency zero is kept, and with it each channel's mean.
 
     Args:
         image: Shape (channels, height, width).
-        generator: Draws the field.
+        generator: Random generator for the field.
 
     Returns:
-        The image before any clipping, shape (channels, height, width).
+        The image, not clipped, shape (channels, height, width).
     """
     shape = image.shape[-2:]
     phases = torch.fft.rfft2(torch.randn(shape, generator=generator, dtype=torch.float64)).angle()

@@ -1,4 +1,4 @@
-"""Texts of one's own."""
+"""Texts from files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,22 +9,22 @@ from readout.data.texts import TextData
 
 
 class TextFiles(TextData):
-    """Texts out of a file or a folder of ``.txt`` files, in UTF-8.
+    """Texts from a UTF-8 file or a folder of UTF-8 ``.txt`` files.
 
-    Each file is a document, or each of its lines; see :class:`TextData` for how documents become texts. A file is
-    called by its path below the folder, a line by that and its number (``notes.txt-line_0012``).
+    A document is a file or a line; see :class:`TextData` for how documents become texts. Documents are named by path
+    relative to the folder and, with ``per_line``, line number (``notes.txt-line_0012``).
 
     Args:
-        path: A text file, or a folder; sub-folders are searched too, hidden files and folders are not.
-        per_line: Take each line that is not blank as a document of its own.
-        max_tokens: Tokens of a text at most, the network's special tokens included.
-        min_tokens: Tokens of a text at least, special tokens not counted; None for as many as fit.
-        limit: Take so many texts, drawn at random; None for all.
+        path: A text file, or a folder, searched with its subfolders; hidden files and folders are ignored.
+        per_line: Treat each line that is not blank as a document of its own.
+        max_tokens: Most tokens per text, the network's special tokens included.
+        min_tokens: Fewest tokens per text, without special tokens; None for exactly as many as fit.
+        limit: Number of texts to draw at random; None for all.
         seed: Seed of that draw.
 
     Raises:
-        ReadoutError: if there is no such path, the folder holds no ``.txt`` files, or a number is out of range; and
-            once the network is known, if a file can't be read, or what :meth:`TextData.prepare_for` says.
+        ReadoutError: if there is no such path, the folder holds no ``.txt`` files, or a number is out of range. Later,
+            :meth:`TextData.prepare_for` also raises if a file can't be read.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TextFiles(TextData):
         for name, path in self.files.items():
             text = _read(path)
             if self.per_line:
-                # not splitlines, which also cuts where no editor shows a new line
+                # `splitlines` would also split at characters that editors don't show as line breaks
                 lines = enumerate(text.split("\n"), start=1)
                 yield from ((f"{name}-line_{number:04d}", line) for number, line in lines)
             else:
@@ -62,7 +62,7 @@ class TextFiles(TextData):
 
 
 def _find(root: Path) -> dict[str, Path]:
-    """Names of documents and their files."""
+    """Return document name → file."""
     if root.is_file():
         return {as_text(root.name): root}
     if not root.is_dir():
@@ -70,7 +70,7 @@ def _find(root: Path) -> dict[str, Path]:
     found = find_files(root, lambda path: path.suffix.lower() == ".txt", "texts (.txt)")
     files = {as_text(path.relative_to(root)): path for path in found}
     if not files:
-        raise ReadoutError(f"The folder {str(root)!r} holds no .txt files; add some, or give one file by its path.")
+        raise ReadoutError(f"The folder {str(root)!r} holds no .txt files; add some, or give the path of one file.")
     return files
 
 
@@ -79,12 +79,12 @@ def _read(path: Path) -> str:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ReadoutError(
-            f"{str(path)!r} is not UTF-8 text (byte {error.start} can't be read); save it as UTF-8, or take it out."
+            f"{str(path)!r} is not UTF-8 text (byte {error.start} can't be decoded); save it as UTF-8 or remove it."
         ) from error
     except OSError as error:
         raise ReadoutError(
-            f"{str(path)!r} can't be read ({error.strerror or error}); make it readable, or take it out."
+            f"{str(path)!r} can't be read ({error.strerror or error}); make it readable or remove it."
         ) from error
-    if text.count("\0") > len(text) / 4:  # every other byte of English in UTF-16, and valid UTF-8
-        raise ReadoutError(f"{str(path)!r} holds null characters; is it UTF-16? Save it as UTF-8, or take it out.")
+    if text.count("\0") > len(text) / 4:  # English in UTF-16: every other byte is null, which is valid UTF-8
+        raise ReadoutError(f"{str(path)!r} holds null characters, as UTF-16 does; save it as UTF-8 or remove it.")
     return text

@@ -1,4 +1,4 @@
-"""Texts as token ids, cut to the network's length by the network's own tokenizer."""
+"""Texts as token ids, cut with the network's own tokenizer."""
 
 import random
 from abc import abstractmethod
@@ -15,51 +15,58 @@ from readout.data.base import InputData, Sample
 from readout.extractors import FeatureExtractor
 
 UNKNOWN_SHARE = 0.5
-"""A text with more unknown tokens than this is refused: one id stands for most of it, so it can't be told apart."""
+"""Largest accepted share of unknown tokens in a text: they share one id, so no words can be recovered from them."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What texts need of a network."""
+    """The part of a language model that :class:`TextData` uses."""
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the model in error sentences."""
 
     @property
     def max_tokens(self) -> int | None:
-        """The longest input it takes, special tokens included; None if there is no longest."""
+        """Length of the longest input, special tokens included; None if unlimited."""
 
     def tokenize(self, text: str) -> Tensor:
-        """Ids of a text without special tokens, int64, shape (tokens,)."""
+        """Return the ids of a text without special tokens, int64, shape (tokens,)."""
 
     def frame(self, ids: Tensor) -> Tensor:
-        """The same with special tokens put around, shape (positions,)."""
+        """Put special tokens around the ids of a text, shape (positions,)."""
 
     def is_special(self, ids: Tensor) -> Tensor:
-        """Which ids are special tokens, bool of the same shape."""
+        """Mark special tokens, bool of the same shape."""
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of what it does not know; None if it knows everything."""
+        """Id of the unknown token; None if there is none."""
 
 
 class TextData(InputData):
-    """Texts, each a segment of a document; inputs are token ids, int64, shape (positions,).
+    """Texts cut from documents; inputs are token ids, int64, shape (positions,).
 
-    A subclass implements :meth:`documents`. Once the network is known (:meth:`prepare_for`), each document is cut into
-    consecutive segments of ``max_tokens``, and a last one of what is left. A segment is called after its document,
-    with a number where the document gave several.
+    A subclass implements :meth:`documents`. :meth:`prepare_for` then cuts each document into consecutive segments of
+    ``max_tokens`` and a shorter last one. A segment is named after its document, with a number if there are several.
 
     Args:
-        max_tokens: Tokens of a text at most, the network's special tokens included.
-        min_tokens: Tokens of a text at least, special tokens not counted; None for as many as fit, so that all
-            texts have one length. With fewer than 4, a single wrong token is an error rate above the paper's 0.3.
-        limit: Take so many texts, drawn at random; None for all.
+        max_tokens: Most tokens per text, the network's special tokens included.
+        min_tokens: Fewest tokens per text, without special tokens; None for exactly as many as fit, so that all texts
+            have one length. With fewer than 4, a single wrong token is an error rate above the paper's threshold, 0.3.
+        limit: Number of texts to draw at random; None for all.
         seed: Seed of that draw.
 
     Raises:
         ReadoutError: if a number is out of range.
+
+    Examples:
+        >>> class Proverbs(TextData):
+        ...     def documents(self):
+        ...         yield "haste", "More haste, less speed."
+        >>> proverbs = Proverbs(max_tokens=16)  # `load_samples(proverbs, extractor)` tokenises it
+        >>> list(proverbs.documents())
+        [('haste', 'More haste, less speed.')]
     """
 
     def __init__(
@@ -74,23 +81,23 @@ class TextData(InputData):
 
     @abstractmethod
     def documents(self) -> Iterable[tuple[str, str]]:
-        """Names, all different, and texts; read no further than the texts that are taken."""
+        """Yield names, all different, and texts; a lazy iterator is read only as far as texts are needed."""
 
     @property
     def source(self) -> str:
-        """How messages call where the texts come from."""
+        """Name of the source of the texts in error sentences."""
         return type(self).__name__
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
         """Cut the documents with the network's tokenizer.
 
         Raises:
-            ReadoutError: if the network has none, ``max_tokens`` does not suit it, there are too few texts, or one
-                is made of unknown tokens.
+            ReadoutError: if the network has no tokenizer, ``max_tokens`` does not suit it, there are too few texts, or
+                a text consists mostly of unknown tokens.
         """
         if not isinstance(extractor, Tokenizer):
             raise ReadoutError(
-                f"{type(self).__name__} gives texts, but {extractor.name} has no tokenizer; choose a language model, "
+                f"{type(self).__name__} holds texts, but {extractor.name} has no tokenizer; choose a language model, "
                 "or images as data."
             )
         room = self._room(extractor)
@@ -103,10 +110,10 @@ class TextData(InputData):
         self._samples = [Sample(name, extractor.frame(ids)) for name, ids in texts]
 
     def choose(self, documents: Iterable[tuple[str, list[Tensor]]]) -> list[tuple[str, Tensor]]:
-        """The texts to take, named: all segments, or ``limit`` of them drawn at random and kept in order.
+        """Choose and name the texts: all segments, or ``limit`` of them, drawn at random but kept in order.
 
         Args:
-            documents: Each document's name and segments, which may be none.
+            documents: Name and segments, if any, of each document.
         """
         texts = [
             (name if len(segments) == 1 else f"{name}-{number:03d}", ids)
@@ -126,25 +133,25 @@ class TextData(InputData):
     def _prepared(self) -> list[Sample]:
         if self._samples is None:
             raise ReadoutError(
-                f"{type(self).__name__} has no tokens before a network gives its tokenizer; call "
-                "`prepare_for(extractor)` first, or `load_samples(data, extractor)`, which does."
+                f"{type(self).__name__} has no tokens until a network provides its tokenizer; call "
+                "`prepare_for(extractor)` or `load_samples(data, extractor)` first."
             )
         return self._samples
 
     def _room(self, tokenizer: Tokenizer) -> int:
-        """Tokens of a text that fit beside the special ones."""
+        """Return how many tokens fit besides the special ones."""
         longest = tokenizer.max_tokens
         if longest is not None and self.max_tokens > longest:
             raise ReadoutError(
-                f"max_tokens is {self.max_tokens}, but {tokenizer.name} takes {longest} at most; set it to {longest} "
+                f"max_tokens is {self.max_tokens}, but {tokenizer.name} accepts at most {longest}; set it to {longest} "
                 "or less."
             )
         special = len(tokenizer.frame(torch.empty(0, dtype=torch.long)))
         least = self.min_tokens or 1
         if self.max_tokens < special + least:
             raise ReadoutError(
-                f"max_tokens is {self.max_tokens}, which does not hold {least} besides the {special} special tokens "
-                f"of {tokenizer.name}; set it to {special + least} or more."
+                f"max_tokens is {self.max_tokens}, too few for {least} besides the {special} special tokens of "
+                f"{tokenizer.name}; set it to {special + least} or more."
             )
         return self.max_tokens - special
 
@@ -156,19 +163,19 @@ class TextData(InputData):
             )
         if self.limit is not None and count < self.limit:
             raise ReadoutError(
-                f"{self.limit} texts were asked for, but {self.source} holds {count} of {least} tokens or more; ask "
-                f"for {count} at most, or lower {remedy}."
+                f"{self.limit} texts were requested, but {self.source} holds {count} of {least} tokens or more; "
+                f"request at most {count}, or lower {remedy}."
             )
 
 
 class Beginnings(TextData):
-    """Texts that are each the beginning of a document: the first ``limit`` that are long enough, in order.
+    """The beginnings of the first ``limit`` documents that are long enough.
 
-    See :class:`TextData`, of which this differs in :meth:`choose`; ``seed`` is left to the subclass.
+    See :class:`TextData`; ``seed`` has no effect here, subclasses use it.
     """
 
     def choose(self, documents: Iterable[tuple[str, list[Tensor]]]) -> list[tuple[str, Tensor]]:
-        """The first segments, called after their documents."""
+        """Choose the first segment of each document, under the document's name."""
         long_enough = ((name, segments[0]) for name, segments in documents if segments)
         return list(islice(long_enough, self.limit))
 
@@ -178,7 +185,7 @@ def _segments(tokenizer: Tokenizer, text: str, room: int, least: int) -> list[Te
     if not text:
         return []
     pieces = torch.split(tokenizer.tokenize(text), room)
-    # a special token may stand in the text itself, as `</s>` does in web pages; it is not scored, so it doesn't count
+    # special tokens in the text itself, such as `</s>` in web pages, are not scored and so don't count
     return [ids for ids in pieces if (~tokenizer.is_special(ids)).sum() >= least]
 
 
@@ -186,6 +193,6 @@ def _check_known(tokenizer: Tokenizer, name: str, ids: Tensor) -> None:
     share = (ids == tokenizer.unknown_id).float().mean().item() if tokenizer.unknown_id is not None else 0
     if share > UNKNOWN_SHARE:
         raise ReadoutError(
-            f"{share:.0%} of the tokens of text {name!r} are unknown to {tokenizer.name}, so nothing tells its words "
-            "apart; take it out, or choose a model of its language."
+            f"{share:.0%} of the tokens of text {name!r} are unknown to {tokenizer.name}, which can't tell them apart; "
+            "remove it, or choose a model of its language."
         )

@@ -1,4 +1,4 @@
-"""FeatureExtractor: a frozen network whose layers have public names."""
+"""FeatureExtractor: a frozen network with named layers."""
 
 import contextlib
 import difflib
@@ -16,7 +16,7 @@ from readout.extractors.watching import check_made, check_values, check_watchabl
 from readout.problems.identity import digest, qualified_name, tensor_digest
 
 SIZES = (64, 224, 299, 384, 32, 28, 48, 96, 128, 160, 192, 240, 256, 320, 336, 448, 512)
-"""Sides in pixels, in the order in which they are tried where a network takes images of an unknown size."""
+"""Image sides in pixels, in the order :meth:`FeatureExtractor.find_size` tries them."""
 
 TOO_SMALL = re.compile(
     r"Calculated padded input size per channel"  # convolutions
@@ -27,13 +27,13 @@ TOO_SMALL = re.compile(
     r"|Expected more than 1 spatial element"  # instance norm
     r"|Input and output sizes should be greater than 0"  # interpolation
 )
-"""What torch says where an image has shrunk to nothing."""
+"""PyTorch's error messages for an image that has shrunk to nothing."""
 
 
 class FeatureExtractor(nn.Module):
-    """A frozen network, run only up to the layer asked for.
+    """A frozen network that runs only up to the requested layer.
 
-    A new model is its network and a map from layer names to submodules::
+    To add a model, pass its network and a map from layer names to submodules::
 
         class MyNet(FeatureExtractor):
             def __init__(self) -> None:
@@ -41,28 +41,36 @@ class FeatureExtractor(nn.Module):
                 super().__init__(network, layers={"early": "features.0", "late": "features.4"})
 
     Args:
-        network: Takes a batch of inputs in the user's space (images: RGB in [0, 1], NCHW), or what
-            :meth:`preprocess` makes of them.
-        layers: Public layer name → path of the submodule whose output is the feature (empty for the network
-            itself), in the order in which they run. Default: every innermost submodule that runs on the inputs and
-            gives a feature of each, under its own path, in the order of a forward pass; see :meth:`find_layers`.
+        network: Network on batches of inputs in the user's space (images: RGB in [0, 1], NCHW), as :meth:`preprocess`
+            leaves them.
+        layers: Public layer name → path of the submodule whose output is the feature (empty for the network itself), in
+            forward order. Default: every innermost submodule with one feature per input, under its own path, in forward
+            order; see :meth:`find_layers`.
         mean: Per-channel mean that :meth:`preprocess` subtracts.
         std: Per-channel standard deviation that :meth:`preprocess` divides by.
 
     Raises:
-        ReadoutError: if ``layers`` names a submodule that ``network`` does not have, or a lazy module has no weights
-            yet.
+        ReadoutError: if ``network`` lacks a submodule named in ``layers``, or a lazy module is not initialised.
+
+    Examples:
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3))
+        >>> extractor = FeatureExtractor(network, layers={"early": "0", "late": "2"})
+        >>> list(extractor.layers)
+        ['early', 'late']
+        >>> list(FeatureExtractor(network).layers)  # found by running the network
+        ['0', '1', '2']
     """
 
     mean: Tensor
     std: Tensor
 
     channels_last: ClassVar[bool] = False
-    """Whether convolutions may keep channels last in memory, which is faster on CPUs and GPUs; the values are the same.
-    A network that calls ``view`` on what a convolution gives can't have it."""
+    """Whether convolutions may use the channels-last memory format: faster on CPUs and GPUs, same values.
+    Leave it off for a network that calls ``view`` on a convolution's output."""
 
     capturable: ClassVar[bool] = False
-    """Whether a GPU can take it into a graph: nothing in it waits for the device, or differs from step to step."""
+    """Whether a CUDA graph can capture the network: no synchronisation, and the same operations in every step."""
 
     def __init__(
         self,
@@ -93,10 +101,10 @@ class FeatureExtractor(nn.Module):
 
     @property
     def layers(self) -> dict[str, str]:
-        """Layer name → path of its submodule, in the order in which they run.
+        """Layer name → path of its submodule, in forward order.
 
         Raises:
-            ReadoutError: if they were not named, and the network can't be run to find them; see :meth:`find_layers`.
+            ReadoutError: if layers were not named and the network can't be run to find them; see :meth:`find_layers`.
         """
         if self._layers is None:
             self.find_size()
@@ -109,35 +117,41 @@ class FeatureExtractor(nn.Module):
 
     @property
     def layers_named(self) -> bool:
-        """Whether layers were named; else they are found by running the network."""
+        """Whether layers were named rather than left to be found by running the network."""
         return self._declared is not None
 
     def find_layers(self, x: Tensor) -> None:
-        """Run the network to find its layers and their order; do nothing where they were named.
+        """Run the network to find its layers and their order, unless they were named.
 
-        A layer is a submodule whose first run gives real numbers in one row per input, which depend on the input; and
-        of those only the innermost. A submodule that never runs, runs on something else (such as a parametrised
-        weight), or has windows or tokens for rows is none.
+        A submodule qualifies if its first call returns real numbers that depend on the input, one row per input; the
+        innermost of these become layers. Submodules that never run, that run on something else (a parametrised
+        weight) or whose rows are windows or tokens do not qualify.
 
         Args:
-            x: Inputs in the user's space, shape (batch, ...). Only their shape counts: the network is run on noise, so
-                that the layers of two inputs are the same.
+            x: Inputs in the user's space, shape (batch, ...). Only the shape matters: the network runs on seeded noise,
+                so that all inputs of one shape get the same layers.
 
         Raises:
-            ReadoutError: if the network can't be run on such inputs, or has no layer.
+            ReadoutError: if the network can't run on inputs of this shape, or has no layer.
         """
         if not self.layers_named and x.shape[1:] != self._found_for:
             check_watchable(self.network)
             self._set_layers(self._watch(x), x.shape[1:])
 
     def find_size(self) -> int:
-        """Find the layers with images of a size that the network takes.
+        """Find an image size that the network accepts, and its layers at that size.
 
         Returns:
-            The side in pixels; the first of :data:`SIZES` where layers were named.
+            The side in pixels; the first of :data:`SIZES` if layers were named.
 
         Raises:
-            ReadoutError: if it takes none of :data:`SIZES`, or has no layer.
+            ReadoutError: if the network accepts none of :data:`SIZES`, or has no layer.
+
+        Examples:
+            >>> from torch import nn
+            >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 30 * 30, 10))
+            >>> FeatureExtractor(network).find_size()  # 64 and others fail first
+            32
         """
         if self.layers_named:
             return SIZES[0]
@@ -154,14 +168,14 @@ class FeatureExtractor(nn.Module):
         why = reason(refused[0].__cause__ or refused[0])
         raise ReadoutError(
             f"{self.name} can't be run on images of {min(SIZES)} to {max(SIZES)} pixels to find its layers ({why}); "
-            "name the layers, or override `example`."
+            "name the layers or override `example`."
         )
 
     def choose_layers(self, paths: Sequence[str]) -> list[str]:
-        """Choose the layers among the submodules that can be: the innermost ones by default.
+        """Choose layers from the submodules that qualify: by default, the innermost.
 
         Args:
-            paths: Paths of the submodules, in the order in which they run.
+            paths: Paths of these submodules, in forward order.
         """
         return innermost(paths)
 
@@ -174,25 +188,31 @@ class FeatureExtractor(nn.Module):
         found = [path for path, fault in faults.items() if not fault]
         if not found:
             raise ReadoutError(
-                f"{self.name} has no layer: its output {faults['']}; give a network whose submodules give tensors with "
-                "one row per input."
+                f"{self.name} has no layer: its output {faults['']}; pass a network whose submodules return tensors "
+                "with one row per input."
             )
         self._faults, self._found_for = faults, shape
         self._layers = {path or type(self.network).__name__: path for path in self.choose_layers(found)}
 
     def extract(self, x: Tensor, layer: str) -> Tensor:
-        """The feature h = f(x) of one layer; nothing after that layer runs.
+        """Compute the feature h = f(x) at one layer, running nothing after it.
 
         Args:
             x: Inputs in the user's space, shape (batch, ...).
-            layer: A name out of :attr:`layers`.
+            layer: A name in :attr:`layers`.
 
         Returns:
-            The layer's output, shape (batch, ...), differentiable with respect to ``x``. A network whose weights have
-            another type than the inputs runs in its own; the feature then has the type of the inputs.
+            The layer's output, shape (batch, ...), differentiable with respect to ``x``. The network runs in the dtype
+            of its weights; if that is not the dtype of ``x``, the feature is cast back.
 
         Raises:
-            ReadoutError: if there is no such layer, or it gives no tensor.
+            ReadoutError: if there is no such layer, or its output is not a tensor.
+
+        Examples:
+            >>> from torch import nn
+            >>> extractor = FeatureExtractor(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), layers={"conv": "0"})
+            >>> extractor.extract(torch.rand(2, 3, 16, 16), "conv").shape
+            torch.Size([2, 8, 14, 14])
         """
         if self._layers is None:
             self.find_layers(x)
@@ -204,19 +224,19 @@ class FeatureExtractor(nn.Module):
         return feature if own == prepared.dtype else feature.to(x.dtype)
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """From the user's space to the network's: channel mean and standard deviation."""
+        """Normalise inputs by channel mean and standard deviation, as the network expects them."""
         return (x - self.mean) / self.std
 
     def run_to(self, x: Tensor, layer: str, *more: Any) -> Tensor:
         """Run the network on preprocessed inputs and stop at ``layer``.
 
         Args:
-            x: What :meth:`preprocess` gives.
-            layer: A name out of :attr:`layers`.
-            more: Further arguments of the network, where it takes any.
+            x: Output of :meth:`preprocess`.
+            layer: A name in :attr:`layers`.
+            more: Further positional arguments of the network.
 
         Raises:
-            ReadoutError: if the layer gives no tensor, or the network never runs it.
+            ReadoutError: if the layer's output is not a tensor, or the network never runs the layer.
         """
         module = self.network.get_submodule(self.layers[layer])
         hook = module.register_forward_hook(_stop)
@@ -229,9 +249,9 @@ class FeatureExtractor(nn.Module):
         raise ReadoutError(f"Layer {layer!r} of {self.name} never runs in evaluation mode; choose another.")
 
     def feature(self, output: Any, layer: str) -> Tensor:
-        """The feature in what a layer's submodule returns: a tensor, or the first of a tuple.
+        """Return the feature in a submodule's output: the tensor, or the first of a tuple or list.
 
-        Override it where a layout must change, so that the batch comes first.
+        Override this to move the batch to the front.
 
         Raises:
             ReadoutError: if there is no such tensor.
@@ -240,19 +260,28 @@ class FeatureExtractor(nn.Module):
             output = output[0]
         if not isinstance(output, Tensor):
             raise ReadoutError(
-                f"Layer {layer!r} gives a {type(output).__name__}, not a tensor; name the submodule inside it that "
-                "does, or override `feature`."
+                f"Layer {layer!r} returns a {type(output).__name__}, not a tensor; name a submodule inside it that "
+                "returns one, or override `feature`."
             )
         return output
 
     def resolve(self, names: str | Iterable[str]) -> list[str]:
-        """Layer names from what a user may write, in the network's order, each once.
+        """Turn a user's choice of layers into layer names, in forward order and without duplicates.
 
         Args:
-            names: Names, ``"all"``, or ``"depth:0.25,0.5"`` and the like, where 0 is the first layer and 1 the last.
+            names: Layer names, ``"all"``, or depths such as ``"depth:0.25,0.5"``, where 0 is the first layer and 1 the
+                last.
 
         Raises:
-            ReadoutError: if a name is unknown (the near matches are listed) or a depth is outside [0, 1].
+            ReadoutError: if a name is unknown (near matches are listed) or a depth is outside [0, 1].
+
+        Examples:
+            >>> from readout.extractors import VGG19
+            >>> extractor = VGG19(weights="random")
+            >>> extractor.resolve("depth:0,0.5,1")
+            ['conv1_1', 'conv4_1', 'conv5_4']
+            >>> extractor.resolve(["conv3_1", "conv1_2"])
+            ['conv1_2', 'conv3_1']
         """
         known = list(self.layers)
         chosen: set[str] = set()
@@ -271,10 +300,16 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
-        """Shape of every layer's feature for one example of a batch; layers that never run are left out.
+        """Return the shape of every layer's feature, without the batch dimension; omit layers that never run.
 
         Raises:
-            ReadoutError: if the network does not take such inputs.
+            ReadoutError: if the network can't run on ``example``.
+
+        Examples:
+            >>> from readout.extractors import VGG19
+            >>> extractor = VGG19(weights="random")
+            >>> extractor.shapes(extractor.example(32))["conv2_1"]
+            (128, 16, 16)
         """
         self.find_layers(example)
         named: dict[str, list[str]] = {}
@@ -291,49 +326,42 @@ class FeatureExtractor(nn.Module):
 
     @contextlib.contextmanager
     def explained_size(self, x: Tensor) -> Iterator[None]:
-        """Explain what goes wrong with inputs of a size that the network does not take.
-
-        Args:
-            x: The inputs.
+        """Turn an exception of the network into a sentence that names the size of its inputs ``x``.
 
         Raises:
-            ReadoutError: if something does.
+            ReadoutError: in place of any exception but running out of memory.
         """
         try:
             yield
         except (ReadoutError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # networks raise what they like
+        except Exception as error:  # networks may raise anything
             size = " × ".join(map(str, x.shape[1:]))
             small = TOO_SMALL.search(str(error))
-            advice = "try larger ones" if small else "check that the network takes such inputs"
+            advice = "try larger ones" if small else "check that the network accepts such inputs"
             raise ReadoutError(f"{self.name} can't be run on inputs of {size} ({reason(error)}); {advice}.") from error
 
     def example(self, size: int) -> Tensor:
-        """A batch of one blank input, for :meth:`shapes`; images of ``size`` pixels a side by default."""
+        """Return a batch of one blank input for :meth:`shapes`: by default an RGB image of ``size`` × ``size``."""
         return torch.zeros(1, 3, check_side("size", size), size)
 
     @property
     def depths(self) -> list[str]:
-        """The layers that ``depth:`` counts, the first at 0 and the last at 1; all of them unless overridden."""
+        """Layers that ``depth:`` counts, from 0 at the first to 1 at the last; all layers unless overridden."""
         return list(self.layers)
 
     @property
     def name(self) -> str:
-        """How results and plots call the model."""
+        """Name of the model in results and plots."""
         return type(self).__name__
 
     @property
     def weights_name(self) -> str:
-        """How results and plots call its weights."""
+        """Name of the weights in results and plots."""
         return str(getattr(self, "weights", "own"))
 
     def lay_out(self, device: torch.device) -> None:
-        """Lay weights out in memory as the device's convolutions read them best; no value changes.
-
-        Args:
-            device: Where the network is about to run.
-        """
+        """Put the weights in the memory format that convolutions on ``device`` prefer; no value changes."""
         last = self.channels_last and device.type in ("cpu", "cuda")
         self.network.to(memory_format=torch.channels_last if last else torch.contiguous_format)
 
@@ -354,11 +382,11 @@ class FeatureExtractor(nn.Module):
         return digest([qualified_name(type(self)), repr(self), self._identity(), tensor_digest(state)])
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever a trainer asks for."""
+        """Stay in evaluation mode, even when a trainer calls this."""
         return super().train(False)
 
     def weights_type(self, x: Tensor) -> torch.dtype:
-        """The floating-point type that inputs run in: that of the weights, unless autocast chooses it."""
+        """Return the dtype to run inputs in: that of the weights, unless autocast chooses or ``x`` is not floating."""
         if not x.is_floating_point() or torch.is_autocast_enabled(x.device.type):
             return x.dtype
         return next((weight.dtype for weight in self.network.parameters() if weight.is_floating_point()), x.dtype)
@@ -369,7 +397,7 @@ class FeatureExtractor(nn.Module):
         return self.network(prepared.to(self.weights_type(prepared)))
 
     def _identity(self) -> dict[str, str]:
-        """What the fingerprint covers of the layers; where they are found by running, it depends on no input."""
+        """Layers as the fingerprint covers them: independent of any input, even if found by running the network."""
         if self._declared is not None:
             return self._declared
         modules = self.network.named_modules()
@@ -378,34 +406,34 @@ class FeatureExtractor(nn.Module):
     def _at_depth(self, depth: str) -> str:
         if re.fullmatch(r"\s*(0(\.\d*)?|1(\.0*)?|\.\d+)\s*", depth) is None:
             raise ReadoutError(
-                f"'depth:{depth}' is not a depth; write for example 'depth:0.25' or 'depth:0.25,0.5', from 0 to 1."
+                f"'depth:{depth}' is not a depth; write numbers from 0 to 1, such as 'depth:0.25' or 'depth:0.25,0.5'."
             )
         depths = self.depths
-        return depths[int(float(depth) * (len(depths) - 1) + 0.5)]
+        return depths[int(float(depth) * (len(depths) - 1) + 0.5)]  # half up: `round` sends halves to even places
 
     @property
     def _import_name(self) -> str:
-        """What a user writes to name this class."""
+        """Name of this class on the command line."""
         ours = type(self).__module__.startswith("readout.")
         return type(self).__name__ if ours else qualified_name(type(self))
 
     def unknown(self, layer: str) -> str:
-        """A sentence about a layer that the network does not have, with the near matches."""
+        """Return the error sentence for a layer that the network lacks, with near matches."""
         if fault := self._faults.get(layer):
             return f"Layer {layer!r} of {self.name} {fault}; choose another."
         return (
             f"{self.name} has no layer {layer!r}.{near_matches(layer, self.layers)} "
-            f"`python -m readout.cli layers --model {self._import_name}` lists all of them."
+            f"List them with `python -m readout.cli layers --model {self._import_name}`."
         )
 
 
-def _per_channel(name: str, given: Sequence[float], above: float | None = None) -> Tensor:
-    """Broadcasts against images; one value against anything."""
-    values = [check_number(name, value, above=above) for value in check_list(name, given, "[0.5]")]
-    return torch.tensor(values[0]) if len(values) == 1 else torch.tensor(values).view(-1, 1, 1)
+def _per_channel(name: str, values: Sequence[float], above: float | None = None) -> Tensor:
+    """Shape values to broadcast against images; a single value broadcasts against anything."""
+    checked = [check_number(name, value, above=above) for value in check_list(name, values, "[0.5]")]
+    return torch.tensor(checked[0]) if len(checked) == 1 else torch.tensor(checked).view(-1, 1, 1)
 
 
-class _Reached(Exception):  # noqa: N818 (not an error: it ends the forward pass)
+class _Reached(Exception):  # noqa: N818 (ends the forward pass; not an error)
     def __init__(self, output: Any) -> None:
         self.output = output
 
@@ -415,6 +443,6 @@ def _stop(_module: nn.Module, _args: Any, output: Any) -> None:
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
-    """A sentence that names what is nearest to a wrong name; empty if nothing is."""
+    """Return a sentence with the known names closest to a wrong one; empty if none is close."""
     matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f" Did you mean {' or '.join(matches)}?" if matches else ""

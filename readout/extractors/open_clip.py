@@ -1,4 +1,4 @@
-"""Visual towers of CLIP (Radford et al. 2021, arXiv 2103.00020) as open_clip builds them."""
+"""Visual towers of CLIP (Radford et al. 2021, arXiv 2103.00020), from open_clip."""
 
 import contextlib
 import logging
@@ -16,39 +16,38 @@ from readout.extractors.timm import feature_layers, wrong_size
 from readout.extractors.weights import described, is_random
 
 SCHEMAS = ("hf-hub:", "local-dir:")
-"""open_clip's prefixes of models that bring their own configuration and weights."""
+"""Prefixes in open_clip of models with their own configuration and weights."""
 
 SMALL_TEXT = {"context_length": 4, "vocab_size": 8, "width": 16, "heads": 1, "layers": 1}
-"""A text tower that costs nothing, where random weights are asked for and the text tower is dropped."""
+"""Configuration of a tiny text tower: with random weights it is built only to be dropped."""
 
 
 class OpenCLIP(FeatureExtractor):
-    """The visual tower of any model of open_clip; the text tower is dropped.
+    """The visual tower of any model of open_clip, without the text tower.
+
+    Layers by kind of tower:
 
     - Vision transformers (``ViT-L-14``): ``embeddings`` (patches, class token and positions, after the first layer
-      norm) and ``blocks.0`` …, each of shape (batch, 1 + patches, width), all tokens kept.
+      norm) and ``blocks.0`` …, each of shape (batch, 1 + patches, width).
     - ResNets (``RN50``): ``stem`` and ``layer1`` … ``layer4``, of shape (batch, channels, height, width), and
       ``attnpool``, (batch, width), unless ``image_size`` differs from the model's own.
-    - Towers out of timm (``ViT-B-16-SigLIP``, ``convnext_base``): as :class:`readout.extractors.timm.TimmModel`.
+    - Towers from timm (``ViT-B-16-SigLIP``, ``convnext_base``): as in :class:`readout.extractors.timm.TimmModel`.
 
-    Where open_clip has several sets of weights for one architecture, each by its tag, they differ in
-    normalisation and in activation (OpenAI's need QuickGELU, which open_clip leaves to the user); both follow
-    the tag here.
+    Normalisation and activation follow the tag of the weights: OpenAI's need QuickGELU, which open_clip leaves to the
+    user.
 
     Args:
-        name: Architecture, e.g. ``ViT-L-14``; ``local-dir:FOLDER`` and ``hf-hub:USER/MODEL`` are open_clip's
-            own notation for models that bring their weights (``weights`` is then ``own``).
-        weights: Tag of pretrained weights in open_clip, e.g. ``openai``; the path of a checkpoint of the
-            whole model, read with the architecture's own activation and OpenAI's normalisation; or
-            None (or ``"random"``) for random ones.
-        file: Where the checkpoint of that tag lies, for machines that can't download it.
-        image_size: Side of the images in pixels, where it isn't the model's own; position embeddings
-            are then resized by open_clip.
+        name: Architecture, e.g. ``ViT-L-14``, or ``local-dir:FOLDER`` or ``hf-hub:USER/MODEL`` in open_clip's notation
+            for models with their own weights (``weights`` must then be ``own``).
+        weights: Tag of pretrained weights in open_clip, e.g. ``openai``; the path of a checkpoint of the whole model,
+            read with the architecture's own activation and OpenAI's normalisation; or None (or ``"random"``) for random
+            weights.
+        file: Path of that tag's checkpoint, for machines that can't download it.
+        image_size: Side of the images in pixels; open_clip resizes position embeddings to it. Default: the model's own.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if there is no such model, its weights can't be had or don't fit, or it can't take
-            images of this size.
+        ReadoutError: if there is no such model, its weights can't be loaded, or it can't be built for this size.
     """
 
     def __init__(
@@ -80,11 +79,11 @@ class OpenCLIP(FeatureExtractor):
         return f"OpenCLIP {self.architecture}"
 
     def extra_repr(self) -> str:
-        """The architecture, which the fingerprint covers with it."""
+        """Return the architecture, so that the fingerprint covers it."""
         return self.architecture
 
     def example(self, size: int) -> Tensor:
-        """One blank image, of the size that the tower was built for."""
+        """Return one blank image of the size that the tower was built for, whatever the ``size``."""
         return torch.zeros(1, 3, *self.image_size)
 
     def preprocess(self, x: Tensor) -> Tensor:
@@ -98,49 +97,49 @@ class OpenCLIP(FeatureExtractor):
         return super().preprocess(x)
 
     def feature(self, output: Any, layer: str) -> Tensor:
-        """See :meth:`FeatureExtractor.feature`; the batch comes first, whichever way round blocks run."""
+        """See :meth:`FeatureExtractor.feature`; moves the batch first where blocks run on (tokens, batch, width)."""
         feature = super().feature(output, layer)
-        transformer = getattr(self.network, "transformer", None)  # open_clip's own; other towers put the batch first
+        transformer = getattr(self.network, "transformer", None)  # open_clip's own; other towers have the batch first
         tokens_first = layer.startswith("blocks.") and transformer is not None and not transformer.batch_first
         return feature.transpose(0, 1) if tokens_first else feature
 
 
 def _visual_tower(name: str, weights: str | None, file: str | None, image_size: int | None) -> Any:
-    """The tower, its weights loaded, with its preprocessing as an attribute."""
+    """Build the tower with its weights, and its preprocessing as an attribute."""
     import open_clip
 
     options = _options(name, weights, file)
     resized = image_size is not None and _resizable(name)
     try:
         visual = open_clip.create_model(name, force_image_size=image_size if resized else None, **options).visual
-    except Exception as error:  # hubs and models raise what they like
+    except Exception as error:  # hubs and models may raise anything
         raise ReadoutError(_failure(name, weights, file, image_size, error)) from error
     if image_size is not None:
         patch = _pair(getattr(visual, "patch_size", 1))
         if image_size % patch[0] or image_size % patch[1]:
             raise ReadoutError(
-                f"image_size is {image_size}, which patches of {patch[0]} × {patch[1]} don't tile: the rest would "
-                f"never be seen; {round(image_size / patch[0]) * patch[0] or patch[0]} would do."
+                f"image_size is {image_size}, which patches of {patch[0]} × {patch[1]} don't tile; set it to "
+                f"{round(image_size / patch[0]) * patch[0] or patch[0]}, for example."
             )
         if not resized and _pair(image_size) != _pair(visual.image_size):
-            visual.attnpool = nn.Identity()  # its positions can't be resized; the stages take any size
+            visual.attnpool = nn.Identity()  # its positions can't be resized; the stages accept any size
     return visual
 
 
 def _options(name: str, weights: str | None, file: str | None) -> dict[str, Any]:
-    """What create_model is told about weights, beyond the name."""
+    """Return the arguments of ``create_model`` that choose the weights."""
     import open_clip
 
     if name.startswith(SCHEMAS):
         if weights != "own" or file:
-            raise ReadoutError(f"{name} brings its own weights; write `weights: own`, and no `file`.")
+            raise ReadoutError(f"{name} comes with its own weights; set `weights: own` and leave out `file`.")
         return {"require_pretrained": True}
     if open_clip.get_model_config(name) is None:
         near = near_matches(name, open_clip.list_models())
-        raise ReadoutError(f"open_clip has no model {name!r}.{near} `open_clip.list_models()` has all.")
+        raise ReadoutError(f"open_clip has no model {name!r}.{near} `open_clip.list_models()` lists all.")
     tag = open_clip.get_pretrained_cfg(name, weights) if weights and not is_random(weights) else {}
     if file is not None and not tag:
-        raise ReadoutError(f"`file` goes with the tag of its weights; give {file!r} as `weights`, or name the tag.")
+        raise ReadoutError(f"`file` needs the tag of its weights; give {file!r} as `weights`, or name the tag.")
     if is_random(weights):
         return {"text_cfg": SMALL_TEXT, "pretrained_text": False}
     if file is None and not tag and not user_path(str(weights)).is_file():
@@ -160,26 +159,26 @@ def _options(name: str, weights: str | None, file: str | None) -> dict[str, Any]
 
 
 def _resizable(name: str) -> bool:
-    """Whether open_clip resizes the tower's positions; the pooling of ResNets keeps its own."""
+    """Return whether open_clip can resize the tower's positions, which it can't in the pooling of ResNets."""
     import open_clip
 
     try:
         config: Mapping[str, Any] = open_clip.get_model_config(name)
-    except Exception as error:  # a hub or folder that can't be read
+    except Exception as error:  # an unreadable hub or folder
         raise ReadoutError(_failure(name, "own", None, None, error)) from error
     return not isinstance(config["vision_cfg"].get("layers"), list)
 
 
 def _failure(name: str, weights: str | None, file: str | None, image_size: int | None, error: Exception) -> str:
-    """What to tell a user when open_clip could not make the model."""
+    """Return the error sentence for a model that open_clip could not build."""
     import open_clip
 
     if is_random(weights):
         if image_size is None:
             return f"open_clip could not build {name} ({reason(error)}); name another model."
         return (
-            f"open_clip could not build {name} for images of {image_size} pixels ({reason(error)}); give an "
-            "`image_size` that suits it."
+            f"open_clip could not build {name} for images of {image_size} pixels ({reason(error)}); set another "
+            "`image_size`."
         )
     if name.startswith(SCHEMAS):
         return f"open_clip could not load {name} ({reason(error)}); give a folder or hub model in open_clip's layout."
@@ -191,7 +190,7 @@ def _failure(name: str, weights: str | None, file: str | None, image_size: int |
     return (
         f"open_clip could not load the weights {weights!r} of {name} ({reason(error)}); connect to the network, or "
         f"download {_address(tag)} elsewhere and give its path as `file` beside `weights: {weights}` (any other "
-        "checkpoint of that model as `weights: PATH`), or ask for `weights: random`."
+        "checkpoint of that model as `weights: PATH`), or set `weights: random`."
     )
 
 
@@ -203,7 +202,7 @@ def _address(tag: Mapping[str, Any]) -> str:
 
 
 def _layers(visual: nn.Module) -> dict[str, str]:
-    """Public layer name → path of its module, by the kind of tower."""
+    """Return public layer name → path of its module, depending on the kind of tower."""
     if isinstance(trunk := getattr(visual, "trunk", None), nn.Module):
         return {layer: f"trunk.{path}" for layer, path in feature_layers(trunk).items()}
     if isinstance(pool := getattr(visual, "attnpool", None), nn.Module):
@@ -220,7 +219,7 @@ def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep open_clip from logging through the root logger, and from setting that one up for good."""
+    """Silence the root logger, through which open_clip logs, and keep open_clip from configuring it."""
     root, handler = logging.getLogger(), logging.NullHandler()
     level = root.level
     root.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Trying tokens after a prefix: a causal model runs one position, and remembers the ones before."""
+"""Scoring next tokens with a causal model: cached keys and values leave one position to run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,12 @@ from torch import Tensor
 from readout.extractors.language_model import LanguageModel
 
 AT_A_TIME = 1024
-"""Tokens tried side by side."""
+"""Tokens per batch."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Tokens read so far, as what each block of the network keeps of them."""
+    """Tokens read so far, as the keys and values that each block caches."""
 
     keys_values: tuple[tuple[Tensor, Tensor], ...] = ()
     """Keys and values of each block up to the layer, of shape (1, heads, tokens, width)."""
@@ -24,24 +24,24 @@ NOTHING = Prefix()
 
 
 def states_after(extractor: LanguageModel, prefix: Prefix, ids: Tensor, layer: str) -> Tensor:
-    """Hidden state of each token, was it to come next.
+    """Compute the hidden state of each candidate for the next token.
 
     Args:
         extractor: A causal language model.
-        prefix: What comes before.
-        ids: Tokens to try, shape (tokens,).
+        prefix: Tokens before it.
+        ids: Candidates, shape (tokens,).
         layer: A layer name.
 
     Returns:
-        Shape (tokens, width).
+        Hidden states, shape (tokens, width).
     """
     return torch.cat([_run(extractor, prefix, some, layer)[0] for some in torch.split(ids, AT_A_TIME)])
 
 
 def advance(extractor: LanguageModel, prefix: Prefix, token: int, layer: str) -> Prefix:
-    """The prefix with one token more."""
+    """Return the prefix extended by one token."""
     ids = torch.tensor([token], device=extractor.embedding.weight.device)
-    # one block at least, because a model counts positions by what its first block keeps
+    # run at least one block: a model counts positions by the cache of its first block
     return _run(extractor, prefix, ids, "layer.0" if layer == "embeddings" else layer)[1]
 
 

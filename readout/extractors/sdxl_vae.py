@@ -1,4 +1,4 @@
-"""The encoder of SDXL's autoencoder (Podell et al., 2024, arXiv 2307.01952), as diffusers has it."""
+"""The encoder of SDXL's autoencoder (Podell et al., 2024, arXiv 2307.01952), from diffusers."""
 
 from typing import Any
 
@@ -17,18 +17,19 @@ FILES = (
 
 
 class SDXLVAE(FeatureExtractor):
-    """The encoder's stages: ``conv_in``, ``down_blocks.0`` …, ``mid_block`` and ``latent_mean``.
+    """SDXL's image encoder, or that of any other ``AutoencoderKL`` of diffusers.
 
-    ``latent_mean`` is the mean of the latent's distribution, before the scaling that diffusion models apply. Any
-    ``AutoencoderKL`` of diffusers will do; its decoder is not kept.
+    Layers are its stages: ``conv_in``, ``down_blocks.0`` …, ``mid_block`` and ``latent_mean``, the mean of the latent's
+    distribution before the scaling that diffusion models apply.
 
     Args:
-        weights: A hub id or a folder that ``save_pretrained`` wrote. Downloads go to the hub's own cache.
-        pretrained: False for random weights; ``weights`` then says the architecture only.
+        weights: A hub id or a folder written by ``save_pretrained``. Downloads go to the hub's own cache.
+        pretrained: False for random weights; ``weights`` then only names the architecture.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if the model can't be had, is not an ``AutoencoderKL``, or its weights are not whole.
+        ReadoutError: if the model can't be loaded, is not an ``AutoencoderKL``, or its weights are incomplete or not
+            finite.
     """
 
     def __init__(self, weights: str = "stabilityai/sdxl-vae", pretrained: bool = True, seed: int = 0) -> None:
@@ -51,32 +52,28 @@ class SDXLVAE(FeatureExtractor):
         """See :meth:`FeatureExtractor.preprocess`.
 
         Raises:
-            ReadoutError: if ``x`` is not images whose sides are multiples of the downsampling factor.
+            ReadoutError: if ``x`` is not a batch of images whose sides are multiples of the downsampling factor.
         """
         if x.ndim != 4 or x.shape[1] != self._channels or x.shape[2] % self._multiple or x.shape[3] % self._multiple:
             raise ReadoutError(
                 f"{self.name} takes images of {self._channels} channels whose sides are multiples of {self._multiple} "
-                f"pixels, not of shape {'×'.join(map(str, x.shape[1:]))}; change the images' size."
+                f"pixels, not of shape {'×'.join(map(str, x.shape[1:]))}; choose another image size."
             )
         return super().preprocess(x)
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
-        """See :meth:`FeatureExtractor.run_to`; a plain slice, without hooks."""
+        """See :meth:`FeatureExtractor.run_to`; slices the network instead of hooking into it."""
         assert isinstance(self.network, nn.Sequential)
         output: Tensor = self.network[: int(self.layers[layer]) + 1](x)
         return output
 
 
 def load_autoencoder(weights: str, pretrained: bool, seed: int) -> Any:
-    """An ``AutoencoderKL`` of diffusers, encoder and decoder, in float32.
-
-    Args:
-        weights: A hub id or a folder that ``save_pretrained`` wrote.
-        pretrained: False for random weights.
-        seed: Seed of random weights.
+    """Load an ``AutoencoderKL`` of diffusers, encoder and decoder, in float32; see :class:`SDXLVAE` for arguments.
 
     Raises:
-        ReadoutError: if the model can't be had, is not an ``AutoencoderKL``, or its weights are not whole.
+        ReadoutError: if the model can't be loaded, is not an ``AutoencoderKL``, or its weights are incomplete or not
+            finite.
     """
     check_seed("seed", seed)
     import diffusers
@@ -99,12 +96,12 @@ def load_autoencoder(weights: str, pretrained: bool, seed: int) -> Any:
 
 
 def downsampling(vae: Any) -> int:
-    """How many pixels one latent position stands for, along a side."""
+    """Return the number of pixels per latent position, along a side."""
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
 class _Mean(nn.Module):
-    """Of a normal distribution's parameters, mean and log-variance one after the other, the mean."""
+    """The mean from channels that hold mean and log-variance."""
 
     def forward(self, moments: Tensor) -> Tensor:
         return moments.chunk(2, dim=1)[0]

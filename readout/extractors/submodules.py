@@ -1,4 +1,4 @@
-"""Submodules: a network any submodule of which can be a layer, by its path."""
+"""Submodules: a network whose submodules are layers under their own paths."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,21 +9,29 @@ from readout.extractors.watching import innermost
 
 
 class Submodules(FeatureExtractor):
-    """A network whose layers are all submodules that can be, under their own paths, found by running it.
+    """A network whose layers are all suitable submodules, not just the innermost, found by running it.
 
-    ``all`` and ``depth:…`` mean the innermost ones: those with no layers inside them.
+    ``all`` and ``depth:…`` choose from the innermost layers: those without layers inside them.
 
     Args:
-        network: Takes images (N, 3, height, width).
+        network: Network on images (N, 3, height, width).
         mean: See :class:`FeatureExtractor`.
-        std: The same.
+        std: See :class:`FeatureExtractor`.
+
+    Examples:
+        >>> block = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        >>> extractor = Submodules(nn.Sequential(block, nn.Conv2d(8, 4, 3)))
+        >>> list(extractor.layers)
+        ['0.0', '0.1', '0', '1']
+        >>> extractor.resolve("all")
+        ['0.0', '0.1', '1']
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> None:
         super().__init__(network, None, mean, std)
 
     def choose_layers(self, paths: Sequence[str]) -> list[str]:
-        """See :meth:`FeatureExtractor.choose_layers`; all but the network itself, unless that is the only one."""
+        """Choose every submodule that qualifies; the network itself only if nothing else does."""
         return [path for path in paths if path] or list(paths)
 
     @property

@@ -1,4 +1,4 @@
-"""Image models of timm (Wightman 2019, github.com/huggingface/pytorch-image-models)."""
+"""Image models from timm (Wightman 2019, github.com/huggingface/pytorch-image-models)."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,31 +14,36 @@ from readout.extractors.base import FeatureExtractor, near_matches
 from readout.extractors.weights import described, is_random, load_state_dict
 
 SHARE = 0.5
-"""Of a network's keys, those that a file must hold more than to be its weights; timm renames keys of other layouts."""
+"""A file holds a network's weights if it has more than this share of its keys; timm renames keys of other layouts."""
 
 
 class TimmModel(FeatureExtractor):
-    """Any image model of timm, by name, with the layers that timm itself names as its features.
+    """Any image model of timm, by name, with the layers that timm lists as its features.
 
-    Layers are the modules in timm's feature info, by their own names: every block of a plain transformer
-    (``blocks.0`` …), the stages of a convolutional or hierarchical network (``act1`` or ``stem``,
-    ``layer1`` … or ``stages.0`` …). A model without any is known by its ``stages``, ``layers`` or ``blocks``. Features
-    keep timm's own layout, the batch first: (batch, tokens, width) for transformers, all tokens kept; (batch,
-    channels, height, width) for convolutions; (batch, height, width, channels) for Swin and its like. Of a
-    layer with several outputs the first one counts. Normalisation is that of the name's weights in timm.
+    Layers are the modules in timm's feature info, under their own names: every block of a plain transformer
+    (``blocks.0`` …), the stages of a convolutional or hierarchical network (``act1`` or ``stem``, ``layer1`` … or
+    ``stages.0`` …). Without feature info, layers are the modules in ``stages``, ``layers`` or ``blocks``.
+
+    Features keep timm's layout: (batch, tokens, width) for transformers, with all tokens; (batch, channels, height,
+    width) for convolutions; (batch, height, width, channels) for Swin and its like. A layer with several outputs gives
+    the first. Images are normalised as timm does for the weights of this name.
 
     Args:
-        name: Model name, with or without the tag of its weights (``resnet18``, ``resnet18.a1_in1k``);
-            ``hf-hub:USER/MODEL`` and ``local-dir:FOLDER`` are timm's own notation.
-        weights: ``"pretrained"`` (timm's, from its hub or the cache), the path of a state dict or a
-            safetensors file, or None (or ``"random"``) for random ones.
-        image_size: Side of the images in pixels, for a model of a fixed size where it isn't its own; position
-            embeddings are then resized by timm. Convolutional networks need none: they take any size.
+        name: Model name, with or without the tag of its weights (``resnet18``, ``resnet18.a1_in1k``), or
+            ``hf-hub:USER/MODEL`` or ``local-dir:FOLDER`` in timm's notation.
+        weights: ``"pretrained"`` (timm's, from its hub or the cache), the path of a state dict or a safetensors file,
+            or None (or ``"random"``) for random weights.
+        image_size: Side of the images in pixels, for models of a fixed size; timm resizes position embeddings to it.
+            Default: the model's own. Convolutional networks accept any size without it.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if there is no such model, its weights can't be had or don't fit, or it can't take
-            images of this size.
+        ReadoutError: if there is no such model, its weights can't be loaded, or it can't be built for this size.
+
+    Examples:
+        >>> extractor = TimmModel("resnet10t", weights="random")
+        >>> list(extractor.layers)
+        ['act1', 'layer1', 'layer2', 'layer3', 'layer4']
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class TimmModel(FeatureExtractor):
         super().__init__(network, _listed(name, network), config["mean"], config["std"])
         self.architecture = name if ":" in name else name.split(".")[0]
         self.fixed_size = bool(config.get("fixed_input_size"))
-        """Whether the network takes images of one size only."""
+        """Whether the network accepts images of one size only."""
         height, width = config["input_size"][-2:]
         self.image_size: tuple[int, int] = (height, width)
         if self.fixed_size and image_size is not None:
@@ -71,11 +76,11 @@ class TimmModel(FeatureExtractor):
         return f"timm {self.architecture}"
 
     def extra_repr(self) -> str:
-        """The architecture, which the fingerprint covers with it."""
+        """Return the architecture, so that the fingerprint covers it."""
         return self.architecture
 
     def example(self, size: int) -> Tensor:
-        """One blank image, of the network's own size where it takes no other."""
+        """Return one blank image, of the network's own size if that is fixed."""
         height, width = self.image_size if self.fixed_size else (size, size)
         return torch.zeros(1, 3, height, width)
 
@@ -83,7 +88,7 @@ class TimmModel(FeatureExtractor):
         """See :meth:`FeatureExtractor.preprocess`.
 
         Raises:
-            ReadoutError: if the network can't take images of this size.
+            ReadoutError: if the network has another, fixed size.
         """
         if self.fixed_size and tuple(x.shape[-2:]) != self.image_size:
             raise ReadoutError(wrong_size(self.name, x, self.image_size))
@@ -96,7 +101,7 @@ class TimmModel(FeatureExtractor):
 
     @contextlib.contextmanager
     def explained_size(self, x: Tensor) -> Iterator[None]:
-        """See :meth:`FeatureExtractor.explained_size`; at the network's own size nothing is to be explained."""
+        """See :meth:`FeatureExtractor.explained_size`; at the network's own size, exceptions pass through."""
         try:
             yield
         except torch.OutOfMemoryError:
@@ -106,16 +111,16 @@ class TimmModel(FeatureExtractor):
                 raise
             given, own = (" × ".join(map(str, size)) for size in (x.shape[-2:], self.image_size))
             raise ReadoutError(
-                f"{self.name} can't take images of {given} pixels ({reason(error)}); set `data.size` nearer to "
+                f"{self.name} does not accept images of {given} pixels ({reason(error)}); set `data.size` closer to "
                 f"its own, {own}."
             ) from error
 
 
 def feature_layers(network: nn.Module) -> dict[str, str]:
-    """Public layer name → path of its module in a timm network, which are the same; see :class:`TimmModel`."""
+    """Return layer name → path of its module in a timm network (the same string); see :class:`TimmModel`."""
     modules = dict(network.named_modules())
     info: Any = getattr(network, "feature_info", None) or []
-    # some models describe features that are no modules (the functional stem of HRNet), or one module several times
+    # some models list features that are not modules (the functional stem of HRNet), or a module several times
     named = [entry["module"] for entry in getattr(info, "info", info)]
     paths = [path for path in named if path and path in modules and not isinstance(modules[path], nn.ModuleList)]
     if not paths:
@@ -125,11 +130,11 @@ def feature_layers(network: nn.Module) -> dict[str, str]:
 
 
 def wrong_size(name: str, x: Tensor, size: tuple[int, int]) -> str:
-    """What to tell a user whose images don't have the one size that a model takes."""
+    """Return the error sentence for images that don't have a model's fixed size."""
     given, own = (" × ".join(map(str, size)) for size in (x.shape[-2:], size))
     return (
-        f"{name} can't take images of {given} pixels, it was built for {own}; set `data.size`, or build it for other "
-        "images by the extractor's `image_size`."
+        f"{name} does not accept images of {given} pixels, since it was built for {own}; set `data.size`, or the "
+        "extractor's `image_size`."
     )
 
 
@@ -139,7 +144,7 @@ def _build(name: str, weights: str | None, image_size: int | None) -> Any:
     config = _config(name)
     pretrained = not is_random(weights)
     overlay: dict[str, Any] = {}
-    # timm's own rule for which constructors take the size of the images
+    # timm's own rule for which constructors have `img_size`
     sized = image_size is not None and (config is None or config.fixed_input_size)
     size: dict[str, Any] = {"img_size": image_size} if sized else {}
     try:
@@ -150,22 +155,22 @@ def _build(name: str, weights: str | None, image_size: int | None) -> Any:
         network = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **size)
     except ReadoutError:
         raise
-    except Exception as error:  # hubs and models raise what they like
+    except Exception as error:  # hubs and models may raise anything
         raise ReadoutError(_failure(name, weights, image_size, error)) from error
     made: Any = network
-    made.pretrained_cfg.pop("state_dict", None)  # the network has its weights by now
+    made.pretrained_cfg.pop("state_dict", None)  # the weights are loaded: free the second copy
     return made
 
 
 def _config(name: str) -> Any:
-    """What timm knows about a model and its weights; None for those that bring a configuration of their own."""
+    """Return timm's configuration of a model's weights; None for models that come with their own."""
     import timm
 
     if ":" in name:
         return None
     if not timm.is_model(name):
         near = near_matches(name, timm.list_models())
-        raise ReadoutError(f"timm has no model {name!r}.{near} `timm.list_models()` has all.")
+        raise ReadoutError(f"timm has no model {name!r}.{near} `timm.list_models()` lists all.")
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # an unknown tag
@@ -174,38 +179,38 @@ def _config(name: str) -> Any:
 
 
 def _state_dict(path: str, build: Callable[[], nn.Module]) -> Mapping[str, Tensor]:
-    """Weights in a file; ``build`` makes the network that they are for."""
+    """Load the weights in a file for the network that ``build`` makes."""
 
     @cache
     def own() -> frozenset[str]:
         try:
             with torch.device("meta"):  # no memory, no random numbers
                 return frozenset(build().state_dict())
-        except Exception:  # some constructors look at values
+        except Exception:  # some constructors read values, which the meta device lacks
             return frozenset(build().state_dict())
 
     state = load_state_dict(path, lambda keys: len(own() & {*keys}) > SHARE * len(own()))
-    if not state:  # timm would take it for none given, and go to its hub
+    if not state:  # timm would ignore it and download weights
         raise ReadoutError(f"{path!r} holds no weights; give a state dict.")
     return state
 
 
 def _failure(name: str, weights: str | None, image_size: int | None, error: Exception) -> str:
-    """What to tell a user when timm could not make the model."""
+    """Return the error sentence for a model that timm could not build."""
     if is_random(weights) or isinstance(error, AssertionError | TypeError):
         if image_size is None:
             return f"timm could not build {name} ({reason(error)}); name another model."
         return (
-            f"timm could not build {name} for images of {image_size} pixels ({reason(error)}); give an `image_size` "
-            "that suits it."
+            f"timm could not build {name} for images of {image_size} pixels ({reason(error)}); set another "
+            "`image_size`."
         )
     if weights != "pretrained":
-        return f"{weights!r} does not fit timm's {name} ({reason(error)}); give a state dict of this very model."
+        return f"{weights!r} does not fit timm's {name} ({reason(error)}); give a state dict of that model."
     hub = getattr(_config(name), "hf_hub_id", None)
     what = f"download model.safetensors of {hub} on the Hugging Face hub" if hub else "get its state dict"
     return (
         f"timm could not fetch the weights of {name} ({reason(error)}); connect to the network, or elsewhere {what} "
-        "and give its path as `weights: PATH`, or ask for `weights: random`."
+        "and give its path as `weights: PATH`, or set `weights: random`."
     )
 
 
@@ -213,13 +218,13 @@ def _listed(name: str, network: nn.Module) -> dict[str, str]:
     layers = feature_layers(network)
     if not layers:
         raise ReadoutError(
-            f"timm names no features of {name}; write a FeatureExtractor of ten lines that names its layers."
+            f"timm lists no features of {name}; write a FeatureExtractor that names its layers (about ten lines)."
         )
     return layers
 
 
 def _members(modules: Mapping[str, nn.Module], path: str) -> list[str]:
-    """Paths of the modules in a list or sequence; lists of modules never run themselves, so theirs are taken."""
+    """Return the paths of the modules in a container; module lists never run, so their members stand in for them."""
     paths = [f"{path}.{name}" for name, _ in modules[path].named_children()]
     nested = [_members(modules, path) if isinstance(modules[path], nn.ModuleList) else [path] for path in paths]
     return [path for paths in nested for path in paths]

@@ -1,4 +1,4 @@
-"""Classifiers of torchvision, by name."""
+"""Classifiers from torchvision."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,19 +17,25 @@ from readout.extractors.weights import described, is_random, load_state_dict
 
 
 class TorchvisionModel(Submodules):
-    """Any classifier of torchvision, by name; its layers are the paths of its submodules.
+    """Any classifier of torchvision, by name, with the paths of its submodules as layers.
 
-    Every submodule that gives a feature per image can be asked for (``layer1``, ``layer1.0.conv1``); ``all`` and
-    ``depth:…`` mean the innermost ones.
+    Every submodule with one feature per image is a layer (``layer1``, ``layer1.0.conv1``); ``all`` and ``depth:…``
+    choose from the innermost ones.
 
     Args:
         name: Model name, as in ``torchvision.models.list_models()``.
         weights: Name of torchvision's weights (``DEFAULT``, ``IMAGENET1K_V1``), the path of a state dict, or None (or
-            ``"random"``) for random ones. Images are normalised as these weights want it, else as ImageNet's.
+            ``"random"``) for random weights. Images are normalised as torchvision's weights require; for others, by
+            ImageNet's mean and standard deviation.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if there is no such model, or its weights can't be had or don't fit.
+        ReadoutError: if there is no such model, or its weights can't be loaded.
+
+    Examples:
+        >>> extractor = TorchvisionModel("squeezenet1_1", weights=None)
+        >>> extractor.resolve(["features.3", "depth:0"])
+        ['features.0', 'features.3']
     """
 
     def __init__(self, name: str = "resnet50", weights: str | None = "DEFAULT", seed: int = 0) -> None:
@@ -46,19 +52,19 @@ class TorchvisionModel(Submodules):
         return f"torchvision {self.architecture}"
 
     def extra_repr(self) -> str:
-        """The architecture, which the fingerprint covers with it."""
+        """Return the architecture, so that the fingerprint covers it."""
         return self.architecture
 
 
 def _build(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
-    """The network, and the mean and standard deviation of its inputs."""
+    """Build the network; return it with the mean and standard deviation of its inputs."""
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise ReadoutError(
             f"torchvision has no classifier {name!r}.{near_matches(name, known)} `torchvision.models.list_models()` "
-            "has all."
+            "lists all."
         )
     own = models.get_model_weights(name)
     chosen: Any = None
@@ -70,18 +76,20 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], 
             f"{', '.join(own.__members__)}."
         )
     try:
-        with warnings.catch_warnings():  # of a change of the initialisation
+        with warnings.catch_warnings():  # GoogLeNet and Inception announce a new initialisation
             warnings.simplefilter("ignore", FutureWarning)
             network = models.get_model(name, weights=chosen)
     except (OSError, RuntimeError) as error:
         raise ReadoutError(
             f"torchvision could not load the weights {weights} of {name} ({reason(error)}); connect to the network, or "
-            f"download {chosen.url} elsewhere and give its path as `weights`, or ask for `weights: random`."
+            f"download {chosen.url} elsewhere and give its path as `weights`, or set `weights: random`."
         ) from error
     if chosen is None and weights is not None and not is_random(weights):
         try:
             network.load_state_dict(load_state_dict(weights))
         except RuntimeError as error:
-            raise ReadoutError(f"{weights!r} does not fit torchvision's {name} ({reason(error)}).") from error
+            raise ReadoutError(
+                f"{weights!r} does not fit torchvision's {name} ({reason(error)}); give a state dict of that model."
+            ) from error
     preset = None if chosen is None else chosen.transforms()
     return network, getattr(preset, "mean", IMAGENET_MEAN), getattr(preset, "std", IMAGENET_STD)

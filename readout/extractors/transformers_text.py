@@ -4,7 +4,7 @@ from readout.extractors.language_model import LanguageModel
 
 
 class BERT(LanguageModel):
-    """BERT of Devlin et al. (2019), arXiv 1810.04805: an encoder, 512 tokens at most. See :class:`LanguageModel`."""
+    """BERT of Devlin et al. (2019), arXiv 1810.04805: an encoder of at most 512 tokens. See :class:`LanguageModel`."""
 
     model_types = ("bert",)
 
@@ -13,7 +13,7 @@ class BERT(LanguageModel):
 
 
 class GPT2(LanguageModel):
-    """GPT-2 of Radford et al. (2019), small to XL: a causal decoder, 1,024 tokens. See :class:`LanguageModel`.
+    """GPT-2 of Radford et al. (2019): a causal decoder of at most 1,024 tokens. See :class:`LanguageModel`.
 
     The released models are ``openai-community/gpt2``, ``…/gpt2-medium``, ``…/gpt2-large`` and ``…/gpt2-xl``.
     """
@@ -31,9 +31,10 @@ class GPT2(LanguageModel):
 
 
 class OPT(LanguageModel):
-    """OPT of Zhang et al. (2022), arXiv 2205.01068: a causal decoder, 2,048 tokens. See :class:`LanguageModel`.
+    """OPT of Zhang et al. (2022), arXiv 2205.01068: a causal decoder of at most 2,048 tokens.
 
-    OPT-350m alone has layer norms after its blocks' sums, and embeddings of 512 that are projected to its width.
+    Unlike its siblings, OPT-350m has post-layer norms, and projects embeddings of width 512 to its own width. See
+    :class:`LanguageModel`.
     """
 
     model_types = ("opt",)

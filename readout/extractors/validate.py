@@ -1,4 +1,4 @@
-"""Checks of a layer before anything is spent on it, each with a sentence that says what to change."""
+"""Checks that a layer can be inverted, each with an error sentence that says what to change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,41 +12,51 @@ from readout.common.errors import ReadoutError
 from readout.extractors.base import TOO_SMALL, FeatureExtractor
 
 TOLERANCE = 0.01
-"""Share of a feature's standard deviation by which it may differ from run to run.
+"""Largest difference between two runs, as a share of the feature's standard deviation.
 
-Rounding stays below it: about 1e-6 in float32, and 1e-3 where a device multiplies in TF32 (half precision has an
-allowance of its own, :data:`ROUNDINGS`). A feature that moves by this much lies at a correlation distance of 5e-5,
-which no perturbation level notices. Rows that mix, and dropout, move it by tenths.
+Rounding stays below it: about 1e-6 in float32 and 1e-3 in TF32 (half precision has its own allowance,
+:data:`ROUNDINGS`). A difference this large is a correlation distance of 5e-5, far below any perturbation level.
+Rows that mix, and dropout, make a difference of tenths.
 """
 
 ROUNDINGS = 8
-"""Units of rounding of the feature's own type that are allowed on top, relative to the feature's size."""
+"""Further difference allowed: machine epsilons of the coarser dtype (feature or weights) times the feature's norm."""
 
 
 def validate(extractor: FeatureExtractor, layer: str, example: Tensor) -> None:
-    """Check that a layer can be inverted: frozen, repeatable, one row an input, differentiable.
+    """Check that a layer can be inverted: frozen, repeatable, one row per input, differentiable.
 
-    It costs three forward passes and one backward pass.
+    The checks cost two forward passes of the batch, one of each input alone, and one backward pass.
 
     Args:
         extractor: The network.
-        layer: A name out of ``extractor.layers``.
-        example: Inputs as they will be used, on the extractor's device and of its type, shape (batch, ...).
-            At least two, or mixed rows go unseen; :func:`contrasting_pair` makes two out of one.
+        layer: A name in ``extractor.layers``.
+        example: At least two inputs like those to be used, on the extractor's device, shape (batch, ...); one input
+            can't show whether rows mix, and :func:`contrasting_pair` makes two of it.
 
     Raises:
-        ReadoutError: one sentence about the first thing that is wrong.
+        ReadoutError: for the first check that fails.
         ValueError: if there are fewer than two inputs.
+
+    Examples:
+        >>> from readout.extractors import OrthonormalLinear
+        >>> extractor = OrthonormalLinear(input_shape=(3, 4, 4))
+        >>> validate(extractor, "linear", torch.rand(2, 3, 4, 4))
+        >>> extractor.requires_grad_(True)
+        OrthonormalLinear(...)
+        >>> validate(extractor, "linear", torch.rand(2, 3, 4, 4))
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: OrthonormalLinear is not frozen: ...
     """
     if len(example) < 2:
-        raise ValueError("One input can't show whether rows mix; give two or more.")
+        raise ValueError("One input can't show whether rows mix; pass two or more.")
     trial = Trial(extractor, layer, example)
     for check in CHECKS:
         check(trial)
 
 
 def contrasting_pair(x: Tensor) -> Tensor:
-    """An input and its mirror image at half the contrast: rows that no statistic confuses.
+    """Stack an input and its mirror image at half the values, so that statistics of the two rows differ.
 
     Args:
         x: One input, shape (...).
@@ -59,7 +69,7 @@ def contrasting_pair(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Trial:
-    """A layer run on an example, each way at most once."""
+    """A layer on an example, with each kind of run cached."""
 
     extractor: FeatureExtractor
     layer: str
@@ -67,29 +77,29 @@ class Trial:
 
     @cached_property
     def input(self) -> Tensor:
-        """The example as a leaf that gradients can reach."""
+        """The example, as a leaf tensor that requires a gradient."""
         return self.example.detach().clone().requires_grad_()
 
     @cached_property
     def feature(self) -> Tensor:
-        """The example's feature, with the graph to :attr:`input`."""
+        """Feature of the example, differentiable with respect to :attr:`input`."""
         with torch.enable_grad():
             return self.run(self.input)
 
     @cached_property
     def again(self) -> Tensor:
-        """The same once more."""
+        """Feature of the example from a second run."""
         with torch.no_grad():
             return self.run(self.example)
 
     @cached_property
     def alone(self) -> list[Tensor]:
-        """The feature of each input in a batch of its own."""
+        """Feature of each input in a batch of its own."""
         with torch.no_grad():
             return [self.run(self.example[row : row + 1]) for row in range(len(self.example))]
 
     def run(self, x: Tensor) -> Tensor:
-        """Extract, and turn whatever goes wrong into a sentence."""
+        """Extract the feature, turning any exception into an error sentence."""
         size = " × ".join(map(str, x.shape[1:]))
         too_small = f"can't be reached with inputs of {size}, which are too small for it; use larger inputs."
         try:
@@ -100,8 +110,8 @@ class Trial:
             if TOO_SMALL.search(str(error)):
                 self.refuse(too_small, error)
             self.refuse(
-                f"can't be reached with inputs of {size} ({first_line(error)}); check that the network takes such "
-                "inputs, and what `preprocess` makes of them.",
+                f"can't be reached with inputs of {size} ({first_line(error)}); check that the network accepts such "
+                "inputs and what `preprocess` makes of them.",
                 error,
             )
         if not feature.numel():
@@ -109,11 +119,11 @@ class Trial:
         return feature
 
     def same(self, other: Tensor) -> bool:
-        """Whether each row of ``other`` is that of the feature but for rounding."""
-        # a network of half precision rounds like that, whatever type its feature is then turned to
+        """Return whether each row of ``other`` equals the feature's, up to rounding."""
+        # a half-precision network rounds as such even if its feature is cast to float32 afterwards
         types = (self.feature.dtype, self.extractor.weights_type(self.example))
         rounding = ROUNDINGS * max(torch.finfo(one).eps for one in types)
-        # half precision can't hold its own sums of squares
+        # sums of squares overflow in half precision
         wide = torch.promote_types(self.feature.dtype, torch.float32)
         rows = len(other)
         feature, other = self.feature.detach().to(wide).reshape(rows, -1), other.to(wide).reshape(rows, -1)
@@ -127,13 +137,13 @@ class Trial:
 
 
 def first_line(error: Exception) -> str:
-    """Class and first line of an exception."""
+    """Return the class and the first line of an exception."""
     lines = str(error).strip().splitlines()
     return ": ".join([type(error).__name__, *(line.strip().rstrip(".") for line in lines[:1])])
 
 
 def check_mode(trial: Trial) -> None:
-    """Nothing is in training mode."""
+    """Check that no module is in training mode."""
     for path, module in trial.extractor.named_modules():
         if module.training:
             raise ReadoutError(
@@ -143,7 +153,7 @@ def check_mode(trial: Trial) -> None:
 
 
 def check_frozen(trial: Trial) -> None:
-    """No parameter wants a gradient."""
+    """Check that no parameter requires a gradient."""
     for path, parameter in trial.extractor.named_parameters():
         if parameter.requires_grad:
             raise ReadoutError(
@@ -152,48 +162,48 @@ def check_frozen(trial: Trial) -> None:
 
 
 def check_type(trial: Trial) -> None:
-    """The feature is made of real numbers."""
+    """Check that the feature holds real numbers."""
     if not trial.feature.is_floating_point():
         kind = str(trial.feature.dtype).removeprefix("torch.")
-        trial.refuse(f"gives {kind} values, which can't be perturbed or inverted; choose one that gives real numbers.")
+        trial.refuse(f"returns {kind} values, which can't be perturbed or inverted; choose one with real numbers.")
 
 
 def check_finite(trial: Trial) -> None:
-    """The feature is finite."""
+    """Check that the feature is finite."""
     if not trial.feature.isfinite().all():
-        trial.refuse("gives values that are not finite; check the weights, the inputs and the precision.")
+        trial.refuse("returns values that are not finite; check the weights, the inputs and the precision.")
 
 
 def check_layout(trial: Trial) -> None:
-    """The batch is the first dimension, whatever its size."""
+    """Check that the batch is the first dimension, and a feature more than one number."""
     batch, feature = len(trial.example), trial.feature
     if feature.shape[:1] != (batch,) or any(one.shape != (1, *feature.shape[1:]) for one in trial.alone):
         trial.refuse(
-            f"gives shape {tuple(feature.shape)} for {batch} inputs and {tuple(trial.alone[0].shape)} for one, so its "
-            "rows are not the inputs; bring the batch first by overriding `feature`."
+            f"returns shape {tuple(feature.shape)} for {batch} inputs and {tuple(trial.alone[0].shape)} for one, so "
+            "its rows are not the inputs; override `feature` to move the batch first."
         )
     if feature.numel() == batch:
-        trial.refuse("gives one number per input, which has no correlation distance; choose an earlier layer.")
+        trial.refuse("returns one number per input, which has no correlation distance; choose an earlier layer.")
 
 
 def check_repeatable(trial: Trial) -> None:
-    """The same inputs give the same feature."""
+    """Check that a second run gives the same feature."""
     if not trial.same(trial.again):
-        trial.refuse("gives another feature when it runs again; take out dropout and other randomness.")
+        trial.refuse("returns a different feature when it runs again; remove dropout and other randomness.")
 
 
 def check_rows(trial: Trial) -> None:
-    """An input has the same feature alone as in a batch."""
+    """Check that an input has the same feature alone as in a batch."""
     if not trial.same(torch.cat(trial.alone)):
         trial.refuse(
-            "gives an input another feature in a batch than alone, so inputs would mix; take out what joins rows "
-            "(batch statistics, attention over the batch), or bring the batch first by overriding `feature`."
+            "returns a different feature for an input in a batch than alone, so inputs would mix; remove what joins "
+            "rows (batch statistics, attention over the batch), or override `feature` to move the batch first."
         )
 
 
 def check_gradient(trial: Trial) -> None:
-    """A gradient arrives at the input."""
-    advice = "take out `torch.no_grad`, `detach` and rounding before it, or choose another layer."
+    """Check that a gradient reaches the input."""
+    advice = "remove `torch.no_grad`, `detach` and rounding before it, or choose another layer."
     if not trial.feature.requires_grad:
         trial.refuse(f"passes no gradient to its input; {advice}")
     # a random direction: after a softmax, say, the plain sum has no gradient
@@ -217,4 +227,4 @@ CHECKS: tuple[Callable[[Trial], None], ...] = (
     check_rows,
     check_gradient,
 )
-"""In this order: what would make a later one fail comes first."""
+"""Checks in order: a cause that would fail later checks too comes first."""

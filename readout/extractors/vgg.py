@@ -12,7 +12,7 @@ from readout.extractors.base import FeatureExtractor
 from readout.extractors.weights import NORMALIZED_VGG19, described, fetch, is_random, keys_in_words, load_state_dict
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Channels and number of convolutions of each block."""
+"""Output channels and number of convolutions of each block."""
 
 LAYERS = sum(count for _, count in BLOCKS)
 
@@ -20,16 +20,21 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class VGG19(FeatureExtractor):
-    """The convolutions of VGG19: ``conv1_1`` … ``conv5_4``, each before its ReLU.
+    """VGG19, with its convolutions before their ReLU as layers: ``conv1_1`` … ``conv5_4``.
 
     Args:
-        weights: ``"normalized"`` (each channel scaled by a positive constant, so that activations are
-            alike in size; fetched through pip), ``"imagenet"`` (torchvision's), the path of a state dict
-            in either layout, or None (or ``"random"``) for random ones.
+        weights: ``"normalized"`` (each channel scaled by a positive constant, so that activations are similar in size;
+            fetched through pip), ``"imagenet"`` (torchvision's), the path of a state dict in either layout, or None (or
+            ``"random"``) for random weights.
         seed: Seed of random weights.
 
     Raises:
-        ReadoutError: if the weights can't be had or don't fit.
+        ReadoutError: if the weights can't be loaded or don't fit.
+
+    Examples:
+        >>> extractor = VGG19(weights="random")
+        >>> extractor.extract(torch.rand(1, 3, 32, 32), "conv3_1").shape
+        torch.Size([1, 256, 8, 8])
     """
 
     channels_last = True
@@ -41,20 +46,20 @@ class VGG19(FeatureExtractor):
         if not is_random(weights):
             assert weights is not None
             self_described = _load(network, _state_dict(weights))
-        # The normalised file carries its own preprocessing as a 1×1 convolution.
+        # the normalised file has its preprocessing in it, as a 1×1 convolution
         mean, std = ((0.0,), (1.0,)) if self_described else (IMAGENET_MEAN, IMAGENET_STD)
         super().__init__(network, layers, mean, std)
         self.weights = described(weights, seed)
 
     def run_to(self, x: Tensor, layer: str) -> Tensor:
-        """See :meth:`FeatureExtractor.run_to`; a plain slice, without hooks."""
+        """See :meth:`FeatureExtractor.run_to`; slices the network instead of hooking into it."""
         assert isinstance(self.network, nn.Sequential)
         output: Tensor = self.network[: int(self.layers[layer]) + 1](x)
         return output
 
 
 def _build(seed: int) -> tuple[nn.Sequential, dict[str, str]]:
-    """The network with seeded random weights, and its layer names."""
+    """Build the network with seeded random weights; return it with its layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         to_network_space = nn.Conv2d(3, 3, 1)
@@ -87,15 +92,15 @@ def _state_dict(weights: str) -> Mapping[str, Tensor]:
         except (OSError, RuntimeError) as error:
             raise ReadoutError(
                 f"torchvision could not fetch its VGG19 weights ({error}); connect to the network, give the "
-                "path of the file as `weights`, or use `weights: normalized`, which comes through pip."
+                "path of the file as `weights`, or set `weights: normalized`, which comes through pip."
             ) from error
         return state
-    # either layout, of which the first convolution may be missing
+    # torchvision's layout lacks the 1×1 convolution
     return load_state_dict(weights, lambda keys: len(_numbered(keys)) - LAYERS in (0, 1))
 
 
 def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
-    """Load either layout; True where the file brings its own preprocessing."""
+    """Load weights of either layout; return whether they include the preprocessing."""
     targets = [module for module in network if isinstance(module, nn.Conv2d)]
     found = _convolutions(state)
     self_described = len(found) == len(targets)
@@ -103,13 +108,13 @@ def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
         targets = targets[1:]
     if len(found) != len(targets):
         raise ReadoutError(
-            f"The weights hold {len(found)} numbered layers with a bias (their keys are {keys_in_words(state)}); VGG19 "
-            f"has {len(targets)} convolutions: give a VGG19 state dict (without batch norm)."
+            f"The weights hold {len(found)} numbered layers with a bias (their keys are {keys_in_words(state)}), but "
+            f"VGG19 has {len(targets)} convolutions; give a VGG19 state dict (without batch norm)."
         )
     for (key, weight, bias), target in zip(found, targets, strict=True):
         if weight.shape != target.weight.shape:
             raise ReadoutError(
-                f"{key} has shape {tuple(weight.shape)} where VGG19 has {tuple(target.weight.shape)}: "
+                f"{key} has shape {tuple(weight.shape)} where VGG19 has {tuple(target.weight.shape)}; "
                 "give a VGG19 state dict."
             )
         target.weight.data.copy_(weight)
@@ -118,12 +123,12 @@ def _load(network: nn.Sequential, state: Mapping[str, Tensor]) -> bool:
 
 
 def _convolutions(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor, Tensor]]:
-    """Key, weight and bias of the numbered layers (``0.weight`` or ``features.0.weight``), in order."""
+    """Return key, weight and bias of the numbered layers (``0.weight`` or ``features.0.weight``), in order."""
     return [(key, state[key], state[_bias_key(key)]) for key in _numbered(state)]
 
 
 def _numbered(state: Collection[str]) -> list[str]:
-    """Keys of the weights of numbered layers that have a bias, in order."""
+    """Return the weight keys of numbered layers with a bias, in order."""
     numbered = {int(found[1]): key for key in state if (found := re.fullmatch(r"(?:features\.)?(\d+)\.weight", key))}
     return [numbered[number] for number in sorted(numbered) if _bias_key(numbered[number]) in state]
 

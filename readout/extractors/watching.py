@@ -1,4 +1,4 @@
-"""Which submodules of a network can be layers, and in which order: seen by running it."""
+"""Finding the submodules that can be layers, and their order, by running a network."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,11 +20,11 @@ def first_outputs(
     Args:
         network: The network.
         paths: Paths of the submodules to watch; empty for the network itself.
-        keep: Called once per submodule with the output of its first run and its path.
+        keep: Called once per submodule, with the output of its first call and its path.
         run: Runs the network.
 
     Returns:
-        What ``keep`` returned, by path, in the order in which the first runs ended.
+        Path → return value of ``keep``, in the order in which the first calls ended.
     """
     kept: dict[str, T] = {}
 
@@ -44,20 +44,20 @@ def first_outputs(
 def find_faults(
     network: nn.Module, feature: Callable[[Any, str], Tensor], run: Callable[[Tensor], Any], x: Tensor
 ) -> dict[str, str]:
-    """Run a network to learn which of its submodules can be layers.
+    """Run a network to find out which of its submodules can be layers.
 
-    A submodule can be a layer if its first run gives real numbers that depend on the input, in one row per input.
-    Passes over two inputs and over one tell rows that are inputs from rows that are windows or tokens.
+    A submodule can be a layer if its first call returns real numbers that depend on the input, one row per input.
+    Comparing a batch of two with a batch of one tells rows of inputs from rows of windows or tokens.
 
     Args:
         network: The network.
-        feature: Takes the feature out of a submodule's output, or refuses it.
+        feature: Returns the feature in a submodule's output, or raises.
         run: Runs the network on a batch of inputs.
-        x: Two inputs that differ, shape (2, ...).
+        x: Two different inputs, shape (2, ...).
 
     Returns:
-        What is wrong with each submodule as a layer, by path: empty where nothing is. Those that run come first, in the
-        order in which their first runs end.
+        Path → why the submodule can't be a layer, empty if it can. Submodules that run come first, in the order their
+        first calls end.
     """
     scripted = {path for path, part in network.named_modules() if isinstance(part, torch.jit.ScriptModule)}
     paths = [path for path, _ in network.named_modules() if path not in scripted]
@@ -66,7 +66,7 @@ def find_faults(
         try:
             found = feature(output, path)
         except ReadoutError:
-            return f"gives a {type(output).__name__}, not a tensor"
+            return f"returns a {type(output).__name__}, not a tensor"
         varies = found.shape[:1] != (2,) or not torch.equal(found[0], found[1])
         return tuple(found.shape), varies and found.requires_grad and found.is_floating_point()
 
@@ -81,7 +81,7 @@ def find_faults(
 
 
 def _fault(two: tuple[tuple[int, ...], bool] | str, one: tuple[tuple[int, ...], bool] | str | None) -> str:
-    """What is wrong with a submodule that ran, from what it gave for two inputs and for one."""
+    """Say why a submodule can't be a layer, given its outputs for two inputs and for one; empty if it can."""
     if isinstance(two, str):
         return two
     if one is None or isinstance(one, str):
@@ -90,21 +90,21 @@ def _fault(two: tuple[tuple[int, ...], bool] | str, one: tuple[tuple[int, ...], 
     if not depends:
         return "does not depend on the input, or passes no gradient to it"
     if shape[:1] != (2,) or alone != (1, *shape[1:]):
-        return f"gives shape {shape} for 2 inputs and {alone} for one, so its rows are not the inputs"
+        return f"returns shape {shape} for two inputs and {alone} for one, so its rows are not the inputs"
     if torch.Size(alone).numel() == 1:
-        return "gives one number per input, which has no correlation distance"
+        return "returns one number per input, which has no correlation distance"
     return ""
 
 
 def innermost(paths: Iterable[str]) -> list[str]:
-    """The paths below which none of the others lie."""
+    """Return the paths of modules that contain none of the others."""
     paths = list(paths)
     outer = {path[:end] for path in paths for end, letter in enumerate(path) if letter == "."}
     return [path for path in paths if path not in outer and (path or len(paths) == 1)]
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """A network without the wrappers of ``nn.DataParallel``, distributed training and ``torch.compile``."""
+    """Strip the wrappers of ``nn.DataParallel``, distributed training and ``torch.compile`` from a network."""
     while True:
         if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
             network = network.module
@@ -115,7 +115,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 
 def check_made(network: nn.Module) -> None:
-    """Raise a :class:`ReadoutError` if a network has weights that only its first run makes."""
+    """Raise a :class:`ReadoutError` if a network has lazy weights, which its first run initialises."""
     for path, weight in [*network.named_parameters(), *network.named_buffers()]:
         if nn.parameter.is_lazy(weight):
             raise ReadoutError(
@@ -137,7 +137,7 @@ def check_watchable(network: nn.Module) -> None:
     """Raise a :class:`ReadoutError` if the submodules of a network can't be watched."""
     if isinstance(network, torch.jit.ScriptModule):
         raise ReadoutError(
-            "The network is a TorchScript module, whose submodules can't be watched; give the Python module that it "
-            "was made from."
+            "The network is a TorchScript module, whose submodules can't be watched; pass the Python module it was "
+            "made from."
         )
     check_values(network)

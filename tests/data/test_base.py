@@ -43,12 +43,12 @@ def test_inputs_are_prepared_set_up_and_loaded_in_order() -> None:
 
 
 def test_names_have_to_differ() -> None:
-    with pytest.raises(ReadoutError, match="Two inputs are called 'cat'"):
+    with pytest.raises(ReadoutError, match="Two inputs are named 'cat'"):
         load_samples(Given(Sample("cat", ramp(4)), Sample("cat", ramp(4).flip(0))), TinyNet())
 
 
 def test_shapes_have_to_agree() -> None:
-    with pytest.raises(ReadoutError, match=r"'b' has shape \(4, 4\), the first has \(16,\)"):
+    with pytest.raises(ReadoutError, match=r"'b' has shape \(4, 4\), but the first has \(16,\)"):
         load_samples(Given(Sample("a", ramp(16)), Sample("b", ramp(4, 4))), TinyNet())
 
 
@@ -56,7 +56,7 @@ def test_shapes_have_to_agree() -> None:
 def test_values_have_to_be_finite(value: float) -> None:
     x = ramp(4)
     x[1] = value
-    with pytest.raises(ReadoutError, match="'bad' holds values that are not finite"):
+    with pytest.raises(ReadoutError, match="'bad' has values that are not finite"):
         load_samples(Given(Sample("good", ramp(4)), Sample("bad", x)), TinyNet())
 
 

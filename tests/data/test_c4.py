@@ -90,7 +90,7 @@ def test_the_defaults_are_the_papers() -> None:
 def test_a_split_without_enough_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     Hub(monkeypatch)
     with pytest.raises(
-        ReadoutError, match=r"^64 texts were asked for, but C4's validation split holds 20 of 30 tokens or more"
+        ReadoutError, match=r"^64 texts were requested, but C4's validation split holds 20 of 30 tokens or more"
     ):
         taken(max_tokens=32)
 
@@ -98,7 +98,9 @@ def test_a_split_without_enough_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("broken_after", [0, 4])
 def test_a_stream_that_breaks_is_one_sentence(monkeypatch: pytest.MonkeyPatch, broken_after: int) -> None:
     Hub(monkeypatch, broken_after=broken_after)
-    with pytest.raises(ReadoutError, match=r"does not give C4 \(the line went dead\); .* with TextFiles\.$") as raised:
+    with pytest.raises(
+        ReadoutError, match=r"streamed from the Hugging Face hub \(the line went dead\); .* with TextFiles\.$"
+    ) as raised:
         taken(limit=5, max_tokens=32, seed=None)
     assert "\n" not in str(raised.value)
 
@@ -109,7 +111,7 @@ def test_without_the_hub_another_way_is_told(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     with pytest.raises(
-        ReadoutError, match=r"The Hugging Face hub does not give C4 \(.*allenai/c4.*TextFiles"
+        ReadoutError, match=r"C4 can't be streamed from the Hugging Face hub \(.*allenai/c4.*TextFiles"
     ) as raised:
         C4().prepare_for(Characters())
     assert "\n" not in str(raised.value)

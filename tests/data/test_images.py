@@ -184,7 +184,7 @@ def test_16_bit_tiff_whose_0_is_white() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.array([[0, 255]], dtype=np.int32), "32-bit greys, whose white is not known"),
+        (np.array([[0, 255]], dtype=np.int32), "32-bit greys, whose white is not defined"),
         (np.array([[0, 255]], dtype=np.float32), "values from 0 to 255; scale them"),
         (np.array([[0, -0.5]], dtype=np.float32), r"values from -0\.5 to 0"),
         (np.array([[0, np.nan]], dtype=np.float32), "nan"),
@@ -252,13 +252,13 @@ def test_arrays_are_scaled_by_their_type(array: NDArray[Any], expected: list[lis
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((3, 4, 5)), r"shape \(3, 4, 5\); give \(height, width\)"),
+        (np.zeros((3, 4, 5)), r"shape \(3, 4, 5\); pass \(height, width\)"),
         (np.zeros((0, 4)), "shape"),
         (np.zeros(4), "shape"),
-        (np.zeros((4, 4), dtype=np.int64), "int64 values; give uint8"),
+        (np.zeros((4, 4), dtype=np.int64), "int64 values; pass uint8"),
         (np.full((4, 4), 255.0), "from 255 to 255"),
         (np.full((4, 4), np.inf), "from inf to inf"),
-        (np.full((4, 4), "a"), "give uint8"),
+        (np.full((4, 4), "a"), "pass uint8"),
     ],
 )
 def test_arrays_that_are_no_images(array: NDArray[Any], words: str) -> None:

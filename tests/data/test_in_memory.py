@@ -27,11 +27,11 @@ def test_pictures_in_lists_are_what_files_of_them_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((3, 8, 8), dtype=np.uint8), r"image_000 has shape \(3, 8, 8\); give \(height, width\)"),
-        (torch.zeros(8, 8, 3), r"tensor of shape \(8, 8, 3\); give \(1 or 3, height, width\)"),
+        (np.zeros((3, 8, 8), dtype=np.uint8), r"image_000 has shape \(3, 8, 8\); pass \(height, width\)"),
+        (torch.zeros(8, 8, 3), r"tensor of shape \(8, 8, 3\); pass \(1 or 3, height, width\)"),
         (torch.full((3, 8, 8), 255.0), "values from 255 to 255; scale them"),
         (np.zeros((8, 8, 3), dtype=np.int64), "int64 values"),
-        ({"a": 1}, "is a dict; give PIL images, paths, arrays or tensors"),
+        ({"a": 1}, "is a dict; pass PIL images, paths, arrays or tensors"),
     ],
 )
 def test_what_in_a_list_is_no_picture(image: Any, words: str) -> None:

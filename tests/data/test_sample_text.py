@@ -125,7 +125,7 @@ def test_the_defaults_give_four_texts_of_32_tokens() -> None:
 
 def test_more_than_the_manual_holds_is_one_sentence() -> None:
     with pytest.raises(
-        ReadoutError, match=r"^9999 texts were asked for, but this Python's manual holds \d+ of 30 tokens"
+        ReadoutError, match=r"^9999 texts were requested, but this Python's manual holds \d+ of 30 tokens"
     ):
         SampleText(count=9999).prepare_for(Characters())
     with pytest.raises(ReadoutError, match=r"manual holds no text of 99998 tokens or more; .* lower max_tokens"):
@@ -134,7 +134,7 @@ def test_more_than_the_manual_holds_is_one_sentence() -> None:
 
 def test_a_python_without_its_manual_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    with pytest.raises(ReadoutError, match=r"This Python came without its manual.*TextFiles"):
+    with pytest.raises(ReadoutError, match=r"This Python comes without its manual.*TextFiles"):
         SampleText().prepare_for(Characters())
 
 

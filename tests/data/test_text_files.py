@@ -90,7 +90,7 @@ def test_texts_may_be_in_any_language(tmp_path: Path, text: str) -> None:
 def test_what_is_not_utf_8_is_one_sentence(tmp_path: Path, content: bytes, byte: int) -> None:
     write(tmp_path / "a.txt", "hello")
     path = write(tmp_path / "b.txt", content)
-    with pytest.raises(ReadoutError, match=rf"b\.txt' is not UTF-8 text \(byte {byte} can't be read\)") as raised:
+    with pytest.raises(ReadoutError, match=rf"b\.txt' is not UTF-8 text \(byte {byte} can't be decoded\)") as raised:
         TextFiles(str(tmp_path)).prepare_for(Characters())
     assert str(path) in str(raised.value)
 
@@ -110,7 +110,7 @@ def test_a_missing_path_is_one_sentence(tmp_path: Path) -> None:
 def test_a_folder_without_texts_is_one_sentence(tmp_path: Path) -> None:
     write(tmp_path / "a.md", "hello")
     write(tmp_path / ".b.txt", "hello")
-    with pytest.raises(ReadoutError, match=r"holds no \.txt files; add some, or give one file by its path"):
+    with pytest.raises(ReadoutError, match=r"holds no \.txt files; add some, or give the path of one file"):
         TextFiles(str(tmp_path))
 
 

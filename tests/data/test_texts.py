@@ -189,7 +189,8 @@ def test_beginnings_are_the_first_that_are_long_enough_and_no_more_is_read() -> 
 def test_too_few_texts_are_one_sentence(kind: type[Given]) -> None:
     data = kind(("a", "hello"), ("b", "abc"), limit=2)
     with pytest.raises(
-        ReadoutError, match=rf"^2 texts were asked for, but {kind.__name__} holds 1 of 4 tokens or more; ask for 1 at"
+        ReadoutError,
+        match=rf"^2 texts were requested, but {kind.__name__} holds 1 of 4 tokens or more; request at most 1",
     ):
         data.prepare_for(Characters())
 
@@ -213,7 +214,7 @@ def test_where_texts_have_to_fill_their_length_it_is_that_which_can_be_lowered()
 
 
 def test_a_length_above_the_networks_own_is_one_sentence() -> None:
-    with pytest.raises(ReadoutError, match="max_tokens is 65, but Characters takes 64 at most; set it to 64 or less"):
+    with pytest.raises(ReadoutError, match="max_tokens is 65, but Characters accepts at most 64; set it to 64 or less"):
         Given(("a", DIGITS), max_tokens=65).prepare_for(Characters(max_tokens=64))
     Given(("a", DIGITS), max_tokens=64).prepare_for(Characters(max_tokens=64))
     Given(("a", DIGITS), max_tokens=65).prepare_for(Characters(max_tokens=None))
@@ -222,7 +223,7 @@ def test_a_length_above_the_networks_own_is_one_sentence() -> None:
 @pytest.mark.parametrize(("max_tokens", "min_tokens", "least"), [(2, 1, 1), (2, None, 1), (5, 4, 4), (9, 20, 20)])
 def test_a_length_that_holds_no_text_is_one_sentence(max_tokens: int, min_tokens: int | None, least: int) -> None:
     data = Given(("a", DIGITS * 4), max_tokens=max_tokens, min_tokens=min_tokens)
-    wanted = f"is {max_tokens}, which does not hold {least} besides the 2 special tokens of Characters; set it to "
+    wanted = f"is {max_tokens}, too few for {least} besides the 2 special tokens of Characters; set it to "
     with pytest.raises(ReadoutError, match=f"{wanted}{least + 2} or more"):
         data.prepare_for(Characters())
     assert texts(Given(("a", DIGITS * 4), max_tokens=least + 2, min_tokens=min_tokens))
@@ -235,7 +236,7 @@ def test_a_text_of_unknown_tokens_is_named() -> None:
     data = Given(("good", "hello"), ("far", "日本語 text"))  # three of eight
     data.prepare_for(Characters())
     with pytest.raises(
-        ReadoutError, match=r"^83% of the tokens of text 'far' are unknown to Characters.*take it out, or choose"
+        ReadoutError, match=r"^83% of the tokens of text 'far' are unknown to Characters.*remove it, or choose"
     ):
         Given(("good", "hello"), ("far", "日本語日本a")).prepare_for(Characters())
 
@@ -253,14 +254,14 @@ def test_only_texts_that_are_taken_have_to_be_known() -> None:
 
 
 def test_a_network_without_a_tokenizer_is_one_sentence() -> None:
-    with pytest.raises(ReadoutError, match="Given gives texts, but TinyNet has no tokenizer; choose a language model"):
+    with pytest.raises(ReadoutError, match="Given holds texts, but TinyNet has no tokenizer; choose a language model"):
         load_samples(Given(("a", DIGITS)), TinyNet())
 
 
 def test_before_a_network_is_known_there_are_no_texts() -> None:
     data = Given(("a", DIGITS))
     for use in (lambda: len(data), lambda: data[0], lambda: next(iter(data))):
-        with pytest.raises(ReadoutError, match=r"Given has no tokens before .* call `prepare_for\(extractor\)` first"):
+        with pytest.raises(ReadoutError, match=r"Given has no tokens until .* call `prepare_for\(extractor\)`"):
             use()
     data.prepare_for(Characters())
     assert len(data) == 1
@@ -304,7 +305,7 @@ def test_a_language_model_gives_the_tokens_its_tokenizer_gives(
 def test_the_length_of_a_language_model_bounds_that_of_texts(models: dict[str, LanguageModel], kind: str) -> None:
     model = models[kind]
     load_samples(Given(("a", TEXT), max_tokens=MAX_TOKENS), model)
-    with pytest.raises(ReadoutError, match=f"max_tokens is 41, but {kind} takes 40 at most; set it to 40 or less"):
+    with pytest.raises(ReadoutError, match=f"max_tokens is 41, but {kind} accepts at most 40; set it to 40 or less"):
         load_samples(Given(("a", TEXT), max_tokens=MAX_TOKENS + 1), model)
 
 

@@ -151,7 +151,7 @@ def test_a_layer_that_gives_no_tensor_is_named() -> None:
             return {"out": x}
 
     extractor = FeatureExtractor(nn.Sequential(Mapping()), {"mapping": "0"})
-    with pytest.raises(ReadoutError, match="'mapping' gives a dict, not a tensor"):
+    with pytest.raises(ReadoutError, match="'mapping' returns a dict, not a tensor"):
         extractor.extract(torch.zeros(1, 2, 3), "mapping")
 
 
@@ -204,7 +204,7 @@ def test_a_depth_is_the_nearest_layer(depth: str, layer: str) -> None:
 
 @pytest.mark.parametrize("depth", ["", "-0.1", "1.1", "2", "half", "0.5.5", "1e-1", "nan"])
 def test_a_depth_outside_0_to_1_is_refused(depth: str) -> None:
-    with pytest.raises(ReadoutError, match=r"is not a depth; write for example 'depth:0\.25'"):
+    with pytest.raises(ReadoutError, match=r"is not a depth; write numbers from 0 to 1, such as 'depth:0\.25'"):
         deep().resolve(f"depth:{depth}")
 
 

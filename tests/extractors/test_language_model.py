@@ -291,8 +291,8 @@ def test_a_text_has_the_feature_it_has_in_a_batch(extractor: LanguageModel) -> N
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
-        (torch.ones(1, 3, dtype=torch.bool), r"mask has shape \(1, 3\) .* each of the \(2, 3\) positions"),
-        (torch.ones(2, 3), r"type torch\.float32; give a bool"),
+        (torch.ones(1, 3, dtype=torch.bool), r"mask has shape \(1, 3\) .* pass bools of shape \(2, 3\)"),
+        (torch.ones(2, 3), r"type torch\.float32; pass bools"),
         (torch.tensor([[True, True, True], [False, True, True]]), "put padding on the right"),
         (torch.tensor([[True, True, True], [True, False, True]]), "put padding on the right"),
         (torch.tensor([[True, True, True], [False, False, False]]), "put padding on the right"),
@@ -323,7 +323,7 @@ def test_the_longest_input_is_taken_and_no_longer_one(kind: str, weights: str) -
     ids = torch.arange(MAX_TOKENS).unsqueeze(0) + 5
     expected = hidden_states(AutoModel.from_pretrained(weights).eval(), ids)
     torch.testing.assert_close(extractor.extract(extractor.embed(ids), "layer.1"), expected["layer.1"])
-    with pytest.raises(ReadoutError, match=f"takes {MAX_TOKENS} tokens at most, not {MAX_TOKENS + 1}; cut the texts"):
+    with pytest.raises(ReadoutError, match=f"accepts at most {MAX_TOKENS} tokens, not {MAX_TOKENS + 1}; cut the texts"):
         extractor.extract(extractor.embed(torch.cat([ids, ids[:, :1]], 1)), "layer.1")
 
 
@@ -415,7 +415,7 @@ def test_a_text_that_is_too_long_gives_no_warning(
 def test_a_frame_that_can_not_be_told_is_one_sentence(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     extractor = LanguageModel(folders["bert"])
     monkeypatch.setattr(extractor, "_encode", lambda _text, special: [2, 9, 3] if special else [8])
-    with pytest.raises(ReadoutError, match=r"makes \[2, 9, 3\] of 'a' with special tokens and \[8\] without"):
+    with pytest.raises(ReadoutError, match=r"turns 'a' into \[2, 9, 3\] with special tokens and \[8\] without"):
         extractor.frame(torch.tensor([5]))
 
 
@@ -576,11 +576,11 @@ def test_a_torn_file_is_one_sentence(folders: dict[str, str], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("model_type", "changes", "sentence"),
     [
-        ("t5", {"d_model": WIDTH}, "holds a t5 model, an encoder with a decoder; give one that is either"),
+        ("t5", {"d_model": WIDTH}, "holds a t5 model, an encoder with a decoder; give a model that is only one"),
         (
             "albert",
             {"intermediate_size": 32},
-            "type albert should have one list of its 4 blocks, and has none",
+            "type albert should have one list of its 4 blocks but has none",
         ),
         (
             "xlm",
@@ -651,7 +651,7 @@ def test_random_weights_of_a_gguf_files_architecture(gguf_folder: Path) -> None:
     [
         ("lost.gguf", r"1 weights of the model are missing .*'layers\.1\.mlp\.up_proj\.weight'"),
         ("torn.gguf", "can't be loaded"),
-        ("other.gguf", r"holds no other\.gguf; give the folder"),
+        ("other.gguf", r"holds no other\.gguf; give a folder"),
     ],
 )
 def test_a_gguf_file_that_will_not_do_is_one_sentence(name: str, sentence: str, gguf_folder: Path) -> None:
@@ -670,7 +670,7 @@ def test_a_gguf_file_of_another_model_is_refused(gguf_folder: Path) -> None:
 
 @pytest.mark.parametrize("weights", ["/nowhere/at/all", "./nowhere"])
 def test_a_missing_folder_is_one_sentence(weights: str) -> None:
-    with pytest.raises(ReadoutError, match=r"There is no folder .*nowhere.*; give the folder"):
+    with pytest.raises(ReadoutError, match=r"There is no folder .*nowhere.*; give a folder"):
         LanguageModel(weights)
 
 

@@ -201,12 +201,12 @@ def test_a_resnet_keeps_its_stages_at_other_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_images_of_another_size_are_one_sentence(name: str) -> None:
     extractor = OpenCLIP(name, weights=None)
-    with pytest.raises(ReadoutError, match=r"can't take images of 40 × 40 pixels.*built for .*`image_size`"):
+    with pytest.raises(ReadoutError, match=r"does not accept images of 40 × 40 pixels.*built for .*`image_size`"):
         extractor.extract(torch.zeros(1, 3, 40, 40), next(iter(extractor.layers)))
 
 
 def test_patches_must_tile_the_image() -> None:
-    with pytest.raises(ReadoutError, match=r"image_size is 35, .*32 would do"):
+    with pytest.raises(ReadoutError, match=r"image_size is 35, .*set it to 32"):
         OpenCLIP("tiny-ViT", weights=None, image_size=35)
 
 
@@ -275,9 +275,9 @@ def test_weights_that_cannot_be_had_are_one_sentence() -> None:
         ({"name": "ViT-L-41"}, r"no model 'ViT-L-41'\. Did you mean ViT-L-1"),
         ({"name": "ViT-L-14", "weights": "openia"}, r"no weights 'openia' for ViT-L-14.*Did you mean openai"),
         ({"name": "tiny-ViT", "weights": "nowhere/weights.pt"}, "no such file.*Its tags: none"),
-        ({"name": "tiny-ViT", "weights": "nowhere.pt", "file": "x.pt"}, "goes with the tag"),
+        ({"name": "tiny-ViT", "weights": "nowhere.pt", "file": "x.pt"}, "needs the tag of its weights"),
         ({"name": "ViT-L-14", "weights": "openai", "file": "nowhere.pt"}, "no weights file 'nowhere.pt'"),
-        ({"name": "hf-hub:nobody/nothing"}, "brings its own weights; write `weights: own`"),
+        ({"name": "hf-hub:nobody/nothing"}, "comes with its own weights; set `weights: own`"),
         ({"name": "hf-hub:nobody/nothing", "weights": "own"}, "could not load hf-hub:nobody/nothing"),
         ({"name": "hf-hub:nobody/nothing", "weights": "own", "image_size": 32}, "could not load hf-hub:nobody/nothing"),
         ({"name": "local-dir:nowhere", "weights": "own"}, "could not load local-dir:nowhere"),

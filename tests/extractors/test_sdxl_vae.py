@@ -120,7 +120,7 @@ def test_gradients_reach_the_input_and_nothing_else(weights: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3, 18, 16), (1, 3, 16, 17), (1, 1, 16, 16), (3, 16, 16)])
 def test_images_that_do_not_fit_are_one_sentence(with_quant: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ReadoutError, match=r"sides are multiples of 4 pixels.*change the images' size"):
+    with pytest.raises(ReadoutError, match=r"sides are multiples of 4 pixels.*choose another image size"):
         SDXLVAE(with_quant).extract(torch.zeros(shape), "conv_in")
 
 
@@ -179,7 +179,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_one_sentence() -> None:
-    with pytest.raises(ReadoutError, match="There is no folder '/nowhere/at/all'; give the folder"):
+    with pytest.raises(ReadoutError, match="There is no folder '/nowhere/at/all'; give a folder"):
         SDXLVAE("/nowhere/at/all")
 
 

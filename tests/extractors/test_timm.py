@@ -173,16 +173,16 @@ def test_a_convolutional_network_takes_any_size() -> None:
 )
 def test_images_of_the_wrong_size_are_one_sentence(name: str, layer: str, side: int) -> None:
     extractor = TimmModel(name, weights=None)
-    with pytest.raises(ReadoutError, match=f"can't take images of {side} × {side} pixels") as raised:
+    with pytest.raises(ReadoutError, match=f"does not accept images of {side} × {side} pixels") as raised:
         extractor.extract(images(side), layer)
     assert "\n" not in str(raised.value)
     if name == "vgg11":
-        with pytest.raises(ReadoutError, match=f"can't take images of {side} × {side} pixels"):
+        with pytest.raises(ReadoutError, match=f"does not accept images of {side} × {side} pixels"):
             extractor.shapes(images(side))
 
 
 def test_a_size_that_cannot_be_built_is_one_sentence() -> None:
-    with pytest.raises(ReadoutError, match=r"for images of 150 pixels \(.*\); give an `image_size`"):
+    with pytest.raises(ReadoutError, match=r"for images of 150 pixels \(.*\); set another `image_size`"):
         TimmModel("nest_tiny", weights=None, image_size=150)  # levels that don't divide it
 
 

@@ -166,19 +166,19 @@ def minus_mean_of_batch(x: Tensor) -> Tensor:
 FAULTS: list[tuple[Callable[[Trial], None], Callable[[], FeatureExtractor], str]] = [
     (check_mode, in_training, r"FeatureExtractor is in training mode \(at 'network'\).*`eval\(\)`"),
     (check_frozen, not_frozen, r"not frozen: 'network\.0\.bias'.*`requires_grad_\(False\)`"),
-    (check_finite, lambda: of(one_infinity), "'last' of FeatureExtractor gives values that are not finite"),
-    (check_repeatable, lambda: of(Drifts()), "another feature when it runs again; take out dropout"),
+    (check_finite, lambda: of(one_infinity), "'last' of FeatureExtractor returns values that are not finite"),
+    (check_repeatable, lambda: of(Drifts()), "a different feature when it runs again; remove dropout"),
     (check_layout, lambda: of(tokens_first), r"\(64, 2, 3\) for 2 inputs and \(64, 1, 3\) for one.*`feature`"),
     (check_layout, lambda: of(lambda x: x.mean()), r"shape \(\) for 2 inputs"),
     (check_layout, lambda: of(lambda x: x.permute(1, 0, 2, 3)[:2]), r"\(2, 2, 8, 8\) for 2 inputs and \(2, 1, 8, 8\)"),
-    (check_rows, lambda: of(minus_mean_of_batch), "another feature in a batch than alone"),
+    (check_rows, lambda: of(minus_mean_of_batch), "a different feature for an input in a batch"),
     (check_rows, lambda: of(lambda x: 100 + minus_mean_of_batch(x)), "in a batch than alone"),
     (check_rows, lambda: of(lambda x: (60000 * minus_mean_of_batch(x)).half()), "in a batch than alone"),
     (check_rows, lambda: of(lambda x: F.batch_norm(x, None, None, training=True)), "in a batch than alone"),
     (check_rows, lambda: of(lambda x: x.flip(0)), "in a batch than alone"),
     (check_rows, lambda: of(lambda x: x + 0.1 * x[:1]), "in a batch than alone"),
     (check_rows, lambda: of(lambda x: x + 0.1 * x[-1:]), "in a batch than alone"),
-    (check_gradient, lambda: of(lambda x: x.detach()), r"passes no gradient to its input; take out `torch\.no_grad`"),
+    (check_gradient, lambda: of(lambda x: x.detach()), r"passes no gradient to its input; remove `torch\.no_grad`"),
     (check_gradient, lambda: of(torch.no_grad()(lambda x: 2 * x)), "passes no gradient to its input"),
     (check_gradient, lambda: of(torch.inference_mode()(lambda x: 2 * x)), "passes no gradient to its input"),
     (check_gradient, lambda: of(lambda x: (8 * x).round()), "passes no gradient to its input"),
@@ -216,7 +216,7 @@ def test_every_check_has_a_fault() -> None:
 
 @pytest.mark.parametrize(("kind", "word"), [(torch.int64, "int64"), (torch.bool, "bool"), (torch.cfloat, "complex64")])
 def test_what_is_no_real_number_is_refused(kind: torch.dtype, word: str) -> None:
-    assert f"gives {word} values" in refusal(of(lambda x: (9 * x).to(kind)))
+    assert f"returns {word} values" in refusal(of(lambda x: (9 * x).to(kind)))
 
 
 def test_dropout_that_ignores_the_mode_is_named() -> None:

@@ -155,8 +155,12 @@ def test_any_submodule_can_be_asked_for_where_they_go_by_their_paths() -> None:
     [
         (HeadFirst, "unused", "'unused' of HeadFirst never runs in evaluation mode; choose another"),
         (Tokens, "bias.0", "'bias.0' of Tokens does not depend on the input"),
-        (Windows, "inside", r"'inside' of Windows gives shape \(8, 4, 4, 4\) for 2 inputs and \(4, 4, 4, 4\) for one"),
-        (NETWORKS["one number"][0], "2", "'2' of Sequential gives one number per input, which has no correlation"),
+        (
+            Windows,
+            "inside",
+            r"'inside' of Windows returns shape \(8, 4, 4, 4\) for two inputs and \(4, 4, 4, 4\) for one",
+        ),
+        (NETWORKS["one number"][0], "2", "'2' of Sequential returns one number per input, which has no correlation"),
         (parametrised, "0.parametrizations.weight.0", "does not depend on the input"),
         (HeadFirst, "heads", "HeadFirst has no submodule 'heads'. Did you mean head"),
     ],
@@ -179,7 +183,7 @@ class Detached(nn.Module):
     [
         (Detached, "Detached has no layer: its output does not depend on the input, or passes no gradient"),
         (lambda: nn.Conv2d(3, 4, 9), r"can't be run on inputs of 3 × 8 × 8 \(.*\); try larger ones"),
-        (lambda: nn.Linear(3, 4), r"can't be run on inputs of 3 × 8 × 8 \(.*\); check that the network takes such"),
+        (lambda: nn.Linear(3, 4), r"can't be run on inputs of 3 × 8 × 8 \(.*\); check that the network accepts such"),
         (lambda: nn.Conv2d(3, 4, 3, device="meta"), "'weight' of Conv2d is on the meta device, without values; load"),
         (lambda: nn.LazyConv2d(4, 3), "'weight' of LazyConv2d has no values before the network's first run; run the"),
         (lambda: scripted_inside().get_submodule("1"), "TorchScript module, whose submodules can't be watched"),

