@@ -1,4 +1,4 @@
-"""What is watched and logged while a sweep runs."""
+"""Callbacks that log curves, tables and pictures while a sweep runs."""
 
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepResults
 from readout.callbacks.problem_table import ProblemTable

@@ -1,4 +1,4 @@
-"""SweepCallback: a Lightning callback that also hears when a layer of a sweep begins and ends, and the sweep."""
+"""SweepCallback: a Lightning callback with hooks for the layers and the end of a sweep."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from readout.callbacks.logbook import Entry
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A logger whose run is open, and what it was given of that run so far."""
+    """A logger whose run is open, and the record of what it has logged of that run."""
 
     logger: Logger
     entry: Entry = field(default_factory=Entry)
@@ -22,20 +22,20 @@ class OpenRun:
 
 @dataclass(frozen=True)
 class LayerResults:
-    """Everything known of one (model, layer) when its last batch is done."""
+    """Results of one (model, layer) after its last batch."""
 
     layer: str
     table: pd.DataFrame
-    """One row a problem, trajectories included."""
+    """One row per problem, trajectories included."""
     sizes: pd.DataFrame
-    """One row a sample."""
+    """One row per sample."""
     inputs: Mapping[str, Tensor]
     """True inputs by sample name."""
     recovered: Mapping[str, Tensor]
     """Recovered inputs by problem key."""
     runs: Sequence[OpenRun]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What runs are searched by: model, layer, prior and so on, one plain value each."""
+    """Plain values to search runs by: model, layer, prior and so on."""
 
     @property
     def loggers(self) -> list[Logger]:
@@ -45,21 +45,28 @@ class LayerResults:
 
 @dataclass(frozen=True)
 class SweepResults:
-    """Everything known of a whole sweep."""
+    """Results of a whole sweep."""
 
     table: pd.DataFrame
-    """One row a problem, trajectories included."""
+    """One row per problem, trajectories included."""
     sizes: pd.DataFrame
-    """One row a (layer, sample)."""
+    """One row per (layer, sample)."""
     loggers: Sequence[Logger]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """See :class:`LayerResults`; without those of a layer."""
+    """Plain values to search runs by: model, prior and so on."""
 
 
 class SweepCallback(Callback):
-    """Base of callbacks that log once a layer and once a sweep, next to Lightning's own hooks.
+    """Base class of callbacks that log per layer and per sweep, beside Lightning's own hooks.
 
-    None of these is called where there is no logger.
+    Its hooks are called only where there is a logger.
+
+    Examples:
+        >>> from readout.callbacks.loggers import adapter_for
+        >>> class LargestSizes(SweepCallback):
+        ...     def on_layer_end(self, results: LayerResults) -> None:
+        ...         for logger in map(adapter_for, results.loggers):
+        ...             logger.log_table("largest", results.sizes.nlargest(3, "representation_size"))
     """
 
     def on_layer_start(self, runs: Sequence[OpenRun]) -> None:

@@ -1,16 +1,18 @@
-"""Dashboard: one run a (model, layer) in every logger, and one for the sweep as a whole; resumed, they go on."""
+"""Dashboard: one run per (model, layer) in every logger, and one for the whole sweep, continued by a resumed sweep."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepResults
 from readout.callbacks.logbook import Logbook
-from readout.callbacks.loggers import RunLabels, finish, logging_folder, make_logger
+from readout.callbacks.loggers import RunLabels, logging_folder, open_run
 from readout.common.files import explained
 from readout.problems import Problem
 from readout.problems.identity import digest
@@ -18,169 +20,164 @@ from readout.store import ResultStore, safe_name
 
 Facts = Mapping[str, Any]
 Loggers = Sequence[Mapping[str, Any]]
-"""Of :attr:`readout.sweep.runtime.Runtime.loggers`."""
+"""See :attr:`readout.sweep.runtime.Runtime.loggers`."""
 
 
 class Dashboard:
-    """Opens runs, tells callbacks, and closes runs again.
+    """The runs of a sweep in its loggers, and the callbacks that log to them.
 
-    A run is opened only if something of it is missing: inversions, or what is logged once they are all there. Its id
-    follows from the output folder, the setting, the seed, the layer and the inputs, so that an interrupted sweep goes
-    on in the same runs.
+    A run is opened only if something is missing from it: inversions, or the results that are logged after them. Its id
+    is a digest of the output folder, the setting, the seed, the layer and the inputs, so that an interrupted sweep
+    continues the same runs.
 
     Args:
-        loggers: Of a :class:`readout.sweep.runtime.Runtime`.
-        callbacks: The configured callbacks, of which each :class:`SweepCallback` is told.
+        loggers: Class and arguments of each logger.
+        callbacks: The configured callbacks; only a :class:`SweepCallback` is called here.
         config: The whole configuration, logged with each run.
         store: The output folder.
-        facts: What runs are searched by; see :func:`readout.sweep.facts.describe_sweep`. Unused without loggers.
-        judgement: What turns results into verdicts and sizes.
+        facts: Plain values to search runs by; see :func:`readout.sweep.facts.describe_sweep`. Unused without loggers.
+        judgement: Options that turn results into verdicts and sizes.
     """
 
     def __init__(
         self,
         loggers: Loggers,
         callbacks: Sequence[Callback],
-        config: Mapping[str, Any],
+        config: Facts,
         store: ResultStore,
         facts: Facts,
         judgement: Facts,
     ) -> None:
         self.loggers, self.facts = loggers, facts
         self._callbacks = [callback for callback in callbacks if isinstance(callback, SweepCallback)]
-        self._config = config
-        self._store, self._judgement = store, judgement
+        self._config, self._store, self._judgement = config, store, judgement
         self._logbook = Logbook(store)
 
     def missing(self, problems: Sequence[Problem], finished: set[str]) -> Loggers:
-        """The loggers that something of a layer is still to be told, if all of its inversions are done."""
+        """Return the loggers whose run of a layer would be incomplete even if nothing were left to invert."""
         if not self.loggers:
             return []
         content = self._content(problem.key for problem in problems if problem.key in finished)
-        return self._without(self._layer_id(problems), content)
+        return self._incomplete(self._layer_id(problems), content)
 
     @contextmanager
     def layer(self, problems: Sequence[Problem], index: int, loggers: Loggers) -> Iterator["LayerRuns"]:
-        """The runs of a layer, for as long as it lasts.
+        """Hold the runs of a layer open.
 
         Args:
-            problems: All of the layer.
-            index: Its place in the network.
-            loggers: Which loggers it is for: all if something is left to invert, or those of :meth:`missing`.
+            problems: All problems of the layer.
+            index: Place of the layer in the network.
+            loggers: All loggers if something is left to invert, otherwise those of :meth:`missing`.
         """
-        layer = problems[0].layer
         if not loggers:
-            yield LayerRuns(self, layer, [], {})
+            yield LayerRuns(self, [], {})
             return
-        facts = {**self.facts, "layer": layer, "layer_index": index}
-        name = _name(layer, facts)
-        with self._open(loggers, self._layer_id(problems), "layer", layer, name, facts) as runs:
-            self._tell(runs, "on_layer_start", runs)
-            yield LayerRuns(self, layer, runs, facts)
+        facts = {**self.facts, "layer": problems[0].layer, "layer_index": index}
+        with self._open(loggers, self._layer_id(problems), facts) as runs:
+            self.call("on_layer_start", runs)
+            yield LayerRuns(self, runs, facts)
 
     def sweep(self, results: pd.DataFrame, sizes: pd.DataFrame) -> None:
-        """Log a whole sweep, unless that is done; nothing is ever added to such a run.
+        """Log the whole sweep unless its run is complete; other results get a run of their own.
 
         Args:
-            results: One row a problem, trajectories included.
-            sizes: One row a (layer, sample).
+            results: One row per problem, trajectories included.
+            sizes: One row per (layer, sample).
         """
         if not self.loggers or results.empty:
             return
         content = self._content(results["key"])
         run_id = self._logbook.run_id("sweep", content)
-        loggers = self._without(run_id, content)
-        if not loggers:
-            return
-        with self._open(loggers, run_id, "sweep", "sweep", _sweep_name(self.facts), self.facts) as runs:
-            outcome = SweepResults(results, sizes, [run.logger for run in runs], self.facts)
-            self._tell(runs, "on_sweep_end", outcome)
-            _complete(runs, content)
+        if loggers := self._incomplete(run_id, content):
+            with self._open(loggers, run_id, self.facts) as runs:
+                self.call("on_sweep_end", SweepResults(results, sizes, [run.logger for run in runs], self.facts))
+                self.complete(runs, results)
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Call a hook of every callback."""
+        for callback in self._callbacks:
+            getattr(callback, hook)(*arguments)
+
+    def complete(self, runs: Iterable[OpenRun], results: pd.DataFrame) -> None:
+        """Note that everything made of the results was logged."""
+        for run in runs:
+            run.entry.content = self._content(results["key"])
 
     @contextmanager
-    def _open(
-        self, specs: Loggers, run_id: str, kind: str, folder: str, name: str, facts: Facts
-    ) -> Iterator[list[OpenRun]]:
+    def _open(self, specs: Loggers, run_id: str, facts: Facts) -> Iterator[list[OpenRun]]:
         labels = RunLabels(
             id=run_id,
-            name=name,
+            name=_name(facts),
             group=str(facts["sweep"]),
-            kind=kind,
-            folder=safe_name(folder),
+            kind="layer" if "layer" in facts else "sweep",
+            output=self._store.folder,
+            folder=safe_name(facts.get("layer", "sweep")),
             tags=[str(facts[key]) for key in ("model", "prior", "protocol")],
-            facts=facts,
+            facts={**facts, "configuration": dict(self._config)},
         )
         with ExitStack() as opened:
             yield [opened.enter_context(self._run(spec, labels)) for spec in specs]
 
     @contextmanager
     def _run(self, spec: Mapping[str, Any], labels: RunLabels) -> Iterator[OpenRun]:
-        """A run in one logger. What it was given is noted once it is closed: until then a logger may lose it."""
-        with explained(logging_folder(spec, self._store.folder), OSError):
-            logger = make_logger(spec, labels, self._store.folder, self._config)
-            run, failed = OpenRun(logger, self._logbook.entry(labels.id, spec)), True
+        """Hold a run open in one logger; save its entry only after closing it, because a killed logger loses values."""
+        with explained(logging_folder(spec, labels.output), OSError):
+            adapter = open_run(spec, labels)
+            run, failed = OpenRun(adapter.logger, self._logbook.entry(labels.id, spec)), True
             try:
                 yield run
                 failed = False
             finally:
-                finish(logger, failed)
+                adapter.finish(failed)
                 run.entry.save()
 
-    def _without(self, run_id: str, content: str) -> Loggers:
-        """The loggers whose run does not have everything."""
+    def _incomplete(self, run_id: str, content: str) -> Loggers:
         return [spec for spec in self.loggers if self._logbook.entry(run_id, spec).content != content]
-
-    def _tell(self, runs: Sequence[OpenRun], hook: str, *arguments: Any) -> None:
-        for callback in self._callbacks if runs else ():
-            getattr(callback, hook)(*arguments)
 
     def _content(self, keys: Iterable[str]) -> str:
         return digest([sorted(keys), self._judgement])
 
     def _layer_id(self, problems: Sequence[Problem]) -> str:
-        """More levels go on in the same run; other inputs or draws begin another, whose means are not these."""
+        """Return the run id; adding levels continues a run, other inputs or draws start one, as its means differ."""
         of = {(problem.setting, problem.seed, problem.layer) for problem in problems}
         inputs = {(problem.sample, problem.input_digest, problem.draw) for problem in problems}
         return self._logbook.run_id("layer", sorted(map(list, of)), sorted(map(list, inputs)))
 
 
+@dataclass(frozen=True)
 class LayerRuns:
     """The open runs of one layer; see :meth:`Dashboard.layer`."""
 
-    def __init__(self, dashboard: Dashboard, layer: str, runs: Sequence[OpenRun], facts: Facts) -> None:
-        self._dashboard, self._layer, self._runs, self._facts = dashboard, layer, runs, facts
-        self.loggers = [run.logger for run in runs]
+    dashboard: Dashboard
+    runs: Sequence[OpenRun]
+    facts: Facts
+
+    @property
+    def loggers(self) -> list[Logger]:
+        """The loggers of the runs."""
+        return [run.logger for run in self.runs]
 
     def batch_stored(self) -> None:
-        """A batch is done and stored."""
-        self._dashboard._tell(self._runs, "on_batch_stored")
+        """Tell callbacks that a batch is stored."""
+        if self.runs:
+            self.dashboard.call("on_batch_stored")
 
     def finish(
-        self,
-        table: pd.DataFrame,
-        sizes: pd.DataFrame,
-        inputs: Mapping[str, Tensor],
-        recovered: Mapping[str, Tensor],
+        self, table: pd.DataFrame, sizes: pd.DataFrame, inputs: Mapping[str, Tensor], recovered: Mapping[str, Tensor]
     ) -> None:
-        """Log what is logged once a layer is done; arguments as for :class:`readout.callbacks.LayerResults`."""
-        results = LayerResults(self._layer, table, sizes, inputs, recovered, self._runs, self._facts)
-        self._dashboard._tell(self._runs, "on_layer_end", results)
-        _complete(self._runs, self._dashboard._content(table["key"]))
+        """Log the results of the layer; arguments as for :class:`readout.callbacks.LayerResults`."""
+        layer = self.facts["layer"]
+        results = LayerResults(layer, table, sizes, inputs, recovered, self.runs, self.facts)
+        self.dashboard.call("on_layer_end", results)
+        self.dashboard.complete(self.runs, table)
 
 
-def _name(of: str, facts: Facts) -> str:
-    """What a run is called; a sweep of learning rates is told apart at a glance."""
+def _name(facts: Facts) -> str:
+    """Return the name of a run; learning rates are in it, and of a whole sweep all that starts another run."""
     rate = "" if facts["lr"] is None else f", lr {facts['lr']:g}"
-    return f"{facts['model']} {of} · {facts['prior']}, {facts['protocol']}, {facts['steps']} steps{rate}"
-
-
-def _sweep_name(facts: Facts) -> str:
-    """The same for a sweep as a whole, which has another run for other levels, or judged otherwise."""
+    readout = f"{facts['prior']}, {facts['protocol']}, {facts['steps']} steps{rate}"
+    if "layer" in facts:
+        return f"{facts['model']} {facts['layer']} · {readout}"
     count = len(facts["levels"])
-    levels = f"{count} level{'s' * (count > 1)}"
-    return f"{_name('all layers', facts)} · {levels}, {facts['estimator']}, threshold {facts['threshold']:g}"
-
-
-def _complete(runs: Iterable[OpenRun], content: str) -> None:
-    for run in runs:
-        run.entry.content = content
+    judged = f"{count} level{'s' * (count > 1)}, {facts['estimator']}, threshold {facts['threshold']:g}"
+    return f"{facts['model']} all layers · {readout} · {judged}"

@@ -1,7 +1,7 @@
-"""Logbook: what loggers were given already, so that a resumed sweep goes on in the same runs and repeats nothing.
+"""Logbook: a record of what each run has logged, so that a resumed sweep continues runs and repeats nothing.
 
-A logger may keep in memory what it is given, so nothing counts as given before its run is closed. Where a process was
-killed, a run may have some values twice then, at the same place of their axis; it lacks only live ones.
+A logger may hold values in memory, so they count as logged only after the run is closed. After a process is killed, a
+run may therefore have values twice, at the same place of their axis; only live values can be lost.
 """
 
 import json
@@ -19,65 +19,48 @@ from readout.problems.identity import digest
 from readout.store import ResultStore, set_aside_if_damaged
 
 FOLDER = "logged"
-"""Where it lies in a sweep's output folder."""
+"""Folder of the logbook in the output folder of a sweep."""
 
 NAME = "sweep"
-"""The file in it with the output folder's own random name."""
+"""Name of the file that holds the output folder's random name."""
 
-ADVICE = "delete it, and what it says was logged is logged again"
+ADVICE = "delete it to log its run again"
 
 
 class Logbook:
-    """One small file a run and logger, so that processes that share an output folder do not meet.
-
-    Args:
-        store: The output folder.
-    """
+    """One small file per run and logger, so that processes sharing an output folder never write to the same one."""
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
 
     def run_id(self, *identity: Any) -> str:
-        """Names a run: the same for the same thing in the same output folder, and for nothing else.
+        """Return the id of a run: a digest of its identity and of the output folder's random name.
 
-        Two people who run one configuration into one project must not write into each other's runs. So an output
-        folder draws a random name for itself, once.
-
-        Args:
-            identity: What the run is of.
+        The random name keeps two people who run one configuration into one project out of each other's runs.
         """
         return digest([self._sweep(), *identity])[:16]
 
     def entry(self, run_id: str, logger: Mapping[str, Any]) -> "Entry":
-        """What a logger was given of a run.
-
-        Args:
-            run_id: See :meth:`run_id`.
-            logger: The logger's class and arguments. Those that say how, and not where, do not count.
-        """
+        """Return the record of a run in a logger; of the logger's arguments, only ``project`` and ``entity`` count."""
         given = {key: value for key, value in (logger.get("init_args") or {}).items() if key in ("project", "entity")}
         name = digest([run_id, logger["class_path"], given])[:16]
         path = self._store.folder / FOLDER / f"{name}.json"
         entry = read_entry(path) if path.exists() else Entry()
-        entry.keep_in(self._store, path.relative_to(self._store.folder))
+        entry.bind(self._store, path.relative_to(self._store.folder))
         return entry
 
     def set_aside_broken(self) -> list[str]:
-        """Rename what can't be read, so that it counts as not there.
-
-        Returns:
-            A sentence for each file.
-        """
+        """Rename unreadable files, so that they count as missing; return one sentence per file."""
         sentences = []
         for path in sorted((self._store.folder / FOLDER).glob("*")):
             if path.name == NAME:
-                sentences += set_aside_if_damaged(path, read_name, "loggers begin new runs")
+                sentences += set_aside_if_damaged(path, read_name, "loggers start new runs")
             elif path.suffix == ".json":
-                sentences += set_aside_if_damaged(path, read_entry, "what it says was logged is logged again")
+                sentences += set_aside_if_damaged(path, read_entry, "its run is logged again")
         return sentences
 
     def _sweep(self) -> str:
-        """The output folder's own random name."""
+        """Return the output folder's random name, drawn on first use."""
         path = self._store.folder / FOLDER / NAME
         if not path.exists():
             write_first(path, f"{secrets.token_hex(8)} {UNSEALED}")
@@ -86,42 +69,42 @@ class Logbook:
 
 @dataclass
 class Entry:
-    """What a logger was given of one run; :meth:`save` keeps it, once the run is closed."""
+    """Record of what a logger has logged of one run; saved only once the run is closed."""
 
     live_start: int = 0
-    """Where the present batch starts on the axis of live values."""
+    """Step at which the running batch starts on the axis of live values."""
     live_last: int = -1
-    """The last place on it that was logged; -1 before the first."""
+    """Last step logged on that axis; -1 before the first."""
     curves: dict[str, str] = field(default_factory=dict)
     """Level → digest of the problems whose mean curve was logged."""
     content: str = ""
-    """Digest of what tables and summary were made of; empty before they were logged."""
+    """Digest of the problems and options behind the logged tables and summary; empty before these are logged."""
 
-    def keep_in(self, store: ResultStore, path: Path) -> None:
-        """Say where it is kept, and take what it is now for what is kept there."""
-        self._store, self._path, self._kept = store, path, asdict(self)
+    def bind(self, store: ResultStore, path: Path) -> None:
+        """Attach the entry to a file; its current values count as saved."""
+        self._store, self._path, self._saved = store, path, asdict(self)
 
     def save(self) -> None:
-        """Write it; nothing, if it is kept nowhere."""
+        """Write all values, if the entry is attached to a file."""
         self._write(**asdict(self))
 
     def save_start(self) -> None:
-        """Write :attr:`live_start` alone: it follows from the batches that are stored, whatever was logged of them."""
+        """Write :attr:`live_start` alone: it depends on the stored batches, not on what was logged of them."""
         self._write(live_start=self.live_start)
 
     def _write(self, **values: Any) -> None:
         if hasattr(self, "_store"):
-            self._kept |= values
-            self._store.write_text(str(self._path), json.dumps({**self._kept, "seal": UNSEALED}))
+            self._saved |= values
+            self._store.write_text(str(self._path), json.dumps({**self._saved, "seal": UNSEALED}))
 
 
 def read_name(path: Path) -> str:
-    """An output folder's own random name.
+    """Read an output folder's random name.
 
     Raises:
-        ReadoutError: if it can't be read.
+        ReadoutError: if the file can't be read.
     """
-    advice = "delete it, and loggers begin new runs"
+    advice = "delete it to start new runs in all loggers"
     known = re.fullmatch(rf"([0-9a-f]{{16}})( {UNSEALED[:-DIGITS]}[0-9a-f]+)?", read_whole(path, advice))
     if known is None:
         raise ReadoutError(f"{str(path)!r} can't be read; {advice}.")
@@ -129,10 +112,10 @@ def read_name(path: Path) -> str:
 
 
 def read_entry(path: Path) -> Entry:
-    """What a logger was given of one run.
+    """Read the record of one run.
 
     Raises:
-        ReadoutError: if it can't be read.
+        ReadoutError: if the file can't be read.
     """
     text = read_whole(path, ADVICE)
     try:

@@ -1,24 +1,20 @@
 """Reconstructions: panels of true and recovered inputs by level."""
 
-from pathlib import Path
-
 import numpy as np
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from PIL import Image
 
 from readout.callbacks.base import LayerResults, SweepCallback
+from readout.callbacks.loggers import adapter_for
 from readout.common.checks import check_whole
 from readout.data.images import is_image, to_pixels
-from readout.store import own_path
 
 
 class Reconstructions(SweepCallback):
-    """Logs one panel a sample: the true input, then what was recovered at each level; white where it was not inverted.
+    """Logs one panel per sample: the true image, then the recovered one at each level; white where there is none.
 
     W&B and TensorBoard show them; beside a ``metrics.csv`` they are ``reconstructions/SAMPLE.png``.
 
     Args:
-        limit: At most so many samples.
+        limit: Maximum number of samples.
 
     Raises:
         ReadoutError: if ``limit`` is below 1.
@@ -28,29 +24,21 @@ class Reconstructions(SweepCallback):
         self.limit = check_whole("limit", limit, 1)
 
     def on_layer_end(self, results: LayerResults) -> None:
-        """Log the panels to loggers that show images, or keep files."""
+        """Log the panels."""
         samples = [name for name, x in results.inputs.items() if is_image(x)][: self.limit]
         if not samples:
             return
-        panels = {sample: Image.fromarray(panel(results, sample)) for sample in samples}
-        for logger in results.loggers:
-            if isinstance(logger, WandbLogger):
-                captions = [caption(results, sample) for sample in samples]
-                logger.log_image("reconstructions", [*panels.values()], caption=captions)
-            elif isinstance(logger, TensorBoardLogger):
-                for sample, image in panels.items():
-                    logger.experiment.add_image(f"reconstructions/{sample}", np.asarray(image), dataformats="HWC")
-            elif isinstance(logger, CSVLogger):
-                folder = Path(logger.log_dir) / "reconstructions"
-                folder.mkdir(parents=True, exist_ok=True)
-                for sample, image in panels.items():
-                    image.save(own_path(folder, sample, ".png"))
+        panels = {sample: panel(results, sample) for sample in samples}
+        captions = [caption(results, sample) for sample in samples]
+        for logger in map(adapter_for, results.loggers):
+            logger.log_images("reconstructions", panels, captions)
 
 
 def panel(results: LayerResults, sample: str) -> np.ndarray:
-    """True input and first-draw recoveries side by side, bytes of shape (height, width, 3).
+    """Draw the true image and the first draw's recoveries side by side, one tile per level of the layer.
 
-    There is a tile a level of the layer, white where the sample was not inverted.
+    Returns:
+        Bytes of shape (height, width, 3); tiles are white where the sample was not inverted.
     """
     true, found = to_pixels(results.inputs[sample]), _by_level(results, sample)
     recovered = (
@@ -61,7 +49,7 @@ def panel(results: LayerResults, sample: str) -> np.ndarray:
 
 
 def caption(results: LayerResults, sample: str) -> str:
-    """What a panel shows, from left to right."""
+    """Name the tiles of a panel, from left to right."""
     found = _by_level(results, sample)
     gaps = [f"{level:g}" for level in _levels(results) if level not in found]
     shown = f"{sample}: true, then levels {', '.join(f'{level:g}' for level in _levels(results))}"
@@ -69,7 +57,7 @@ def caption(results: LayerResults, sample: str) -> str:
 
 
 def _by_level(results: LayerResults, sample: str) -> dict[float, str]:
-    """Level → key of a sample's first draw, where something was recovered."""
+    """Map each level to the key of a sample's first draw, if it was recovered."""
     rows = results.table[(results.table["sample"] == sample) & (results.table["draw"] == 0)]
     pairs = zip(rows["level"], rows["key"], strict=True)
     return {level: key for level, key in pairs if key in results.recovered}

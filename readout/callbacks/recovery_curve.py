@@ -1,4 +1,4 @@
-"""RecoveryCurve: d_X, d_H and loss against optimisation step, one curve a level."""
+"""RecoveryCurve: d_X, d_H and loss against optimisation step, one curve per level."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from readout.analysis.curves import mean_trajectory
 from readout.analysis.sizes import at_common_levels
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
+from readout.callbacks.loggers import adapter_for
 from readout.common.checks import check_whole
 from readout.inversions import FeatureInversion
 from readout.problems.identity import digest
@@ -25,15 +25,14 @@ QUANTITIES = {
 
 
 class RecoveryCurve(SweepCallback):
-    """Logs the mean over problems of one level, never one metric a sample.
+    """Logs curves of the mean over all problems of a level, never one metric per sample.
 
-    While a batch runs, ``live/QUANTITY/level=…`` shows it as it goes; when a layer is done,
-    ``recovery/QUANTITY/level=…`` against ``optimisation_step`` is the mean over all of its problems, at levels that
-    every input was inverted at; a search leaves gaps elsewhere. What a logger was given before a sweep was interrupted
-    it is not given again.
+    ``live/QUANTITY/level=…`` follows the running batch. When a layer is done, ``recovery/QUANTITY/level=…`` against
+    ``optimisation_step`` is the mean over all of its problems, at those levels at which every input was inverted (a
+    search inverts only some inputs at the others). A resumed sweep repeats no value.
 
     Args:
-        every_n_steps: Read the curves from the device every so many steps.
+        every_n_steps: Steps between two live values, which have to be read from the device.
 
     Raises:
         ReadoutError: if ``every_n_steps`` is below 1.
@@ -45,35 +44,32 @@ class RecoveryCurve(SweepCallback):
         self._steps = 0
 
     def on_layer_start(self, runs: Sequence[OpenRun]) -> None:
-        """Go on where each logger stands; let TensorBoard draw all levels on one chart."""
+        """Begin a layer; group its levels on one chart where the logger can."""
         self._runs, self._steps = runs, 0
         for run in runs:
-            if isinstance(run.logger, TensorBoardLogger):
-                run.logger.experiment.add_custom_scalars(
-                    {kind: {name: ["Multiline", [f"{kind}/{name}/level=.*"]] for name in QUANTITIES} for kind in KINDS}
-                )
+            adapter_for(run.logger).group_levels(("recovery", "live"), QUANTITIES)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Flush the newest values every N steps; a step is recorded before its update, and counted after it."""
+        """Log live values every N steps; a step is recorded before its update and counted after it."""
         if self._runs and (trainer.global_step - 1) % self.every_n_steps == 0:
             self._log(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let a restart go on where this fit ended on the logger's axis."""
+        """Let a restart of the batch continue the live axis where this fit ended."""
         self._steps += trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
-        """What earlier fits of the batch took of the axis, for a checkpoint."""
+        """Return the steps of earlier fits of the batch, for a checkpoint."""
         return {"steps": self._steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore :meth:`state_dict`."""
         self._steps = state_dict["steps"]
 
     def on_batch_stored(self) -> None:
-        """Let the next batch do so too, in whichever process."""
+        """Save the axis offset for the next batch, in any process."""
         for run in self._runs:
             run.entry.live_start += self._steps
             run.entry.save_start()
@@ -87,9 +83,9 @@ class RecoveryCurve(SweepCallback):
         for run in results.runs:
             new = [level for level in made_of if run.entry.curves.get(level) != made_of[level]]
             table = common[common["level"].map("{:g}".format).isin(new)]
+            logger = adapter_for(run.logger)
             for step, values in mean_curves(table).items():
-                axis = {} if isinstance(run.logger, TensorBoardLogger) else {"optimisation_step": step}
-                run.logger.log_metrics({**axis, **values}, step=step)
+                logger.log_curve(values, step, axis="optimisation_step")
             run.entry.curves |= made_of
 
     def _log(self, pl_module: LightningModule) -> None:
@@ -107,12 +103,12 @@ class RecoveryCurve(SweepCallback):
                 run.entry.live_last = step
 
 
-KINDS = ("recovery", "live")
-"""What curves' names start with."""
-
-
 def mean_curves(table: pd.DataFrame) -> dict[int, dict[str, float]]:
-    """Step → metric name → mean over the problems of a level; see :func:`readout.analysis.curves.mean_trajectory`."""
+    """Average over the problems of each level; see :func:`readout.analysis.curves.mean_trajectory`.
+
+    Returns:
+        Step → metric name → mean.
+    """
     curves: dict[int, dict[str, float]] = {}
     for level, problems in table.groupby("level"):
         for name, column in QUANTITIES.items():

@@ -1,27 +1,24 @@
-"""SizeByLayer: the sizes of a whole sweep, layer by layer."""
-
-from pathlib import Path
+"""SizeByLayer: representation size against layer, for a whole sweep."""
 
 import pandas as pd
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from readout.analysis.plots import STYLE, figure_of, recovery, size_by_layer
 from readout.analysis.sizes import lower_bounds
 from readout.callbacks.base import SweepCallback, SweepResults
-from readout.callbacks.problem_table import log_sizes, summarise
+from readout.callbacks.loggers import adapter_for
+from readout.callbacks.problem_table import summarise
 
 
 class SizeByLayer(SweepCallback):
-    """Logs, in a run of its own at the end of a sweep, how sizes change from layer to layer.
+    """Logs the sizes of all layers at the end of a sweep, in a run of their own.
 
-    ``size_by_layer/…`` against ``layer_index`` is one curve a sweep, so that several sweeps lie over each other on one
-    chart. The figures ``size_by_layer`` and ``recovery`` are those of the report; ``sizes`` is the table of all layers.
+    ``size_by_layer/…`` against ``layer_index`` is one curve per sweep, so that several sweeps share a chart. The
+    figures ``size_by_layer`` and ``recovery`` are those of the report; ``sizes`` is the table of all layers.
     """
 
     def on_sweep_end(self, results: SweepResults) -> None:
-        """Log curve, figures, table and summary."""
+        """Log curves, summary, table and figures."""
         by_layer = sizes_by_layer(results)
         with rc_context(STYLE):
             figures = {
@@ -29,26 +26,23 @@ class SizeByLayer(SweepCallback):
                 "recovery": figure_of(recovery(results.table)),
             }
         summary = summarise(results.table, results.sizes)
-        for logger in results.loggers:
-            for row in by_layer.to_dict("records"):
+        for logger in map(adapter_for, results.loggers):
+            for row in by_layer.drop(columns="layer").to_dict("records"):
                 index = int(row.pop("layer_index"))
-                axis = {} if isinstance(logger, TensorBoardLogger) else {"layer_index": index}
-                values = {f"size_by_layer/{name}": float(value) for name, value in row.items() if name != "layer"}
-                logger.log_metrics({**axis, **values}, step=index)
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(dict(results.facts), summary)
-            else:
-                logger.log_metrics(summary)
-            log_sizes(logger, results.sizes)
+                values = {f"size_by_layer/{name}": float(value) for name, value in row.items()}
+                logger.log_curve(values, index, axis="layer_index")
+            logger.log_summary(summary, results.facts)
+            logger.log_table("sizes", results.sizes)
             for name, figure in figures.items():
-                _log_figure(logger, name, figure)
+                logger.log_figure(name, figure)
 
 
 def sizes_by_layer(results: SweepResults) -> pd.DataFrame:
-    """One row a layer, in the network's order.
+    """Summarise the sizes of each layer, in the network's order.
 
     Returns:
-        Columns ``layer, layer_index, median, mean, lower_quartile, upper_quartile, lower_bounds``; the last is a share.
+        One row per layer with columns ``layer, layer_index, median, mean, lower_quartile, upper_quartile,
+        lower_bounds``; the last is a share.
     """
     places = results.table.groupby("layer")["layer_index"].first()
     rows = []
@@ -66,14 +60,3 @@ def sizes_by_layer(results: SweepResults) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).sort_values("layer_index", ignore_index=True)
-
-
-def _log_figure(logger: Logger, name: str, figure: Figure) -> None:
-    if isinstance(logger, WandbLogger):
-        import wandb
-
-        logger.experiment.log({name: wandb.Image(figure)})
-    elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_figure(name, figure, close=False)
-    elif isinstance(logger, CSVLogger):
-        figure.savefig(Path(logger.log_dir) / f"{name}.png", dpi=150)

@@ -1,10 +1,13 @@
-"""What TensorBoard and CSV users get, read back from their files."""
+"""What users of TensorBoard, CSV and loggers without an adapter get."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+from lightning.pytorch.loggers import Logger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -28,9 +31,15 @@ LOGGERS = [
 ]
 
 
-def run(output: Path, inversion: FeatureInversion, data: UniformNoise | TextFiles, layers: list[str]) -> Path:
+def run(
+    output: Path,
+    inversion: FeatureInversion,
+    data: UniformNoise | TextFiles,
+    layers: list[str],
+    loggers: Sequence[Mapping[str, Any]] = LOGGERS,
+) -> Path:
     callbacks = [RecoveryCurve(every_n_steps=5), Reconstructions(), ProblemTable(), SizeByLayer()]
-    runtime = Runtime({**CPU, "max_steps": 10, "callbacks": callbacks}, LOGGERS, {"data": {"of": "mine"}})
+    runtime = Runtime({**CPU, "max_steps": 10, "callbacks": callbacks}, loggers, {"data": {"of": "mine"}})
     Sweep(layers, [0, 0.5], output=str(output)).run(inversion, data, runtime)
     return output
 
@@ -137,3 +146,47 @@ def test_texts_are_shown_with_wrong_tokens_marked_and_kept_with_their_paths(tmp_
     problems = pd.read_csv(output / "CSVLogger" / "layer.1" / "problems.csv")
     for path, recovered in zip(problems["recovered"], problems["recovered_text"], strict=True):
         assert recovered in (output / path).read_text()
+
+
+class MetricsOnly(Logger):
+    """A fourth kind, which takes neither a folder nor anything but metrics."""
+
+    opened: ClassVar[list["MetricsOnly"]] = []
+    name, version = "mine", 0
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[int | None, dict[str, float]]] = []
+        self.facts: dict[str, Any] = {}
+        self.status = "running"
+        self.opened.append(self)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.metrics.append((step, dict(metrics)))
+
+    def log_hyperparams(self, params: dict[str, Any], *_: Any) -> None:
+        self.facts |= params
+
+    def finalize(self, status: str) -> None:
+        self.status = status
+
+
+def test_a_logger_of_any_other_kind_gets_facts_curves_and_summaries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MetricsOnly, "opened", [])
+    inversion = ImageInversion(TinyNet(), Pixels(), record_every=5)
+    spec = {"class_path": f"{__name__}.MetricsOnly"}
+    output = run(tmp_path / "out", inversion, UniformNoise(2, [3, 16, 16]), ["early", "middle"], [spec])
+    layers, (everything,) = MetricsOnly.opened[:2], MetricsOnly.opened[2:]
+    results = load_results(output, trajectories=True)
+    for layer, logger in zip(("early", "middle"), layers, strict=True):
+        assert (logger.facts["layer"], logger.facts["configuration"]) == (layer, {"data": {"of": "mine"}})
+        rows = results[(results["layer"] == layer) & (results["level"] == 0.5)]
+        points = [(step, values) for step, values in logger.metrics if "optimisation_step" in values]
+        assert [(step, values["optimisation_step"]) for step, values in points] == [(0, 0), (5, 5), (10, 10)]
+        means = pd.DataFrame(rows["trajectory_distance"].tolist()).mean().tolist()
+        assert [values["recovery/distance/level=0.5"] for _, values in points] == pytest.approx(means)
+        assert [values["inversions"] for _, values in logger.metrics if "inversions" in values] == [4]
+    indices = [(step, values["layer_index"]) for step, values in everything.metrics if "layer_index" in values]
+    assert indices == [(0, 0), (1, 1)]
+    assert {logger.status for logger in MetricsOnly.opened} == {"success"}

@@ -200,7 +200,7 @@ def test_another_threshold_is_logged_to_the_same_run_without_its_curves(tmp_path
 
 
 def test_an_id_of_the_users_own_would_put_all_layers_into_one_run_and_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReadoutError, match="a W&B run a layer"):
+    with pytest.raises(ReadoutError, match="a W&B run of its own"):
         sweep(tmp_path / "out", loggers=({**WANDB, "init_args": {**OFFLINE, "id": "mine"}},))
 
 

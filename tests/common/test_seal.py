@@ -19,7 +19,7 @@ from readout import load_results
 from readout.analysis.external import ASKED, asked_keys
 from readout.analysis.outputs import read_outputs
 from readout.callbacks.logbook import NAME, Logbook, read_entry, read_name
-from readout.callbacks.loggers import _carried_on
+from readout.callbacks.loggers.csv import CSVAdapter
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
 from readout.common.seal import COMMENT, UNSEALED, is_damaged
@@ -212,7 +212,7 @@ def test_noise_in_a_log_that_is_carried_on_is_one_sentence(tmp_path: Path, conte
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(ReadoutError, match=r"metrics.csv' can't be read; move it away"):
-        _carried_on(CSVLogger(tmp_path, "logs", "early"))
+        CSVAdapter(CSVLogger(tmp_path, "logs", "early")).begin({})
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3 << 20), (3 << 20, 0), (5, 5)])
