@@ -142,7 +142,7 @@ def test_ones_own_features_are_inverted_as_the_page_says(tmp_path: Path) -> None
     done = run_cli(*arguments(command), *small, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "runs" / "decoded"
-    described = [name for name in page_table("your-features.md", "## What comes out") if name.endswith(".LAYER")]
+    described = [name for name in page_table("your-features.md", "## Output") if name.endswith(".LAYER")]
     assert len(described) == 3
     columns = pd.read_csv(output / "recovered.csv").columns
     for layer in ("conv2_1", "conv3_1"):
