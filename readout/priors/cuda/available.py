@@ -27,7 +27,7 @@ def _triton_runs(device: torch.device) -> bool:
 def kernels_pay(problems: int, pixels: int) -> bool:
     """Return whether kernels launched from Python beat one network of grouped convolutions.
 
-    Launching takes them about 30 ms per step, however few the problems; grouped convolutions take 125 µs per problem and
+    Launching takes about 30 ms per step, however few the problems; grouped convolutions take 125 µs per problem and
     13 ns per pixel (docs/benchmarks.md, one H200).
 
     Args:
