@@ -12,7 +12,7 @@ from importlib import import_module
 from readout.commands.early import Arguments, check, meant
 from readout.commands.memory import keep_freed_memory
 from readout.common.errors import ReadoutError, user_error
-from readout.common.signals import leave_on_signals
+from readout.common.signals import KEPT, leave_on_signals
 from readout.common.terminal import print_anywhere
 from readout.version import __version__
 
@@ -22,8 +22,8 @@ INTERRUPTED = 130
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
-    "invert": "recover inputs from features that are given in files",
-    "report": "make figures and report.html of an output folder again",
+    "invert": "recover inputs from external features in files",
+    "report": "rewrite figures and report.html of an output folder",
 }
 
 DESCRIPTION = """\
@@ -42,17 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: Arguments; those of the process if None.
+        argv: Arguments; default: those of the process.
 
     Returns:
-        Exit code: 0; 2 for anything the user can put right; 130 after Ctrl-C, 143 after SIGTERM.
+        Exit code: 0 on success, 2 after an error that the user can correct, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Examples:
+        >>> main(["report", "no_such_folder"])  # prints the error to stderr
+        2
     """
     print_anywhere()
-    # GNU OpenMP's threads spin while they wait. Beside another busy process a step was seen to take 40 times as long;
-    # spinning briefly avoids that for 5 % of the speed on an idle machine.
+    # Threads of GNU OpenMP spin while they wait, which made steps up to 40 times slower beside another busy process.
+    # Spinning briefly avoids that and costs 5 % of the speed on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
-    sys.path.insert(0, os.getcwd())  # a class of the user's own is found as it would be by `python -m`
+    sys.path.insert(0, os.getcwd())  # finds the user's own classes, as `python -m` does
     try:
         command, rest = _command(argv)
         check(command, rest)
@@ -73,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str] | None) -> tuple[str, list[str]]:
-    """The command, and what follows it.
+    """Split arguments into the command and the rest.
 
     Raises:
         ReadoutError: if there is no such command.
@@ -93,7 +97,7 @@ def _command(argv: Sequence[str] | None) -> tuple[str, list[str]]:
 
 
 def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]:
-    """What to say of an interruption, and the exit code; nothing of any other exit."""
+    """Return the sentence and exit code of an interruption; no sentence for any other exit."""
     if isinstance(stop, SystemExit):
         sentence = getattr(stop, "sentence", None)  # readout.common.signals.Terminated
         if sentence is not None:
@@ -101,11 +105,11 @@ def _interrupted(stop: KeyboardInterrupt | SystemExit) -> tuple[str | None, int]
         if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
             return None, 0
     said = str(stop) if isinstance(stop, KeyboardInterrupt) else ""
-    return said or "Stopped; what is finished is kept, and the same command goes on from there.", INTERRUPTED
+    return said or f"Stopped; {KEPT}", INTERRUPTED
 
 
 def entry_point() -> None:
-    """The ``readout`` script."""
+    """Run the ``readout`` script."""
     leave_on_signals()
     sys.exit(main())
 

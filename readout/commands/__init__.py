@@ -1,1 +1,1 @@
-"""The commands behind ``python -m readout.cli``: each reads its arguments and calls one function."""
+"""The commands of ``python -m readout.cli``: each parses its arguments and calls one function."""

@@ -1,4 +1,4 @@
-"""What can be said of a command line before anything heavy is imported."""
+"""Checks of the command line that need no heavy import."""
 
 import argparse
 import ast
@@ -26,26 +26,26 @@ OPTIONS = {
     "layers": ("config", "print_config", "model", "size"),
 }
 OPTIONS["invert"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
-"""What a command takes: sections and single options, by command."""
+"""Sections and single options that each command takes."""
 
 
 class Arguments(argparse.ArgumentParser):
-    """Raises :class:`ReadoutError` where argparse would print its usage."""
+    """A parser that raises :class:`ReadoutError` where argparse would print its usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one sentence."""
+        """Raise a :class:`ReadoutError` with argparse's message as one sentence."""
         raise ReadoutError(f"{message[0].upper()}{message[1:]}; `{self.prog} --help` lists what is accepted.")
 
 
 def check(command: str, arguments: Sequence[str]) -> None:
-    """Check what needs neither the network nor a heavy library.
+    """Check options, configuration files and folders as far as that needs no heavy library.
 
     Args:
         command: Name of the command.
-        arguments: What follows it.
+        arguments: Arguments after the command.
 
     Raises:
-        ReadoutError: if a configuration is missing, is not YAML or gives a key twice, there is no such option, or a
+        ReadoutError: if a configuration is missing, is not YAML or repeats a key, if an option does not exist, or if a
             folder to report on is missing.
     """
     if command == "report":
@@ -60,15 +60,15 @@ def check(command: str, arguments: Sequence[str]) -> None:
     for config in configs:
         root = _read(config)
         if is_damaged(config):
-            print(f"{config} was changed since it was written; it is taken as it is.", file=sys.stderr)
+            print(f"{config} was changed since it was written; it is used as it is.", file=sys.stderr)
         for key, section in root.value if isinstance(root, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
                 _check_section(command, key, section, config)
-    given = [value for argument in arguments for value in (argument, argument.partition("=")[2])]
-    for text in (value for value in given if "{" in value):
-        with suppress(yaml.YAMLError):  # the parser says what it makes of it
+    values = [value for argument in arguments for value in (argument, argument.partition("=")[2])]
+    for text in (value for value in values if "{" in value):
+        with suppress(yaml.YAMLError):  # jsonargparse reports it later
             check_keys(text, repr(text))
-    named = [Path(value) for value in given if value.endswith(YAML)]
+    named = [Path(value) for value in values if value.endswith(YAML)]
     _check_files([*named, *configs], set())
 
 
@@ -76,17 +76,20 @@ def report_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments of ``report``.
 
     Raises:
-        ReadoutError: if they are wrong.
+        ReadoutError: if an argument is missing or unknown.
     """
     parser = Arguments(
-        "readout report", description="Make figures and report.html again, or compare output folders on one page."
+        "readout report", description="Rewrite figures and report.html, or compare output folders on one page."
     )
     parser.add_argument("folders", nargs="+", metavar="folder", help="output folder of a sweep, or one of `invert`")
     parser.add_argument(
-        "--output", help="the page; default: report.html in the folder, or comparison.html where several folders are"
+        "--output",
+        help="path of the page; default: report.html, or comparison.html for several folders",
     )
     parser.add_argument(
-        "--inputs", type=int, help="inputs whose recoveries the page holds by itself; default: what makes about 4 MB"
+        "--inputs",
+        type=int,
+        help="inputs whose recoveries the page embeds; default: about 4 MB of them",
     )
     parsed, rest = parser.parse_known_args(arguments)
     if rest:
@@ -95,7 +98,7 @@ def report_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def find_configs(arguments: Sequence[str]) -> list[str]:
-    """Replace names of configurations that come with the package by their paths.
+    """Replace names of shipped configurations by their paths.
 
     Raises:
         ReadoutError: if there is no such configuration.
@@ -110,13 +113,17 @@ def find_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def find_config(name: str) -> Path:
-    """A configuration file: as named, or if it has no folder, the package's own.
+    """Find a configuration file: the path itself, or a shipped configuration if the name has no folder.
 
     Raises:
-        ReadoutError: if there is none, or it is not YAML.
+        ReadoutError: if there is no such file, or it is not YAML.
+
+    Examples:
+        >>> find_config("vgg_dip.yaml").parent.name
+        'lightning_configs'
     """
     path = user_path(name)
-    # an installed package carries its configurations; a checkout has them at the top
+    # an installed package contains the configurations; a checkout has them in its root
     shipped = [folder / "lightning_configs" for folder in (PACKAGE, PACKAGE.parent)]
     candidates = [path, *(folder / name for folder in shipped if path.parent == Path())]
     for candidate in candidates:
@@ -131,20 +138,25 @@ def find_config(name: str) -> Path:
 
 
 def check_keys(text: str, where: str) -> yaml.Node | None:
-    """Refuse YAML in which a mapping gives a key twice, of which YAML would keep the last.
+    """Refuse YAML with a repeated key in a mapping, because YAML would silently keep the last.
 
-    Keys that come from elsewhere by ``<<`` may be given anew: that is what merging is for.
+    Keys merged by ``<<`` may be overridden; that is their purpose.
 
     Args:
         text: YAML.
-        where: What it is, for the sentence.
+        where: Source of the text, for the error sentence.
 
     Returns:
-        Its root; None if it is empty.
+        Root node; None for empty text.
 
     Raises:
-        ReadoutError: if a key is there twice.
-        yaml.YAMLError: if it is not YAML.
+        ReadoutError: if a key is repeated.
+        yaml.YAMLError: if ``text`` is not YAML.
+
+    Examples:
+        >>> check_keys("{lr: 1, steps: 5, lr: 2}", "a.yaml")
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: a.yaml gives 'lr' twice, in line 1 and in line 1; keep one of them.
     """
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     for mapping in _mappings(root, set()):
@@ -160,7 +172,12 @@ def check_keys(text: str, where: str) -> yaml.Node | None:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Ask whether something was meant that holds the word or is like it, in words to stand before a semicolon."""
+    """Suggest known names that contain a word or resemble it, as text to put before a semicolon; empty if none do.
+
+    Examples:
+        >>> meant("fti", ["fit", "layers", "invert", "report"])
+        ' (did you mean fit?)'
+    """
     by_lower = {name.lower(): name for name in known}
     near = [word.lower()] if word.lower() in by_lower else [name for name in by_lower if word.lower() in name][:3]
     near = near or difflib.get_close_matches(word.lower(), by_lower, n=1)
@@ -168,7 +185,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def unknown(command: str, option: str, known: Iterable[str], where: str = "") -> ReadoutError:
-    """What to say of an option that there is not."""
+    """Return the error for an option that does not exist."""
     return ReadoutError(
         f"There is no option {option}{where}{meant(option, known)}; `readout {command} --help` lists what is accepted."
     )
@@ -183,7 +200,7 @@ def _after_config(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _read(path: Path) -> yaml.Node | None:
-    """The root of a YAML file; the parser's own complaint would not name the file."""
+    """Parse a YAML file into nodes; errors name the file, as the YAML parser's would not."""
     try:
         return check_keys(path.read_text(encoding="utf-8"), repr(str(path)))
     except OSError as error:
@@ -195,7 +212,7 @@ def _read(path: Path) -> yaml.Node | None:
 
 
 def _mappings(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    """All mappings of a document, each once, though aliases may lead to it again."""
+    """Yield all mappings of a document, each once even if aliases lead to it again."""
     if node is None or id(node) in seen or isinstance(node, yaml.ScalarNode):
         return
     seen.add(id(node))
@@ -207,7 +224,7 @@ def _mappings(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.MappingNo
 
 
 def _check_section(command: str, key: yaml.Node, section: yaml.Node, config: Path) -> None:
-    """Check a key of a configuration, and those below it where they are known."""
+    """Check a key of a configuration and the keys directly below it."""
     _check_name(command, str(key.value), where=f" (line {key.start_mark.line + 1} of {str(config)!r})")
     for name, _ in section.value if isinstance(section, yaml.MappingNode) else ():
         where = f" (line {name.start_mark.line + 1} of {str(config)!r})"
@@ -215,7 +232,7 @@ def _check_section(command: str, key: yaml.Node, section: yaml.Node, config: Pat
 
 
 def _check_name(command: str, name: str, dashes: str = "", where: str = "") -> None:
-    """Refuse an option that there is not: a section or a single option, or an argument of the sweep or the trainer."""
+    """Refuse an unknown section or option, or an unknown argument of the sweep or the trainer."""
     section, _, rest = name.partition(".")
     argument = rest.partition(".")[0]
     known: Sequence[str] = (*OPTIONS[command], "help")
@@ -228,13 +245,13 @@ def _check_name(command: str, name: str, dashes: str = "", where: str = "") -> N
 
 
 def _check_files(pending: list[Path], seen: set[Path]) -> None:
-    """Check files of YAML for keys given twice, and those that they name."""
+    """Check YAML files, and the YAML files that they name, for repeated keys."""
     while pending:
         path = pending.pop()
         if path in seen or not path.is_file():
             continue
         seen.add(path)
-        with suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # it may be something else altogether
+        with suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # a value that ends in .yaml may be something else
             root = check_keys(path.read_text(encoding="utf-8"), repr(str(path)))
             values = [value.value for mapping in _mappings(root, set()) for _, value in mapping.value]
             pending += [path.parent / value for value in values if isinstance(value, str) and value.endswith(YAML)]
@@ -242,7 +259,7 @@ def _check_files(pending: list[Path], seen: set[Path]) -> None:
 
 @cache
 def _arguments(section: str) -> Sequence[str]:
-    """Arguments that a section's class takes, read from its source, because importing it takes seconds."""
+    """List the arguments of a section's class from its source, because importing it takes seconds."""
     if section == "sweep":
         source, owner = PACKAGE / "sweep" / "sweep.py", "Sweep"
     elif section == "trainer" and (spec := find_spec("lightning")) and spec.origin:

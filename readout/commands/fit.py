@@ -1,4 +1,4 @@
-"""``fit``: run a sweep."""
+"""The command ``fit``: run a sweep."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,19 +28,19 @@ from readout.sweep.runtime import (
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, build, sweep."""
+    """Run a sweep as the arguments say."""
     with quiet_lightning():
         cli = build(arguments)
     cli.config_init["sweep"].run(cli.model, cli.datamodule, cli.runtime(), make_console())
 
 
 def build(arguments: Sequence[str]) -> "ReadoutCLI":
-    """Parse the arguments and make everything they name."""
-    return ReadoutCLI(**how_to_build("fit", "Measure representation sizes.", arguments))
+    """Parse the arguments and instantiate everything that they name."""
+    return ReadoutCLI(**cli_arguments("fit", "Measure representation sizes.", arguments))
 
 
-def how_to_build(command: str, description: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Arguments of :class:`ReadoutCLI` for a command."""
+def cli_arguments(command: str, description: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of :class:`ReadoutCLI` for a command."""
     return {
         "model_class": FeatureInversion,
         "datamodule_class": InputData,
@@ -48,7 +48,7 @@ def how_to_build(command: str, description: str, arguments: Sequence[str]) -> di
         "subclass_mode_data": True,
         "parser_class": Parser,
         "parser_kwargs": {"prog": f"readout {command}", "description": description, "allow_abbrev": False},
-        "save_config_callback": None,  # the configuration is kept with the results
+        "save_config_callback": None,  # the store keeps the configuration with the results
         "trainer_defaults": {**QUIET, "logger": False},
         "seed_everything_default": 0,
         "auto_configure_optimizers": False,
@@ -58,10 +58,10 @@ def how_to_build(command: str, description: str, arguments: Sequence[str]) -> di
 
 
 class ReadoutCLI(LightningCLI):
-    """LightningCLI with a ``sweep`` section."""
+    """A LightningCLI with a ``sweep`` section."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A first Trainer, so that settings Lightning refuses come to light before anything runs."""
+        """Build a Trainer that never fits, so that Lightning refuses bad settings before anything runs."""
         plugins = one_process(self.config_init.trainer.plugins)
         with explained_misconfiguration():
             return super().instantiate_trainer(**kwargs, plugins=plugins)
@@ -71,26 +71,27 @@ class ReadoutCLI(LightningCLI):
         parser.add_class_arguments(Sweep, "sweep")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse without LightningCLI's warning about explicit arguments, and check what needs nothing built.
+        """Parse without LightningCLI's warning about explicit arguments, and check seed and trainer.
 
         Raises:
-            ReadoutError: if seed or trainer can't be used.
+            ReadoutError: if the seed or the trainer can't be used.
         """
         self.config = parser.parse_args(args)
         check_seed("seed_everything", self.config.seed_everything)
         check_trainer(self.config.trainer)
 
     def runtime(self) -> Runtime:
-        """What the sweep borrows from the configuration.
+        """Return the trainer, loggers and seed of the configuration, which a sweep uses for every batch.
 
         Raises:
-            ReadoutError: if a logger is wanted but not named.
+            ReadoutError: if ``trainer.logger`` is true, which names no logger.
         """
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         loggers = self.config.trainer.logger
         if loggers is True:
             raise ReadoutError(
-                "Which logger? Add `--config csv.yaml` or `--config wandb.yaml`, or name a class as `trainer.logger`."
+                "trainer.logger is true, which names no logger; add `--config csv.yaml` or `--config wandb.yaml`, or "
+                "set trainer.logger to a class."
             )
         specs = loggers if isinstance(loggers, list) else [loggers] if loggers else []
         specs = [spec for spec in specs if not is_disabled(spec["class_path"])]

@@ -1,4 +1,4 @@
-"""``layers``: what a model's layers are called and how large their features are."""
+"""The command ``layers``: list a model's layers and the sizes of their features."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from readout.extractors import FeatureExtractor
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, build the model, run it once, print."""
+    """Build the model, run it once and print its layers."""
     parser = Parser(prog="readout layers", description="List the layers of a model.")
     parser.add_subclass_arguments(FeatureExtractor, "model", required=True, help="class name or import path")
     parser.add_argument(
-        "--size", type=int, default=224, help="side of the input image in pixels, or the number of tokens of a text"
+        "--size", type=int, default=224, help="side of the input image in pixels, or number of tokens of a text"
     )
     config = parser.parse_args(list(arguments))
     check_whole("--size", config.size, 1, hint=": the side of the image in pixels, or a number of tokens")

@@ -1,21 +1,21 @@
-"""Memory that one step frees is kept for the next."""
+"""Keep freed memory in the process for the next step."""
 
 import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Names of glibc's ``malloc.h``."""
+"""Parameters of ``mallopt`` in glibc's ``malloc.h``."""
 
 
 def keep_freed_memory() -> bool:
-    """Keep large blocks in this process once they are freed, for as long as it runs.
+    """Let the allocator keep large freed blocks for reuse, for as long as the process runs.
 
-    By default glibc hands blocks of many megabytes back to the system, so every step pays for having them mapped and
-    zeroed again: a fifth of its time at 64 × 64 pixels, a third and more at 224 × 224 (docs/performance.md). The
-    largest batch decides how much the process holds on to; it would have taken that much anyway.
+    By default glibc returns blocks of many megabytes to the system, so that every step has them mapped and zeroed
+    again: a fifth of its time at 64 × 64 pixels, a third and more at 224 × 224 (docs/performance.md). The process
+    keeps as much as the largest batch takes, which it would need anyway.
 
     Returns:
-        Whether the allocator could be told; only glibc's can.
+        Whether the allocator took the setting; only glibc's does.
     """
     if sys.platform != "linux":
         return False

@@ -1,4 +1,4 @@
-"""Arguments that end in one clear sentence when they are wrong."""
+"""A parser that reports wrong arguments in one sentence."""
 
 import inspect
 import re
@@ -18,8 +18,7 @@ NOISE = re.compile(
     r"Parser key|Does not validate against any|Subtypes:|Errors:|Given value|Problem with given class_path|"
     r"Expected a <class '[\w.]+'>$|Expected a path but"
 )
-"""Lines of jsonargparse's messages that say nothing a user can act on."""
-
+"""Lines of jsonargparse's messages that do not help a user."""
 
 KINDS = {
     "int": "a whole number",
@@ -32,7 +31,7 @@ KINDS = {
     "dict": "a mapping",
     "Mapping": "a mapping",
 }
-"""Types of Python in words."""
+"""Python types in words."""
 
 KNOWN = (
     *(f"readout.{name}" for name in ("extractors", "priors", "inversions", "data", "metrics", "callbacks")),
@@ -42,14 +41,14 @@ KNOWN = (
     "lightning.pytorch.callbacks",
     "lightning.pytorch.loggers",
 )
-"""Modules whose classes go by their bare names."""
+"""Modules whose classes can be named without an import path."""
 
 
 class Parser(LightningArgumentParser):
-    """Raises :class:`ReadoutError` where argparse would print its usage and a tree of alternatives."""
+    """A parser that raises :class:`ReadoutError` where argparse would print its usage and a tree of alternatives."""
 
     def add_class_arguments(self, theclass: type, *args: Any, **kwargs: Any) -> list[str]:
-        """See jsonargparse; what a schedule learns from its run can be left out."""
+        """See jsonargparse; arguments that a schedule derives from the run become optional."""
         late = late_arguments(theclass)
         skip = {*(kwargs.pop("skip", None) or ()), *late, *(["optimizer"] if late else [])}
         added: list[str] = super().add_class_arguments(theclass, *args, skip=skip, **kwargs)
@@ -58,7 +57,7 @@ class Parser(LightningArgumentParser):
         return [*added, *late]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong in one sentence; parsers of nested classes report to the one above them."""
+        """Raise a :class:`ReadoutError` with one sentence; parsers of nested classes report to their parent."""
         if not self.exit_on_error:
             super().error(message, ex)
         raise user_error(ex) or ReadoutError(
@@ -67,13 +66,13 @@ class Parser(LightningArgumentParser):
 
 
 def sentence(message: str) -> str:
-    """What was given and what is wanted, out of jsonargparse's message."""
+    """Turn jsonargparse's message into one sentence: the value found, and the values accepted."""
     keys = re.findall(r'Parser key "([^"]+)"', message) + re.findall(r"NestedArg\(key='([^']+)'", message)[:1]
     key = ".".join(dict.fromkeys(".".join(keys).split(".")))
     for pattern, words in SENTENCES:
         if found := re.search(pattern, message):
             return words(found[1], key, message)
-    value, wanted = _given(message), _wanted(message)
+    value, wanted = _value(message), _wanted(message)
     found = re.search(r"Expected a dot import path string: (.+)", message)
     if found and not set(wanted) & {"a number", "a whole number", "text"}:
         return f"{key}: {_no_class(found[1].strip(), key, message)}"
@@ -88,8 +87,8 @@ def sentence(message: str) -> str:
     return f"{key}: {said.rstrip('.')}." if key else f"{said.rstrip('.')}."
 
 
-def _given(message: str) -> str | None:
-    """The value that was given; None if the message has none that a user wrote."""
+def _value(message: str) -> str | None:
+    """Return the value that the user wrote, if the message has it."""
     values = re.findall(r"(?:Got value|Given value): ?([^\n]*)", message)
     plain = [value for value in values if not value.startswith(("NestedArg", "Namespace", "[Namespace"))]
     if plain:
@@ -99,7 +98,7 @@ def _given(message: str) -> str | None:
 
 
 def _wanted(message: str) -> list[str]:
-    """What is wanted, in words; empty where it is an object of some class."""
+    """List the accepted kinds of value in words; empty where an object is expected."""
     kinds = list(dict.fromkeys(re.findall(r"Expected a <class '(?:[\w.]+\.)?(\w+)'>", message)))
     wanted = [KINDS[kind] for kind in kinds if kind in KINDS and not (kind == "bool" and "int" in kinds)]
     for literal in re.findall(r"Expected a typing\.Literal\[([^\]]*)\]", message):
@@ -110,7 +109,7 @@ def _wanted(message: str) -> list[str]:
 
 
 def _owners(message: str) -> list[str]:
-    """Classes that the message names, the innermost last, by their import paths."""
+    """List the import paths of the classes in a message, the innermost last."""
     return re.findall(r"class_path(?: |=)'([\w.]+)'", message)
 
 
@@ -120,7 +119,7 @@ def _load(path: str) -> Any:
 
 
 def _no_option(name: str, key: str, message: str) -> str:
-    """An option that a class does not take, with the one that was probably meant."""
+    """Report an option that a class does not take, and suggest a similar one."""
     option = key if key.endswith(name) else f"{key}.{name}"
     owner = _load(_owners(message)[-1]) if _owners(message) else None
     if not inspect.isclass(owner):
@@ -130,23 +129,23 @@ def _no_option(name: str, key: str, message: str) -> str:
 
 
 def _no_attribute(path: str, key: str, message: str) -> str:
-    """A name that a module does not have."""
+    """Report a name that a module does not have."""
     module, _, name = path.partition("' has no attribute '")
     near = meant(name, dir(sys.modules[module])) if module in sys.modules else ""
     return f"{key}: there is no {name} in {module}{near}; correct the import path."
 
 
 def _missing(names: str, key: str, message: str) -> str:
-    """Arguments that are required."""
+    """Report missing arguments."""
     first = names.split(", ")[0]
     if owners := _owners(message):
         return f"{owners[-1].rpartition('.')[2]} needs {names}; add --{key}.{first}, for example."
     example = "--model VGG19" if names == "model" else "--config vgg_dip.yaml"
-    return f"{names.replace(', ', ' and ')} must be given; add, for example, {example}."
+    return f"{names.replace(', ', ' and ')} must be set; add, for example, {example}."
 
 
 def _no_class(word: str, key: str, message: str) -> str:
-    """A class that there is not, or that is of another kind."""
+    """Report a class that does not exist or is of another kind."""
     public = [(module, name) for module in KNOWN for name in getattr(import_module(module), "__all__", ())]
     known = {name: module for module, name in public if name[0].isupper()}
     base = re.search(r"Subtypes: \[<class '(readout[\w.]+)'>", message)
@@ -157,15 +156,15 @@ def _no_class(word: str, key: str, message: str) -> str:
         return f"{word} is no {kind.__name__}; give {', '.join(name for name in fit if name != kind.__name__)}."
     if word in known:
         owner = f"{_owners(message)[-1].rpartition('.')[2]} takes" if _owners(message) else "is taken"
-        return f"{word} is not what {owner} as {key.rpartition('.')[2]}; give a class of that kind."
+        return f"{word} is not what {owner} as {key.rpartition('.')[2]}; name a class of that kind."
     return (
-        f"there is no class {word}{meant(word, known)}; write a class of this package or an import path such as "
+        f"there is no class {word}{meant(word, known)}; name a class of this package or an import path such as "
         "my_models.MyNet."
     )
 
 
 def _not_recognised(words: str, key: str, message: str) -> str:
-    """An argument that nothing takes."""
+    """Report an argument that no option takes."""
     word = words.split()[0]
     if word.startswith("-"):
         return f"There is no option {word.partition('=')[0]}."
@@ -174,17 +173,17 @@ def _not_recognised(words: str, key: str, message: str) -> str:
 
 
 def _no_value(names: str, key: str, message: str) -> str:
-    """An option without a value; it may go by several names."""
+    """Report an option without a value; it may have several names."""
     return f"{[name for name in names.split('/') if not name.endswith('+')][-1]} needs a value."
 
 
-def _no_mapping(given: str, key: str, message: str) -> str:
-    """A section that is no mapping."""
-    return f"{key} is {given!r}, which is neither a mapping in YAML nor a file with one."
+def _no_mapping(value: str, key: str, message: str) -> str:
+    """Report a section that is not a mapping."""
+    return f"{key} is {value!r}; give a mapping in YAML, or a file with one."
 
 
 def _abstract(path: str, key: str, message: str) -> str:
-    """An argument of a class that was not named."""
+    """Report an argument whose class is missing."""
     kind = path.rpartition(".")[2]
     return f"{key} belongs to a kind of {kind}; name its class too, as --{key.rpartition('.')[0]}."
 
@@ -198,4 +197,4 @@ SENTENCES: Sequence[tuple[str, Callable[[str, str, str], str]]] = (
     (r"Unable to load config '?([^'\n]*)'?", _no_mapping),
     (r"Expected an instantiatable class, but ([\w.]+) is abstract", _abstract),
 )
-"""Parts of jsonargparse's messages, and what to say instead of what was found, its key, and the message."""
+"""Patterns in jsonargparse's messages, and functions (match, key, message) that return the sentence."""

@@ -1,4 +1,4 @@
-"""``report``: figures and page of output folders, from what is on disk."""
+"""The command ``report``: rewrite figures and page of output folders from the results on disk."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from readout.common.errors import ReadoutError
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse and write."""
-    asked = report_arguments(arguments)
-    if len(asked.folders) > 1 or not holds_external(asked.folders[0]):
-        print(report(asked.folders, asked.output, asked.inputs))
+    """Write the page of a folder, or one page that compares several."""
+    parsed = report_arguments(arguments)
+    if len(parsed.folders) > 1 or not holds_external(parsed.folders[0]):
+        print(report(parsed.folders, parsed.output, parsed.inputs))
         return
-    if asked.output or asked.inputs:
-        raise ReadoutError("--output and --inputs are for sweeps; the page of given features stays in its folder.")
-    print(report_external(asked.folders[0]))
+    if parsed.output or parsed.inputs:
+        raise ReadoutError("--output and --inputs are for sweeps; leave them out for a folder of `invert`.")
+    print(report_external(parsed.folders[0]))

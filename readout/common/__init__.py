@@ -1,1 +1,1 @@
-"""What every other package leans on: errors, checks of arguments, files, and what is printed."""
+"""Utilities for all other packages: errors, argument checks, files, signals and terminal output."""

@@ -1,4 +1,4 @@
-"""Checks of what a user gives, numbers above all: one rule and one sentence for every constructor and option."""
+"""Checks of user input, mostly numbers: one rule and one error sentence for all constructors and options."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +11,10 @@ import yaml
 from readout.common.errors import ReadoutError
 
 LARGEST_SEED = 2**32 - 1
-"""Every generator behind a sweep takes seeds up to here; NumPy's takes no larger one."""
+"""Largest seed that all generators behind a sweep take; NumPy's sets the limit."""
 
 FLOAT_BYTES = 4
-"""Of one value of an input."""
+"""Size of one value of an input."""
 
 
 def check_number(
@@ -27,19 +27,26 @@ def check_number(
     below: float | None = None,
     hint: str = "",
 ) -> float:
-    """Return a number as given, once it is finite and within its bounds.
+    """Return a finite number within its bounds, without converting ints to floats.
 
     Args:
         name: The argument, as the user knows it.
-        value: What was given; NumPy scalars and tensors without dimensions count as numbers, booleans and text do not.
-        low: Least value allowed.
-        high: Largest value allowed.
-        above: The value must be larger than this.
-        below: The value must be less than this.
-        hint: Ends the sentence, such as ``, or null for all``.
+        value: NumPy scalars and tensors without dimensions count as numbers; booleans and text do not.
+        low: Smallest allowed value.
+        high: Largest allowed value.
+        above: Exclusive lower bound.
+        below: Exclusive upper bound.
+        hint: End of the error sentence, such as ``, or null for all``.
 
     Raises:
-        ReadoutError: if it is anything else.
+        ReadoutError: if the value is anything else.
+
+    Examples:
+        >>> check_number("lr", 0.1, above=0)
+        0.1
+        >>> check_number("lr", -1, above=0)
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: lr is -1; give a number above 0.
     """
     plain = _plain(value)
     if _finite(plain) and _within(plain, low, high, above, below):
@@ -48,17 +55,22 @@ def check_number(
 
 
 def check_whole(name: str, value: Any, low: int | None = None, high: int | None = None, hint: str = "") -> int:
-    """Return a whole number as Python's ``int``, once it is within its bounds; 3.0 is none.
+    """Return a whole number within its bounds as a Python ``int``; floats such as 3.0 are refused.
 
     Args:
         name: The argument, as the user knows it.
-        value: What was given.
-        low: Least value allowed.
-        high: Largest value allowed.
-        hint: Ends the sentence, such as ``, or null for all``.
+        value: A Python int, NumPy integer or integer tensor without dimensions.
+        low: Smallest allowed value.
+        high: Largest allowed value.
+        hint: End of the error sentence, such as ``, or null for all``.
 
     Raises:
-        ReadoutError: if it is anything else.
+        ReadoutError: if the value is anything else.
+
+    Examples:
+        >>> check_whole("draws", 3.0, 1)
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: draws is 3.0; give a whole number of at least 1.
     """
     plain = _plain(value)
     if isinstance(plain, int) and _finite(plain) and _within(plain, low, high):
@@ -70,30 +82,37 @@ def check_seed(name: str, value: Any) -> int:
     """Return a seed: a whole number from 0 to :data:`LARGEST_SEED`.
 
     Raises:
-        ReadoutError: if it is anything else.
+        ReadoutError: if the value is anything else.
     """
     return check_whole(name, value, 0, LARGEST_SEED)
 
 
 def check_threshold(name: str, value: Any) -> float:
-    """Return t: a number above 0, because recovery means d_X < t.
+    """Return a recovery threshold t: a number above 0.
 
     Raises:
-        ReadoutError: if it is anything else.
+        ReadoutError: if the value is anything else.
     """
     return check_number(name, value, above=0, hint=", because recovery means d_X < t")
 
 
 def check_list(name: str, values: Any, example: str) -> list[Any]:
-    """Return a list of something, as any iterable gives it; text and single values are none.
+    """Return the elements of any iterable as a list; text and single values are refused.
 
     Args:
         name: The argument, as the user knows it.
-        values: What was given.
-        example: Ends the sentence, such as ``[0, 0.5, 0.9]``.
+        values: An iterable.
+        example: End of the error sentence, such as ``[0, 0.5, 0.9]``.
 
     Raises:
-        ReadoutError: if it is empty or no list.
+        ReadoutError: if ``values`` is empty or not a list.
+
+    Examples:
+        >>> check_list("levels", (0, 0.5), "[0, 0.5, 0.9]")
+        [0, 0.5]
+        >>> check_list("levels", 0.5, "[0, 0.5, 0.9]")
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: levels is 0.5; give a list, such as [0, 0.5, 0.9].
     """
     if not isinstance(values, str | bytes) and isinstance(values, Iterable) and getattr(values, "ndim", None) != 0:
         listed = list(values)
@@ -103,7 +122,16 @@ def check_list(name: str, values: Any, example: str) -> list[Any]:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise a :class:`ReadoutError` unless the value is one of the choices."""
+    """Refuse a value that is not one of the choices.
+
+    Raises:
+        ReadoutError: if it is not.
+
+    Examples:
+        >>> check_choice("mode", "maximum", ["mean", "max"])
+        Traceback (most recent call last):
+        readout.common.errors.ReadoutError: mode is 'maximum'; choose 'mean' or 'max'.
+    """
     if not isinstance(value, str) or value not in choices:
         raise ReadoutError(
             f"{name} is {_shown(value)}; choose {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}."
@@ -111,31 +139,35 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 
 def check_shape(name: str, shape: Any, count: int = 1) -> tuple[int, ...]:
-    """Return the shape of an input: whole numbers from 1, of which so many inputs fit the memory of this machine.
+    """Return the shape of an input, after checking that ``count`` such inputs fit into this machine's memory.
 
     Args:
         name: The argument, as the user knows it.
-        shape: What was given.
-        count: Inputs of this shape.
+        shape: Whole numbers from 1.
+        count: Number of inputs of this shape.
 
     Raises:
-        ReadoutError: if it is anything else.
+        ReadoutError: if ``shape`` is anything else or too large.
+
+    Examples:
+        >>> check_shape("shape", [3, 64, 64])
+        (3, 64, 64)
     """
     sides = tuple(check_whole(f"A side of {name}", side, 1) for side in check_list(name, shape, "[3, 64, 64]"))
     needed, there = count * math.prod(sides) * FLOAT_BYTES, memory()
     if needed > there:
         raise ReadoutError(
-            f"{name} is {' × '.join(map(str, sides))}, of which {count:,} take {needed / 2**30:,.0f} GiB, but there "
-            f"are {there / 2**30:,.0f} GiB of memory here; ask for fewer or smaller inputs."
+            f"{name} is {' × '.join(map(str, sides))}, of which {count:,} take {needed / 2**30:,.0f} GiB, but this "
+            f"machine has {there / 2**30:,.0f} GiB of memory; ask for fewer or smaller inputs."
         )
     return sides
 
 
 def check_side(name: str, value: Any) -> int:
-    """Return the side of a square image in pixels: a whole number from 1, whose image fits the memory.
+    """Return the side of a square image in pixels: a whole number from 1 whose image fits into memory.
 
     Raises:
-        ReadoutError: if it is anything else.
+        ReadoutError: if the value is anything else.
     """
     side = check_whole(name, value, 1, hint=": the side of an image in pixels")
     check_shape(name, (3, side, side))
@@ -143,16 +175,17 @@ def check_side(name: str, value: Any) -> int:
 
 
 def memory() -> int:
-    """Bytes that this machine has, or the container that confines the process."""
+    """Return the memory of this machine, or of the container around this process, in bytes."""
     import psutil
 
     limits = [Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")]
-    given = [limit.read_text().strip() for limit in limits if limit.is_file()]
-    return min([psutil.virtual_memory().total, *(int(limit) for limit in given if limit.isdigit())])
+    texts = [limit.read_text().strip() for limit in limits if limit.is_file()]
+    # "max" means no limit
+    return min([psutil.virtual_memory().total, *(int(text) for text in texts if text.isdigit())])
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's scalars and tensors without dimensions as Python's own; a size-one array stays an array."""
+    """Convert NumPy scalars and tensors without dimensions to Python numbers; size-one arrays stay arrays."""
     plain = value.item() if getattr(value, "ndim", None) == 0 else value
     if isinstance(plain, Real) and not isinstance(plain, int | float):
         return int(plain) if isinstance(plain, Integral) else float(plain)
@@ -195,47 +228,55 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= 80 else f"{shown[:80]} …"
 
 
-def check_layer_names(name: str, given: Any) -> list[str]:
-    """Return names of layers as strings, though YAML or Python may have made numbers of them.
+def check_layer_names(name: str, names: Any) -> list[str]:
+    """Return names of layers as strings, also where YAML or Python has turned them into numbers.
 
     Args:
         name: The argument, as the user knows it.
-        given: One name or several; text on its own that begins with a bracket is a list in YAML.
+        names: One name or several; a string that begins with a bracket is read as a YAML list.
 
     Raises:
-        ReadoutError: if there are none, or one is no name.
+        ReadoutError: if there are no names, or one is neither text nor a whole number.
+
+    Examples:
+        >>> check_layer_names("--layer", "[conv1_2, 7]")
+        ['conv1_2', '7']
     """
-    if isinstance(given, str) and given.lstrip().startswith("["):
-        several = read_strings(given)
+    if isinstance(names, str) and names.lstrip().startswith("["):
+        several = read_strings(names)
         if not isinstance(several, list) or not several or not all(isinstance(one, str) for one in several):
             raise ReadoutError(
-                f"{name} is {given!r}, which is no list of names; write '[conv1_2, conv3_1]', for example."
+                f"{name} is {names!r}, which is no list of names; write '[conv1_2, conv3_1]', for example."
             )
         return [str(one) for one in several]
-    listed = [given] if isinstance(given, str | int) else check_list(name, given, "[conv1_2, conv3_1]")
+    listed = [names] if isinstance(names, str | int) else check_list(name, names, "[conv1_2, conv3_1]")
     return [_name(name, one) for one in listed]
 
 
-def check_layer_weights(name: str, given: Any) -> Any:
-    """Return a weight per layer, under names as :func:`check_layer_names` makes them; anything else as it is.
+def check_layer_weights(name: str, weights: Any) -> Any:
+    """Return a mapping of layers to weights with strings as keys; return anything but a mapping unchanged.
 
     Args:
         name: The argument, as the user knows it.
-        given: A mapping; text that begins with a brace is one in YAML.
+        weights: A mapping; a string that begins with a brace is read as a YAML mapping.
 
     Raises:
-        ReadoutError: if a name is none, or a weight is no number.
+        ReadoutError: if a key is neither text nor a whole number, or a weight is not a number.
+
+    Examples:
+        >>> check_layer_weights("--layer_weights", "{conv1_2: 1, 7: 0.5}")
+        {'conv1_2': 1.0, '7': 0.5}
     """
-    written = isinstance(given, str) and given.lstrip().startswith("{")
-    weights = read_strings(given) if written else given
-    if not isinstance(weights, Mapping):
+    written = isinstance(weights, str) and weights.lstrip().startswith("{")
+    by_layer = read_strings(weights) if written else weights
+    if not isinstance(by_layer, Mapping):
         if written:
             raise ReadoutError(
-                f"{name} is {given!r}, which is not YAML; write '{{conv1_2: 1, conv3_1: 0.5}}', for example."
+                f"{name} is {weights!r}, which is not YAML; write '{{conv1_2: 1, conv3_1: 0.5}}', for example."
             )
-        return given
+        return weights
     checked: dict[str, float] = {}
-    for layer, weight in weights.items():
+    for layer, weight in by_layer.items():
         try:
             checked[_name(name, layer)] = float(weight)
         except (TypeError, ValueError) as error:
@@ -244,16 +285,16 @@ def check_layer_weights(name: str, given: Any) -> Any:
 
 
 def read_strings(text: str) -> Any:
-    """What YAML holds, with every number left as it is written; None if it is not YAML."""
+    """Parse YAML with all scalars as strings, so that numbers stay as written; return None if it is not YAML."""
     try:
         return yaml.load(text, yaml.BaseLoader)  # makes strings, lists and dictionaries only
     except yaml.YAMLError:
         return None
 
 
-def _name(argument: str, given: Any) -> str:
-    if isinstance(given, str):
-        return given
-    if isinstance(given, int) and not isinstance(given, bool):
-        return str(given)
-    raise ReadoutError(f"{argument} names {given!r}, which is no text; put the layer's name in quotes.")
+def _name(argument: str, name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    raise ReadoutError(f"{argument} names {name!r}, which is not text; put the layer's name in quotes.")

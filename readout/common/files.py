@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes, reads with a check of the seal, and file search."""
 
 import errno
 import os
@@ -18,24 +18,28 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 STALE_SECONDS = 24 * 3600
-"""Age of an unfinished file that nobody can still be writing, where a file system has no locks."""
+"""Age from which an unfinished file counts as abandoned, where the file system has no locks."""
 
 YOUNG_SECONDS = 2
-"""Age up to which it stays even without a lock, which is lost where a library makes the file anew."""
+"""Age up to which an unlocked file stays too: a library that recreates the file drops the lock."""
 
 SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
-"""What Windows leaves in folders, in lower case; other systems leave hidden files."""
+"""Files that Windows leaves in folders, in lower case; other systems leave hidden ones."""
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
     """Write a file under a temporary name beside ``path``, seal it, then rename it.
 
     Args:
-        path: Where it is to be; missing folders are made.
-        write: Writes a file at the path it is given; its :data:`readout.common.seal.UNSEALED`, if any, becomes a seal.
+        path: Final path; missing folders are created.
+        write: Writes a file at a given path; :data:`readout.common.seal.UNSEALED` in it becomes a seal.
 
     Raises:
         ReadoutError: if the disk is full or the path can't be written.
+
+    Examples:
+        >>> write_whole(Path("runs/note.txt"), lambda file: file.write_text("done")).read_text()
+        'done'
     """
     unfinished = unfinished_name(path)
     with explained(path):
@@ -53,14 +57,14 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
 
 
 def read_whole(path: Path, advice: str) -> str:
-    """Read a text that was written whole.
+    """Read a text file and check its seal.
 
     Args:
-        path: Where it is.
-        advice: What to do if it can't be used.
+        path: The file.
+        advice: What the user should do if the file can't be used; ends the error sentence.
 
     Raises:
-        ReadoutError: if it has changed since it was sealed, or can't be read.
+        ReadoutError: if the file has changed since it was sealed, or can't be read.
     """
     try:
         if not is_damaged(path):
@@ -71,12 +75,12 @@ def read_whole(path: Path, advice: str) -> str:
 
 
 def unfinished_name(path: Path) -> Path:
-    """A name that no other process uses, beside the path: process ids are shared between containers."""
+    """Return a random name beside the path; process ids would not be unique across containers."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes have left half-written; what a live one writes is locked, and stays."""
+    """Remove the unfinished files of killed processes; live processes hold locks on theirs."""
     for path in folder.rglob(".*.partial"):
         with suppress(OSError):
             if _is_abandoned(path):
@@ -99,7 +103,7 @@ def _is_abandoned(path: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Make a file, and hold its lock."""
+    """Create a file and lock it inside the context."""
     if fcntl is None:
         yield
         return
@@ -110,14 +114,14 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def write_first(path: Path, text: str) -> str:
-    """Write a text file unless it is there.
+    """Write a text file unless it exists; the first of several processes wins.
 
     Args:
-        path: Where it is to be; missing folders are made.
-        text: What to write.
+        path: Final path; missing folders are created.
+        text: Content to write.
 
     Returns:
-        What it holds, whoever wrote it: of several processes, the first.
+        Content of the file, whoever wrote it.
 
     Raises:
         ReadoutError: if the disk is full or the path can't be written.
@@ -125,24 +129,24 @@ def write_first(path: Path, text: str) -> str:
     while not path.exists():
         own = unfinished_name(path)
         write_whole(own, lambda file: file.write_text(text, encoding="utf-8"))
-        with suppress(FileExistsError, FileNotFoundError):  # another process was first, or tidied up
+        with suppress(FileExistsError, FileNotFoundError):  # another process was first, or cleaned up
             os.link(own, path)
         own.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8", errors="replace")
 
 
 def user_path(path: str | Path) -> Path:
-    """A path as the user wrote it, ``~`` expanded; of a user that is not known, ``~NAME`` stays."""
+    """Expand ``~`` in a user's path; ``~NAME`` of an unknown user stays, where ``Path.expanduser`` raises."""
     return Path(os.path.expanduser(path))
 
 
 @contextmanager
 def explained(path: Path, kinds: type[Exception] = Exception) -> Iterator[None]:
-    """Say in one sentence why a path can't be written.
+    """Turn system errors while writing a path into one sentence.
 
     Args:
-        path: What is written.
-        kinds: Errors that the system may be behind; libraries wrap its own in theirs.
+        path: The file or folder written.
+        kinds: Exceptions to search for a system error behind them; libraries wrap it in their own.
 
     Raises:
         ReadoutError: if the disk is full or the path can't be written.
@@ -165,22 +169,22 @@ def explained(path: Path, kinds: type[Exception] = Exception) -> Iterator[None]:
 
 @contextmanager
 def readable(folder: Path) -> Iterator[None]:
-    """Say in one sentence why an output folder can't be looked into.
+    """Turn system errors while reading an output folder into one sentence.
 
     Raises:
-        ReadoutError: if the system refuses.
+        ReadoutError: if the folder can't be read.
     """
     try:
         yield
     except OSError as error:
         raise ReadoutError(
-            f"{str(folder)!r} can't be read ({error.strerror or error}); choose another output folder, or ask for the "
-            "right to read and write this one."
+            f"{str(folder)!r} can't be read ({error.strerror or error}); choose another output folder, or get "
+            "permission to read and write this one."
         ) from error
 
 
 def _system_error(error: BaseException | None) -> BaseException | None:
-    """What the system had against it; libraries wrap that in errors of their own, or trip over it."""
+    """Return the system error behind an exception, if any; libraries wrap it or fail while handling it."""
     while error is not None:
         if isinstance(error, OSError) or "os error" in str(error):
             return error
@@ -189,18 +193,24 @@ def _system_error(error: BaseException | None) -> BaseException | None:
 
 
 def as_text(path: PurePath | str) -> str:
-    """A path as text that any file or terminal takes: bytes of a name that are not UTF-8 are escaped."""
+    """Return a path as valid text, with bytes that are not UTF-8 escaped."""
     text = path if isinstance(path, str) else path.as_posix()
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def find_files(root: Path, wanted: Callable[[Path], bool], kind: str) -> list[Path]:
-    """List the files in a folder and below that are wanted; print how many others are left out.
+    """List the wanted files below a folder; print how many others are left out.
 
     Args:
-        root: The folder. Hidden files and folders in it, and what systems leave there, are ignored.
-        wanted: Whether a file is.
-        kind: What messages call those that are.
+        root: The folder. Hidden files and folders, and files that operating systems leave, are ignored.
+        wanted: Returns whether a file is wanted.
+        kind: Name of the wanted files, for the message.
+
+    Examples:
+        >>> root = write_whole(Path("texts/a.txt"), lambda file: file.write_text("a")).parent
+        >>> find_files(root, lambda path: path.suffix == ".npz", "features (.npz)")
+        left out of texts: 1 file that is not features (.npz) (.txt)
+        []
     """
     visible = [
         path
@@ -212,5 +222,6 @@ def find_files(root: Path, wanted: Callable[[Path], bool], kind: str) -> list[Pa
     if left_out := {*visible} - {*found}:
         kinds = sorted({as_text(path.suffix.lower()) or "no suffix" for path in left_out})
         listed = ", ".join(kinds[:8]) + (", …" if len(kinds) > 8 else "")
-        print(f"left out of {as_text(root)}: {len(left_out)} files that are not {kind} ({listed})")
+        files = "1 file that is" if len(left_out) == 1 else f"{len(left_out)} files that are"
+        print(f"left out of {as_text(root)}: {files} not {kind} ({listed})")
     return found

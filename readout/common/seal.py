@@ -1,4 +1,4 @@
-"""Seals: a SHA-256 inside each file that is read back, so that no flipped bit and no cut passes for a result."""
+"""Seals: a SHA-256 digest inside each file that is read back, which reveals flipped bits and truncation."""
 
 import hashlib
 import os
@@ -9,19 +9,19 @@ from typing import BinaryIO
 DIGITS = 64
 
 UNSEALED = f"sha256 of all but these digits: {'0' * DIGITS}"
-"""What a writer puts near the beginning or the end of a file, wherever its format takes text."""
+"""Placeholder that a writer puts near the beginning or end of a file, wherever its format takes text."""
 
 COMMENT = f"# {UNSEALED}\n"
-"""The same as the first line of a text, where a cut at its end can't remove it."""
+"""Placeholder as the first line of a text file, where truncation can't remove it."""
 
 _SEAL = re.compile(UNSEALED.rstrip("0").encode() + rb"([0-9a-f]{%d})" % DIGITS)
 
 _REACH = 1 << 20
-"""How far from either end a seal is looked for, in bytes; also how much is read at a time."""
+"""Bytes at either end that are searched for a seal; also the chunk size for reading."""
 
 
 def seal(path: Path) -> None:
-    """Put the digest of a file into its seal, if it has one."""
+    """Replace the placeholder in a file, if any, by the file's digest."""
     with path.open("r+b") as file:
         place = _place(file)
         if place is not None:
@@ -31,10 +31,20 @@ def seal(path: Path) -> None:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file has changed since it was sealed; files of older versions have no seal and never count as damaged.
+    """Return whether a file has changed since it was sealed; False without a seal, as in files of older versions.
 
     Raises:
-        OSError: if it can't be read.
+        OSError: if the file can't be read.
+
+    Examples:
+        >>> path = Path("keys.txt")
+        >>> _ = path.write_text(f"{COMMENT}abc")
+        >>> seal(path)
+        >>> is_damaged(path)
+        False
+        >>> _ = path.write_text(path.read_text().replace("abc", "abd"))
+        >>> is_damaged(path)
+        True
     """
     with path.open("rb") as file:
         place = _place(file)
@@ -46,7 +56,7 @@ def is_damaged(path: Path) -> bool:
 
 
 def _place(file: BinaryIO) -> int | None:
-    """Where the digits of a seal begin."""
+    """Return the offset of a seal's digits, if there is a seal."""
     size = file.seek(0, os.SEEK_END)
     for start in (0, max(0, size - _REACH)):
         file.seek(start)
@@ -56,7 +66,7 @@ def _place(file: BinaryIO) -> int | None:
 
 
 def _digest(file: BinaryIO, place: int) -> bytes:
-    """Hexadecimal digest of all but the digits at a place."""
+    """Return the hexadecimal digest of everything but the digits at ``place``."""
     sha = hashlib.sha256()
     file.seek(0)
     while chunk := file.read(min(_REACH, place - file.tell())):

@@ -1,4 +1,4 @@
-"""Stopping on request: Ctrl-C and the signals that clusters send before they end a job."""
+"""Graceful shutdown on Ctrl-C and on the signals that clusters send before they end a job."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-"""Ctrl-C; the end of a cluster job; a closed terminal; the warnings that Slurm and Grid Engine send before the end."""
+"""Ctrl-C; the end of a cluster job; a closed terminal; the warnings of Slurm and Grid Engine before the end."""
 
 KEPT = "what is finished is kept, and the same command goes on from there."
 
@@ -24,14 +24,14 @@ Handlers = dict[int, Any]
 
 
 class Stopped(BaseException):
-    """Whoever runs this process has asked it to stop; says in one sentence how to go on.
+    """A requested stop, with a sentence that says how to go on.
 
-    It is no ``KeyboardInterrupt``, because Lightning makes an exit of those.
+    This is not a ``KeyboardInterrupt``, because Lightning turns those into an exit.
     """
 
 
 class Terminated(SystemExit):
-    """The exit that a signal other than Ctrl-C asks for, once everything is in order."""
+    """An exit with code 128 + the signal's number, after a graceful shutdown."""
 
     def __init__(self, number: int, sentence: str) -> None:
         super().__init__(128 + number)
@@ -39,33 +39,33 @@ class Terminated(SystemExit):
 
 
 class Stop:
-    """A wish to stop: noted the first time it is uttered, carried out at once the second time."""
+    """A request to stop: the first signal is noted, the second one stops at once."""
 
     def __init__(self) -> None:
         self.asked: int | None = None
-        """Number of the signal."""
+        """Number of the first signal; None without one."""
 
     def listen(self) -> None:
-        """Answer to :data:`SIGNALS`, but for those that this process was started to ignore."""
+        """Handle :data:`SIGNALS`, except those that this process was started to ignore."""
         set_handlers(dict.fromkeys(handlers(), self._ask))
 
     def check(self, where: str = "Stopped between two batches") -> None:
-        """Stop if that was asked for.
+        """Stop if that was requested.
 
         Args:
-            where: How the sentence begins.
+            where: Beginning of the sentence.
 
         Raises:
-            Stopped: if it was.
+            Stopped: if a stop was requested.
         """
         if self.asked is not None:
             raise Stopped(f"{where}; {KEPT}")
 
     def wait(self, seconds: float) -> None:
-        """Wait, unless asked to stop.
+        """Sleep, but stop if that is requested.
 
         Raises:
-            Stopped: if it was.
+            Stopped: if a stop is requested.
         """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -76,12 +76,12 @@ class Stop:
         if self.asked is not None:
             raise Stopped(f"Stopped at once; {KEPT}")
         self.asked = number
-        with suppress(OSError):  # Python's own streams can't be written to from here: they may be in use
-            os.write(STDERR, b"\nStopping after this step; once more stops at once.\n")
+        with suppress(OSError):  # bypasses Python's streams: a signal handler can't write to one in use
+            os.write(STDERR, b"\nStopping after this step; interrupt again to stop at once.\n")
 
 
 def handlers() -> Handlers:
-    """Present handlers of :data:`SIGNALS`, without those that are ignored; none outside the main thread."""
+    """Return the current handlers of :data:`SIGNALS` that are not ignored; none outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     present = {number: signal.getsignal(number) for number in SIGNALS}
@@ -89,25 +89,25 @@ def handlers() -> Handlers:
 
 
 def set_handlers(wanted: Handlers) -> None:
-    """Install handlers, as :func:`handlers` gives them."""
+    """Install handlers, in the form that :func:`handlers` returns."""
     for number, handler in wanted.items():
         signal.signal(number, handler)
 
 
 def leave_on_signals() -> None:
-    """End the process with a sentence and 128 + the signal's number, at any moment outside :func:`stoppable`.
+    """Let signals outside :func:`stoppable` end the process with a sentence and exit code 128 + the signal's number.
 
-    No exception is raised: imports, parsers and destructors swallow those, or turn them into tracebacks. Files are
-    written whole or not at all, so nothing has to be put in order first.
+    No exception is raised, because imports, parsers and destructors swallow exceptions or print tracebacks. Nothing
+    needs cleaning up, because files are written whole or not at all.
     """
     set_handlers(dict.fromkeys(handlers(), _leave))
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    with suppress(Exception):  # it may be in the middle of a write
+    with suppress(Exception):  # the stream may be in the middle of a write
         sys.stdout.flush()
     with suppress(OSError):
-        if os.isatty(STDOUT):  # a live display had hidden it
+        if os.isatty(STDOUT):  # a live display hides the cursor
             os.write(STDOUT, SHOW_CURSOR)
         os.write(STDERR, f"\nStopped; {KEPT}\n".encode())
     os._exit(128 + number)
@@ -115,11 +115,11 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Inside, signals are wishes to stop; outside, they are what they were.
+    """Let signals inside the context request a graceful stop; restore the handlers on exit.
 
     Raises:
-        KeyboardInterrupt: instead of :class:`Stopped`, after Ctrl-C.
-        Terminated: instead of it, after another signal.
+        KeyboardInterrupt: in place of :class:`Stopped`, after Ctrl-C.
+        Terminated: in place of :class:`Stopped`, after another signal.
     """
     stop, before = Stop(), handlers()
     stop.listen()
@@ -129,7 +129,7 @@ def stoppable() -> Iterator[Stop]:
     except (Stopped, SystemExit) as stopped:
         if isinstance(stopped, SystemExit) and stop.asked is None:
             raise
-        # between its setup and its first step Lightning makes an exit of a signal
+        # between setup and first step, Lightning turns a signal into an exit
         sentence = str(stopped) if isinstance(stopped, Stopped) else f"Stopped; {KEPT}"
         if stop.asked is None or stop.asked == signal.SIGINT:
             raise KeyboardInterrupt(sentence) from None

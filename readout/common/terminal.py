@@ -1,4 +1,4 @@
-"""What commands print: in any encoding, and names as they are, whatever characters they hold."""
+"""Terminal output that works in any encoding and prints names literally."""
 
 import io
 import sys
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 120
-"""Columns where no terminal says how wide it is (a file, a pipe, a cluster's log)."""
+"""Width in columns where there is no terminal: in a file, a pipe or a cluster's log."""
 
 
 def print_anywhere() -> None:
-    """Print a question mark for what a terminal or log can't show, in place of a UnicodeEncodeError."""
+    """Print a question mark for characters that a terminal or log can't show, instead of a UnicodeEncodeError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def make_console() -> "Console":
-    """The terminal, or plain lines of a fixed width."""
+    """Return a console for the terminal, or for plain lines of a fixed width without one."""
     from rich.console import Console
 
     console = Console()
@@ -28,12 +28,12 @@ def make_console() -> "Console":
 
 
 def say(console: "Console", text: str) -> None:
-    """Print a line that may hold names: rich would take ``[x]`` in one for markup and ``:x:`` for an emoji."""
+    """Print a line literally: names in it may contain ``[x]`` or ``:x:``, rich's markup and emoji."""
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def say_where(console: "Console", page: Path) -> None:
-    """Print where the report is."""
+    """Print the path of the report."""
     from rich.text import Text
 
     console.print(Text.assemble(("report", "bold"), f" {page}"))

@@ -64,7 +64,7 @@ def test_merged_keys_may_be_given_anew_and_files_may_repeat_each_other(tmp_path:
         ("fit --confg vgg_dip.yaml", "There is no option --confg (did you mean --config?); `readout fit --help` lists"),
         ("fit --sweep.layer early", "There is no option --sweep.layer (did you mean --sweep.layers?)"),
         ("fit --trainer.acelerator=cpu", "(did you mean --trainer.accelerator?)"),
-        ("predict --feature a.npz", "(did you mean --features?)"),
+        ("invert --feature a.npz", "(did you mean --features?)"),
         ("layers --sise 3", "(did you mean --size?)"),
         ("layers --sweep.layers all", "There is no option --sweep.layers; `readout layers --help`"),
         ("report nowhere", "There is no folder 'nowhere'; give the output folder"),
@@ -104,5 +104,5 @@ def test_what_only_the_parser_can_know_is_left_to_it(line: str) -> None:
 
 def test_an_unknown_command_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["fitt"]) == 2
-    words = "error: There is no command 'fitt' (did you mean fit?); choose fit, layers, predict or report.\n"
+    words = "error: There is no command 'fitt' (did you mean fit?); choose fit, layers, invert or report.\n"
     assert capsys.readouterr().err == words

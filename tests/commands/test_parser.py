@@ -33,10 +33,10 @@ def parser() -> Parser:
         ("--sweep.search gird", "sweep.search is gird (did you mean grid?); give 'grid' or 'bisection'."),
         ("--sweep.resume maybe", "sweep.resume is maybe; give true or false."),
         ("--sweep.layers", "--sweep.layers needs a value."),
-        ("--sweep 5", "sweep is '5', which is neither a mapping in YAML nor a file with one."),
+        ("--sweep 5", "sweep is '5'; give a mapping in YAML, or a file with one."),
         (
             "--sweep.perturbation GausianPerturbation",
-            "no class GausianPerturbation (did you mean GaussianPerturbation?); write a",
+            "no class GausianPerturbation (did you mean GaussianPerturbation?); name a",
         ),
         (
             "--sweep.perturbation.calibration exact",
@@ -76,5 +76,5 @@ def test_a_wrong_argument_is_met_with_what_was_given_and_what_is_wanted(parser: 
 
 
 def test_what_is_missing_is_named(parser: Parser) -> None:
-    with pytest.raises(ReadoutError, match="model must be given; add, for example, --model VGG19"):
+    with pytest.raises(ReadoutError, match="model must be set; add, for example, --model VGG19"):
         parser.parse_args([])

@@ -170,4 +170,4 @@ def test_hidden_files_are_ignored_and_others_said(tmp_path: Path, capsys: pytest
     for name in ("._cat.npz", ".DS_Store", "notes.txt"):
         (tmp_path / name).write_text("no features")
     assert found([tmp_path]) == [("early", "cat", ONE.shape)]
-    assert "1 files that are not features (.npz, .npy, .safetensors, .mat) (.txt)" in capsys.readouterr().out
+    assert "1 file that is not features (.npz, .npy, .safetensors, .mat) (.txt)" in capsys.readouterr().out
