@@ -30,16 +30,6 @@ def test_the_feature_is_the_weight_times_the_centred_input() -> None:
     torch.testing.assert_close(extractor.extract(x, "linear"), (x - 0.25).flatten(1) @ weight(extractor).t())
 
 
-def test_the_seed_decides_the_weights() -> None:
-    first, again, other = (OrthonormalLinear((1, 4, 4), seed=seed) for seed in (0, 0, 1))
-    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
-    assert OrthonormalLinear((1, 4, 4), mean=0.4).fingerprint() != first.fingerprint()
-
-
-def test_its_weights_are_called_by_the_expansion() -> None:
-    assert OrthonormalLinear((1, 2, 2), expansion=2.5).weights_name == "D/d=2.5"
-
-
 @pytest.mark.parametrize("level", [0.3, 0.7])
 def test_least_squares_from_a_perturbed_feature_gives_the_closed_form(level: float) -> None:
     extractor, draws = OrthonormalLinear((3, 10, 10), expansion=4), 100

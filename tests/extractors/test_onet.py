@@ -32,16 +32,6 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         ONet(str(tmp_path / "other.pt"))
 
 
-def test_random_weights_are_seeded_and_leave_the_global_generator_alone() -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    first = ONet(weights=None, seed=3)
-    assert torch.rand(1) == expected
-    assert first.fingerprint() == ONet(weights="random", seed=3).fingerprint() != ONet(None, seed=4).fingerprint()
-    assert first.weights_name == "random (seed 3)"
-
-
 @pytest.mark.real_weights
 def test_its_configuration_recovers_a_photograph_from_the_first_layer(tmp_path: Path) -> None:
     arguments = ["--data.names", "[coffee]", "--sweep.layers", "[conv1, dense5]", "--sweep.levels", "[0]"]

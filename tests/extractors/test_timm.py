@@ -96,19 +96,6 @@ def test_layers_pass_the_packages_own_checks(name: str) -> None:
         validate(extractor, layer, images(count=2))
 
 
-@pytest.mark.parametrize(("name", "layer"), [("test_vit", "blocks.2"), ("test_resnet", "layer2")])
-def test_nothing_after_the_layer_runs(name: str, layer: str) -> None:
-    extractor = TimmModel(name, weights=None)
-    ran: list[str] = []
-    for path in [*LAYERS[name], "norm", "global_pool", "fc", "head"]:
-        if path in dict(extractor.network.named_modules()):
-            extractor.network.get_submodule(path).register_forward_pre_hook(
-                lambda _module, _args, path=path: ran.append(path)
-            )
-    extractor.extract(images(), layer)
-    assert ran == LAYERS[name][: LAYERS[name].index(layer) + 1]
-
-
 @pytest.mark.parametrize(
     ("name", "shapes"),
     [
@@ -187,16 +174,6 @@ def test_a_size_that_cannot_be_built_is_one_sentence() -> None:
 
 
 # Weights
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_random_weights_are_seeded_and_move_no_global_state(name: str) -> None:
-    state = torch.get_rng_state()
-    first, again, other = (TimmModel(name, weights="random", seed=seed) for seed in (0, 0, 1))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert again.fingerprint() == first.fingerprint() != other.fingerprint()
-    assert (first.weights_name, other.weights_name) == ("random (seed 0)", "random (seed 1)")
-    assert first.name == f"timm {name}"
 
 
 def test_the_name_leaves_out_the_tag_of_weights_that_are_not_there() -> None:

@@ -91,34 +91,12 @@ def test_every_feature_is_bit_equal_to_the_whole_networks_before_the_relu(vgg: V
         assert torch.equal(vgg.extract(image(), layer), activation)
 
 
-@pytest.mark.parametrize("layer", ["conv1_1", "conv3_3", "conv5_4"])
-def test_nothing_after_the_layer_runs(vgg: VGG19, layer: str) -> None:
-    ran: list[str] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _module, _args, path=path: ran.append(path))
-        for path, module in vgg.network.named_children()
-    ]
-    vgg.extract(image(32), layer)
-    for hook in hooks:
-        hook.remove()
-    assert ran == [str(index) for index in range(int(vgg.layers[layer]) + 1)]
-
-
 def test_shapes_halve_with_every_block(vgg: VGG19) -> None:
     shapes = vgg.shapes(vgg.example(64))
     assert list(shapes) == LAYERS
     for layer, shape in shapes.items():
         block = int(layer[4])
         assert shape == (min(64 * 2 ** (block - 1), 512), 64 >> (block - 1), 64 >> (block - 1))
-
-
-def test_nothing_is_trained_and_gradients_reach_the_input(vgg: VGG19) -> None:
-    vgg.train()
-    assert not any(module.training for module in vgg.modules())
-    assert not any(parameter.requires_grad for parameter in vgg.parameters())
-    x = image(32).requires_grad_()
-    (gradient,) = torch.autograd.grad(vgg.extract(x, "conv3_1").sum(), x)
-    assert gradient.abs().sum() > 0
 
 
 def test_depths_and_unknown_layers_go_by_the_public_names(vgg: VGG19) -> None:
@@ -128,14 +106,6 @@ def test_depths_and_unknown_layers_go_by_the_public_names(vgg: VGG19) -> None:
 
 
 # Random weights
-
-
-def test_random_weights_are_seeded_and_move_no_global_state(vgg: VGG19) -> None:
-    state = torch.get_rng_state()
-    again, other = VGG19(weights="random", seed=0), VGG19(weights="random", seed=1)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert again.fingerprint() == vgg.fingerprint() != other.fingerprint()
-    assert (vgg.weights_name, other.weights_name) == ("random (seed 0)", "random (seed 1)")
 
 
 def test_random_weights_have_torchvisions_initialisation(vgg: VGG19) -> None:
@@ -167,11 +137,11 @@ def test_a_torchvision_file_gives_torchvisions_features(
     path = saved(state, tmp_path)
     vgg = VGG19(weights=path)
     assert vgg.weights_name == path
-    x = normalize(image(), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    x, start = normalize(image(32), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), 0
     for layer, index in zip(LAYERS, TORCHVISION_INDICES, strict=True):
         # torchvision's ReLU works in place, so its output is compared right at the convolution
-        expected = torchvision_features[: index + 1](x)
-        torch.testing.assert_close(vgg.extract(image(), layer), expected, rtol=1e-5, atol=1e-6)
+        x, start = torchvision_features[start : index + 1](x), index + 1
+        torch.testing.assert_close(vgg.extract(image(32), layer), x, rtol=1e-5, atol=1e-6)
 
 
 def test_a_normalized_file_brings_its_own_preprocessing(vgg: VGG19, tmp_path: Path) -> None:
@@ -186,12 +156,6 @@ def test_a_normalized_file_brings_its_own_preprocessing(vgg: VGG19, tmp_path: Pa
     loaded = VGG19(weights=saved(state, tmp_path))
     for layer, expected in reference(state, image()).items():
         torch.testing.assert_close(loaded.extract(image(), layer), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_other_weights_have_another_fingerprint(
-    vgg: VGG19, torchvision_state: dict[str, Tensor], tmp_path: Path
-) -> None:
-    assert VGG19(weights=saved(torchvision_state, tmp_path)).fingerprint() != vgg.fingerprint()
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:

@@ -2,13 +2,9 @@ import pytest
 import torch
 
 from readout.common.errors import ReadoutError
-from readout.inversions import DiscrepancyProtocol, PaperProtocol
+from readout.inversions import DiscrepancyProtocol
 
 LOSS, FLOOR = torch.tensor([0.9, 1.0, 1.05, 1.2]), torch.ones(4)
-
-
-def test_the_paper_never_stops_early() -> None:
-    assert PaperProtocol().reached(LOSS, FLOOR) is None
 
 
 def test_discrepancy_stops_at_the_loss_of_the_true_input() -> None:

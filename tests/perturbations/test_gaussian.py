@@ -56,16 +56,6 @@ def test_the_expected_calibration_comes_close_in_many_dimensions(dimension: int,
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("dimension", [10, 100])
-def test_the_expected_calibration_is_right_on_average_in_few_dimensions(dimension: int, level: float) -> None:
-    feature, draws = features(1, dimension)[0], 1000
-    found = [distance(perturb(feature, level, seed), feature) for seed in range(draws)]
-    # The standard error is at most 1/√(D · draws), and a correlation has a bias of order 1/D.
-    tolerance = 4 / math.sqrt(dimension * draws) + 1 / (2 * dimension)
-    assert np.mean(found) == pytest.approx(level, abs=tolerance)
-
-
-@pytest.mark.parametrize("level", LEVELS)
 def test_the_noise_has_the_variance_of_the_papers_rule(level: float) -> None:
     feature = features(1, 10**6)[0]
     ratio = float((perturb(feature, level) - feature).double().std() / feature.double().std())
@@ -83,73 +73,6 @@ def test_the_exact_calibration_is_exact_in_any_dimension(dimension: int, level: 
 def test_the_exact_calibration_keeps_the_mean_of_the_feature() -> None:
     feature = features(1, 100, torch.float64)[0]
     assert float(perturb(feature, 0.9, calibration="exact").mean()) == pytest.approx(float(feature.mean()), abs=1e-10)
-
-
-@both
-def test_the_noise_of_one_seed_has_one_direction_at_every_level(calibration: Calibration) -> None:
-    feature = features(1, 100, torch.float64)[0]
-    steps = [perturb(feature, level, calibration=calibration) - feature for level in LEVELS]
-    for level, step in zip(LEVELS, steps, strict=True):
-        torch.testing.assert_close(step / noise_to_signal(level), steps[0] / noise_to_signal(LEVELS[0]))
-
-
-@both
-def test_the_noise_of_different_seeds_is_independent(calibration: Calibration) -> None:
-    feature, dimension = features(1, 10**4)[0], 10**4
-    steps = [perturb(feature, 0.5, seed, calibration) - feature for seed in range(8)]
-    correlations = np.corrcoef(torch.stack(steps).double().numpy())[np.triu_indices(8, 1)]
-    # The correlation of independent noises has a standard deviation of 1/√D; five of them.
-    assert np.abs(correlations).max() < 5 / math.sqrt(dimension)
-
-
-@both
-def test_level_0_returns_the_feature_to_the_bit(calibration: Calibration) -> None:
-    feature = features(1, 100)[0]
-    perturbed = perturb(feature, 0.0, calibration=calibration)
-    assert torch.equal(perturbed, feature)
-    assert perturbed.data_ptr() != feature.data_ptr()
-
-
-@both
-def test_level_0_asks_nothing_of_the_feature(calibration: Calibration) -> None:
-    for value in (0.5, -0.0):
-        feature = torch.full((10,), value)
-        assert torch.equal(perturb(feature, 0.0, calibration=calibration).view(torch.int32), feature.view(torch.int32))
-
-
-@both
-def test_a_feature_is_perturbed_the_same_alone_and_in_any_batch_and_order(calibration: Calibration) -> None:
-    perturbation = GaussianPerturbation(calibration)
-    batch = features(6, 50).view(6, 2, 5, 5)
-    levels = torch.tensor([0.0, 0.5, 0.9, 0.5, 0.99, 0.1], dtype=torch.float64)
-    seeds = [3, 1, 4, 1, 5, 9]
-    together = perturbation(batch, levels, seeds)
-    for row in range(6):
-        alone = perturbation(batch[row : row + 1], levels[row : row + 1], seeds[row : row + 1])
-        assert torch.equal(alone[0], together[row])
-    order = [4, 2, 0, 5, 1, 3]
-    assert torch.equal(perturbation(batch[order], levels[order], [seeds[row] for row in order]), together[order])
-
-
-@both
-def test_the_global_random_state_is_neither_read_nor_moved(calibration: Calibration) -> None:
-    feature = features(1, 100)[0]
-    torch.manual_seed(0)
-    first, state = perturb(feature, 0.5, calibration=calibration), torch.get_rng_state()
-    torch.manual_seed(1)
-    assert torch.equal(perturb(feature, 0.5, calibration=calibration), first)
-    torch.manual_seed(0)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_shape_and_type_are_the_features_and_the_feature_is_untouched(dtype: torch.dtype) -> None:
-    feature = features(2, 60).to(dtype).view(2, 3, 4, 5)
-    before = feature.clone()
-    perturbed = GaussianPerturbation()(feature, torch.tensor([0.5, 0.9]), [0, 1])
-    assert (perturbed.shape, perturbed.dtype) == (feature.shape, dtype)
-    assert torch.equal(feature, before)
-    assert not torch.equal(perturbed, feature)
 
 
 @both

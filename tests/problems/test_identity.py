@@ -1,7 +1,4 @@
 import hashlib
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-import readout
 from readout.extractors import FeatureExtractor, OrthonormalLinear
 from readout.inversions import FeatureInversion, FeatureLoss, ImageInversion, MeanSquaredError, Protocol
 from readout.metrics import SampleMetric
@@ -22,7 +18,7 @@ from readout.perturbations import GaussianPerturbation, Perturbation
 from readout.priors import Pixels, Prior
 from readout.problems import Setting
 from readout.problems.identity import derive_seed, describe, digest, qualified_name, tensor_digest
-from tests.tiny import TinyNet
+from tests.tiny import TinyNet, concrete_classes
 
 KINDS = (FeatureExtractor, FeatureInversion, FeatureLoss, Perturbation, Prior, Protocol, SampleMetric)
 
@@ -214,10 +210,7 @@ CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM TokenErrorR
 
 def test_the_names_of_classes_in_keys_are_pinned() -> None:
     """Renaming a class orphans every result that has it in its key, so a name may be added here, never changed."""
-    for module in pkgutil.walk_packages(readout.__path__, "readout."):
-        if ".cuda" not in module.name:
-            importlib.import_module(module.name)
-    found = {each for kind in KINDS for each in _concrete(kind) if each.__module__.startswith("readout.")}
+    found = {each for kind in KINDS for each in concrete_classes(kind)}
     assert {qualified_name(each) for each in found} == {f"readout.{name}" for name in IN_KEYS.split()}
     assert len({each.__qualname__ for each in found}) == len(found)
 
@@ -236,8 +229,3 @@ def test_moving_a_class_of_the_package_keeps_its_keys(monkeypatch: pytest.Monkey
 
 def test_a_users_class_goes_by_its_module() -> None:
     assert qualified_name(Knob) == "tests.problems.test_identity.Knob"
-
-
-def _concrete(kind: type) -> set[type]:
-    below: set[type] = {each for child in kind.__subclasses__() for each in _concrete(child)}
-    return below if inspect.isabstract(kind) else below | {kind}
