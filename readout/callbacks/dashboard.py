@@ -12,11 +12,12 @@ from torch import Tensor
 
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback, SweepResults
 from readout.callbacks.logbook import Logbook
-from readout.callbacks.loggers import RunLabels, logging_folder, open_run
+from readout.callbacks.loggers import logging_folder, open_run
+from readout.callbacks.loggers.base import RunLabels
 from readout.common.files import explained
 from readout.problems import Problem
 from readout.problems.identity import digest
-from readout.store import ResultStore, safe_name
+from readout.store import ResultStore
 
 Facts = Mapping[str, Any]
 Loggers = Sequence[Mapping[str, Any]]
@@ -105,16 +106,8 @@ class Dashboard:
 
     @contextmanager
     def _open(self, specs: Loggers, run_id: str, facts: Facts) -> Iterator[list[OpenRun]]:
-        labels = RunLabels(
-            id=run_id,
-            name=_name(facts),
-            group=str(facts["sweep"]),
-            kind="layer" if "layer" in facts else "sweep",
-            output=self._store.folder,
-            folder=safe_name(facts.get("layer", "sweep")),
-            tags=[str(facts[key]) for key in ("model", "prior", "protocol")],
-            facts={**facts, "configuration": dict(self._config)},
-        )
+        logged = {**facts, "configuration": dict(self._config)}
+        labels = RunLabels(run_id, _name(facts), self._store.folder, logged)
         with ExitStack() as opened:
             yield [opened.enter_context(self._run(spec, labels)) for spec in specs]
 

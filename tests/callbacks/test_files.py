@@ -71,7 +71,7 @@ def test_tensorboard_has_curves_against_the_step(output: Path) -> None:
         assert [event.step for event in curve] == [0, 5, 10]
         expected = pd.DataFrame(rows["trajectory_distance"].tolist()).mean().tolist()
         assert [event.value for event in curve] == pytest.approx(expected)
-        # one batch had all of them, so what was seen of it is the same curve, but for the iterate that is scored
+        # a single batch held all problems, so live values are the same curve, except for the scored iterate
         live = found.Scalars(f"live/distance/level={level:g}")
         assert [(event.step, event.value) for event in live] == [(event.step, event.value) for event in curve[:2]]
     assert "optimisation_step" not in found.Tags()["scalars"]
@@ -163,7 +163,7 @@ class MetricsOnly(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.metrics.append((step, dict(metrics)))
 
-    def log_hyperparams(self, params: dict[str, Any], *_: Any) -> None:
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         self.facts |= params
 
     def finalize(self, status: str) -> None:

@@ -1,4 +1,4 @@
-"""What is logged of a search, which inverts different inputs at different levels."""
+"""Curves and panels of a search, which inverts different inputs at different levels."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SHADES = {"a": 0.2, "b": 0.4}
 
 
 def results(levels: dict[str, list[float]], *runs: OpenRun) -> LayerResults:
-    """Two grey images, recovered as they are at the given levels."""
+    """Two grey images, recovered exactly at the given levels."""
     rows = [
         {
             "sample": sample,

@@ -1,4 +1,4 @@
-"""A sweep that goes on goes on in the same runs, and tells no logger anything twice."""
+"""A resumed sweep continues the same runs and logs nothing twice."""
 
 import os
 import re
@@ -35,7 +35,7 @@ CSV = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_
 
 
 class PowerCut(Callback):
-    """Ends everything in a certain fit, after a certain step."""
+    """Raises in one fit, after one step."""
 
     def __init__(self, fit: int, step: int) -> None:
         self.fit, self.step, self.fits = fit, step, 0
@@ -70,18 +70,18 @@ def by_id(output: Path) -> dict[str, list[OfflineRun]]:
 
 
 def runs_of_any_kind(output: Path) -> set[str]:
-    """What stands for each run in the logbook."""
+    """Names of the logbook's files, one per run and logger."""
     return {path.name for path in (output / "logged").glob("*.json")}
 
 
 def times_logged(parts: list[OfflineRun], prefix: str, axis: str) -> Counter[tuple[str, int]]:
-    """How often a metric has a value at a place of its axis, over all parts of a run."""
+    """Count the values of a metric at each place of its axis, over all parts of a run."""
     return Counter((name, row[axis]) for run in parts for row in run.history for name in row if name.startswith(prefix))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[None]:
-    """W&B and its logger leave variables behind, which other tests would inherit."""
+    """Restore the environment: W&B and its logger set variables that other tests would inherit."""
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -122,23 +122,23 @@ from tests.callbacks.test_resumed import CSV, WANDB, sweep
 wandb.finish = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
 sweep(Path(sys.argv[1]), loggers=(WANDB, CSV), layers=["early"])
 """
-"""Is killed when everything of a layer is logged, the CSV file is closed, and the W&B run is about to be."""
+"""Killed after a layer is logged and its CSV file is closed, just before its W&B run is."""
 
 
 def test_killed_before_a_run_is_closed_that_run_gets_everything_again_and_no_other(tmp_path: Path) -> None:
-    # W&B's own variables would have it share this process's connection
+    # with W&B's own variables the subprocess would share this process's connection
     alone = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")], cwd=ROOT, env=alone, check=False)
     assert killed.returncode == -signal.SIGKILL
     for _ in range(2):
         sweep(tmp_path / "out", loggers=(WANDB, CSV), layers=["early"])
     first, again, everything = read_runs(tmp_path / "out")
-    assert first.files.parent.name.endswith(again.id)  # of what it was given, nothing need have reached its file
+    assert first.files.parent.name.endswith(again.id)  # its file may hold nothing of what was logged
     assert (again.kind, everything.kind) == ("layer", "sweep")
     assert again.column("optimisation_step") == [0, 5, 10]
     assert again.column("inversions") == [4]
     assert len(again.table("problems")["data"]) == 4
-    # a batch that was stored is not begun anew on the axis of live values
+    # a stored batch is not repeated on the axis of live values
     assert not again.column("live/distance/level=0")
     table = pd.read_csv(tmp_path / "out" / "logs" / "early" / "metrics.csv")
     assert table["optimisation_step"].dropna().tolist() == [0, 5, 10]
@@ -146,7 +146,7 @@ def test_killed_before_a_run_is_closed_that_run_gets_everything_again_and_no_oth
 
 
 def test_killed_between_batches_the_next_one_has_a_place_of_its_own_on_the_axis(tmp_path: Path) -> None:
-    """The place follows from the batches that are stored, of which the logbook is told at once."""
+    """The axis offset depends on the stored batches, so it is saved after each of them."""
     entry = Logbook(ResultStore(tmp_path)).entry("run", CSV)
     entry.live_start, entry.live_last, entry.curves = 10, 10, {"0": "logged"}
     entry.save_start()
@@ -193,7 +193,7 @@ def test_another_threshold_is_logged_to_the_same_run_without_its_curves(tmp_path
     sweep(tmp_path / "out", loggers=(CSV,), layers=["early"])
     first = runs_of_any_kind(tmp_path / "out")
     sweep(tmp_path / "out", loggers=(CSV,), layers=["early"], threshold=0.5)
-    assert len(runs_of_any_kind(tmp_path / "out") - first) == 1  # that of the sweep as a whole
+    assert len(runs_of_any_kind(tmp_path / "out") - first) == 1  # the run of the whole sweep
     table = pd.read_csv(tmp_path / "out" / "logs" / "early" / "metrics.csv")
     assert table["inversions"].dropna().tolist() == [4, 4]
     assert table["optimisation_step"].dropna().tolist() == [0, 5, 10]

@@ -35,7 +35,7 @@ def every_run(output: Path) -> list[OfflineRun]:
 
 @pytest.fixture(scope="module")
 def runs(every_run: list[OfflineRun]) -> list[OfflineRun]:
-    """Those of the layers."""
+    """The runs of the layers."""
     return [run for run in every_run if run.kind == "layer"]
 
 
@@ -117,14 +117,14 @@ def test_problems_are_rows_of_one_table_with_thumbnails(runs: list[OfflineRun], 
         distance = table["columns"].index("distance")
         expected = results.loc[results["layer"] == run.config["layer"], "distance"]
         assert sorted(row[distance] for row in table["data"]) == pytest.approx(sorted(expected))
-        # no metric name a sample
+        # no metric per sample
         assert not any("noise_00" in key for row in run.history for key in row)
 
 
 def test_thumbnails_wait_for_their_upload_inside_the_output_folder(runs: list[OfflineRun], output: Path) -> None:
     for run in runs:
         pictures = [path for name, path in run.artifacts["problems"].items() if name.endswith(".png")]
-        assert len(pictures) == 4 + 2  # what was recovered, and the true ones once
+        assert len(pictures) == 4 + 2  # four recovered images, and two true ones once each
         assert all(path.is_file() and path.is_relative_to(output) for path in pictures)
 
 

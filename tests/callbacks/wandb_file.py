@@ -1,4 +1,4 @@
-"""Reads back what an offline W&B run wrote."""
+"""Reader of the files of offline W&B runs."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 @dataclass
 class OfflineRun:
-    """What matters of a run."""
+    """Contents of an offline run."""
 
     id: str = ""
     name: str = ""
@@ -35,11 +35,11 @@ class OfflineRun:
         return [row[key] for row in self.history if key in row]
 
     def summary(self) -> dict[str, Any]:
-        """What a list of runs shows: the last value of everything."""
+        """The last value of each metric, as in a list of runs."""
         return {key: value for row in self.history for key, value in row.items()}
 
     def table(self, key: str) -> dict[str, Any]:
-        """The newest table of a name: ``columns`` and ``data``."""
+        """The newest table with a name, as ``columns`` and ``data``."""
         (path,) = self.column(f"{key}.path")[-1:]
         table: dict[str, Any] = json.loads((self.files / path).read_text())
         return table
@@ -47,7 +47,7 @@ class OfflineRun:
 
 def read_runs(folder: Path) -> list[OfflineRun]:
     """All offline runs below a folder, oldest first."""
-    # folders carry the time in whole seconds, and two runs can start within one
+    # folder names have whole seconds, and two runs can start within one
     return sorted((_read(path) for path in folder.glob("wandb/offline-run-*/*.wandb")), key=lambda run: run.started)
 
 
@@ -81,7 +81,7 @@ def _read(path: Path) -> OfflineRun:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """The LevelDB log format: blocks of 32 KiB, records split over them."""
+    """Split a file in the LevelDB log format: blocks of 32 KiB, with records that may span several."""
     position, parts = FILE_HEADER, b""
     while position + HEADER <= len(data):
         left = BLOCK - position % BLOCK

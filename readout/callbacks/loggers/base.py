@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from readout.callbacks.problem_rows import ProblemRows
 from readout.common.files import write_first
+from readout.store import safe_name
 
 RUN = "run"
 """Name of the file that holds the id of the run that owns a log folder."""
@@ -26,17 +27,10 @@ class RunLabels:
     id: str
     """Stays the same whenever the same thing is logged again from the same output folder."""
     name: str
-    group: str
-    """Shared by the runs of one sweep."""
-    kind: str
-    """``layer`` or ``sweep``."""
     output: Path
     """Output folder of the sweep."""
-    folder: str
-    """Preferred folder below ``logs``; a run that finds it taken gets another."""
-    tags: Sequence[str]
     facts: Mapping[str, Any]
-    """Plain values to search runs by, and the whole configuration."""
+    """Plain values to search runs by (``layer`` only in the run of a layer), and the whole configuration."""
 
 
 class LoggerAdapter(Generic[LoggerT]):
@@ -87,7 +81,7 @@ class LoggerAdapter(Generic[LoggerT]):
 
 def _own_folder(parent: str, labels: RunLabels) -> str:
     """Return the run's folder in ``parent``: the plain name for the first run that asks, one with its id for others."""
-    other = f"{labels.folder}-{labels.id[:6]}"
-    if "://" in parent:  # not on this file system, so its owner can't be noted there
-        return other
-    return labels.folder if write_first(Path(parent) / labels.folder / RUN, labels.id) == labels.id else other
+    plain = safe_name(labels.facts.get("layer", "sweep"))
+    # of a folder that is not on this file system, the owner can't be noted
+    owned = "://" not in parent and write_first(Path(parent) / plain / RUN, labels.id) == labels.id
+    return plain if owned else f"{plain}-{labels.id[:6]}"

@@ -45,9 +45,9 @@ class WandbAdapter(LoggerAdapter[WandbLogger]):
             "id": labels.id,
             "resume": "allow",
             "name": labels.name,
-            "group": labels.group,
-            "job_type": labels.kind,
-            "tags": list(labels.tags),
+            "group": str(labels.facts["sweep"]),
+            "job_type": "layer" if "layer" in labels.facts else "sweep",
+            "tags": [str(labels.facts[key]) for key in ("model", "prior", "protocol")],
             "settings": wandb.Settings(silent=True),  # messages per layer would drown the progress display
         }
 
