@@ -65,7 +65,7 @@ def differences(
     for height, width in sizes:
         for odd in (0, 1):
             draw = _drawing(device, dtype)
-            parts = [draw(problems, height, width, 12), draw(problems, 2 * height + odd, 2 * width + odd, 5)]
+            parts = [draw(problems, height, width, 6), draw(problems, 2 * height + odd, 2 * width + odd, 5)]
             found[f"joined {height}×{width}, {odd} more"] = _compare(
                 kernels, lambda layers, *inputs: layers.joined(*inputs), parts
             )
@@ -125,6 +125,6 @@ if __name__ == "__main__":
     from readout.priors.cuda import blocks, convolution, launch
 
     whole = generator_differences((6, 7), [3, 5])  # in blocks as they are
-    blocks.PIXELS_PER_SHARE, launch.ELEMENTS = 8, 64
+    blocks.PIXELS_PER_SHARE, launch.ELEMENTS = 8, 32
     vars(convolution)["blocks_of"] = lambda *_: blocks.Blocks(16, 4, 8, stages=1)
     print(json.dumps({"layers": differences(BARE, CONVOLVED, SIZES), "generator": whole}))
