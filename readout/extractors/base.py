@@ -41,8 +41,8 @@ class FeatureExtractor(nn.Module):
                 super().__init__(network, layers={"early": "features.0", "late": "features.4"})
 
     Args:
-        network: Network on batches of inputs in the user's space (images: RGB in [0, 1], NCHW), as :meth:`preprocess`
-            leaves them.
+        network: Network, called on the output of :meth:`preprocess`. Inputs are batches in the user's space (images:
+            RGB in [0, 1], NCHW).
         layers: Public layer name → path of the submodule whose output is the feature (empty for the network itself), in
             forward order. Default: every innermost submodule with one feature per input, under its own path, in forward
             order; see :meth:`find_layers`.
@@ -150,7 +150,7 @@ class FeatureExtractor(nn.Module):
         Examples:
             >>> from torch import nn
             >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 30 * 30, 10))
-            >>> FeatureExtractor(network).find_size()  # 64 and others fail first
+            >>> FeatureExtractor(network).find_size()
             32
         """
         if self.layers_named:
@@ -276,12 +276,13 @@ class FeatureExtractor(nn.Module):
             ReadoutError: if a name is unknown (near matches are listed) or a depth is outside [0, 1].
 
         Examples:
-            >>> from readout.extractors import VGG19
-            >>> extractor = VGG19(weights="random")
-            >>> extractor.resolve("depth:0,0.5,1")
-            ['conv1_1', 'conv4_1', 'conv5_4']
-            >>> extractor.resolve(["conv3_1", "conv1_2"])
-            ['conv1_2', 'conv3_1']
+            >>> from torch import nn
+            >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 3))
+            >>> extractor = FeatureExtractor(network, layers={"early": "0", "middle": "1", "late": "2"})
+            >>> extractor.resolve("depth:0,1")
+            ['early', 'late']
+            >>> extractor.resolve(["late", "middle"])
+            ['middle', 'late']
         """
         known = list(self.layers)
         chosen: set[str] = set()
@@ -306,10 +307,10 @@ class FeatureExtractor(nn.Module):
             ReadoutError: if the network can't run on ``example``.
 
         Examples:
-            >>> from readout.extractors import VGG19
-            >>> extractor = VGG19(weights="random")
-            >>> extractor.shapes(extractor.example(32))["conv2_1"]
-            (128, 16, 16)
+            >>> from torch import nn
+            >>> extractor = FeatureExtractor(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()))
+            >>> extractor.shapes(extractor.example(12))
+            {'0': (8, 10, 10), '1': (800,)}
         """
         self.find_layers(example)
         named: dict[str, list[str]] = {}

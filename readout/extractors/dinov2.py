@@ -10,11 +10,10 @@ from torch import Tensor
 from readout.common.checks import check_seed
 from readout.common.errors import ReadoutError
 from readout.extractors.base import FeatureExtractor
-from readout.extractors.hub import complete, described, loading, locate
+from readout.extractors.hub import SAFETENSORS, complete, described, loading, locate
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
 from readout.problems.identity import digest
 
-FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 MODEL_TYPES = {"dinov2": "", "dinov2_with_registers": "-registers"}
 SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 """Width → name of the released model."""
@@ -39,7 +38,7 @@ class DINOv2(FeatureExtractor):
 
     def __init__(self, weights: str = "facebook/dinov2-giant", pretrained: bool = True, seed: int = 0) -> None:
         check_seed("seed", seed)
-        folder = locate(weights, FILES if pretrained else ())
+        folder = locate(weights, SAFETENSORS if pretrained else ())
         network = _load(folder, weights, pretrained, seed)
         config = network.config
         layers = {"embeddings": "embeddings"}

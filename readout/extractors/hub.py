@@ -15,6 +15,9 @@ from readout.common.files import user_path
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 """Files that a model is built from; enough for random weights."""
 
+SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+"""Patterns of a model's weights in transformers."""
+
 
 def locate(weights: str, files: Sequence[str], needed: str = "config.json") -> Path:
     """Return the folder of a model, downloading it into the hub's own cache if it is not local.

@@ -48,7 +48,7 @@ class OrthonormalLinear(FeatureExtractor):
         outputs = round(expansion * input_dim)
         check_shape("W", (outputs, input_dim))
         noise = torch.randn(outputs, input_dim, generator=torch.Generator().manual_seed(seed))
-        linear = nn.Linear(input_dim, len(noise), bias=False, device="meta")
+        linear = nn.Linear(input_dim, len(noise), bias=False, device="meta")  # skips its own initialisation
         linear.weight = nn.Parameter(torch.linalg.qr(noise)[0].contiguous())
         super().__init__(nn.Sequential(nn.Flatten(), linear), layers={"linear": "1"}, mean=[mean])
         self.input_shape = tuple(input_shape)

@@ -48,7 +48,7 @@ def advance(extractor: LanguageModel, prefix: Prefix, token: int, layer: str) ->
 def _run(extractor: LanguageModel, prefix: Prefix, ids: Tensor, layer: str) -> tuple[Tensor, Prefix]:
     import transformers
 
-    cache: Any = transformers.DynamicCache()  # its types differ between the versions that the range admits
+    cache: Any = transformers.DynamicCache()  # its types differ between supported versions
     for block, kept in enumerate(prefix.keys_values):
         cache.update(*(tensor.expand(len(ids), -1, -1, -1) for tensor in kept), block)
     states = extractor.run_to(extractor.embed(ids.unsqueeze(1)), layer, None, cache)

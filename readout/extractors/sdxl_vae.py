@@ -79,7 +79,7 @@ def load_autoencoder(weights: str, pretrained: bool, seed: int) -> Any:
     import diffusers
     from diffusers.utils import logging
 
-    autoencoder: Any = diffusers.AutoencoderKL  # hardly typed
+    autoencoder: Any = diffusers.AutoencoderKL  # mostly untyped
     folder = locate(weights, FILES if pretrained else ())
     with loading(weights, logging, seed):
         config = autoencoder.load_config(folder)
@@ -101,7 +101,7 @@ def downsampling(vae: Any) -> int:
 
 
 class _Mean(nn.Module):
-    """The mean from channels that hold mean and log-variance."""
+    """Module that keeps the mean of concatenated (mean, log-variance) channels."""
 
     def forward(self, moments: Tensor) -> Tensor:
         return moments.chunk(2, dim=1)[0]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from readout.common.errors import ReadoutError, reason
-from readout.extractors.hub import complete, loading, locate, quiet
+from readout.extractors.hub import SAFETENSORS, complete, loading, locate, quiet
 from readout.extractors.weights import MINILM, SMOLLM2, fetch
 
 PACKAGED = {"minilm": MINILM, "smollm2": SMOLLM2}
@@ -21,7 +21,6 @@ VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 """Patterns of vocabulary files; a tokenizer needs at least one."""
 
 TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 """Weights of older models without safetensors; the library reads only tensors from them."""
 

@@ -14,7 +14,7 @@ from readout.extractors.base import FeatureExtractor, near_matches
 from readout.extractors.weights import described, is_random, load_state_dict
 
 SHARE = 0.5
-"""A file holds a network's weights if it has more than this share of its keys; timm renames keys of other layouts."""
+"""A file with more than this share of a network's keys holds its weights; timm renames keys of other layouts."""
 
 
 class TimmModel(FeatureExtractor):
@@ -39,11 +39,6 @@ class TimmModel(FeatureExtractor):
 
     Raises:
         ReadoutError: if there is no such model, its weights can't be loaded, or it can't be built for this size.
-
-    Examples:
-        >>> extractor = TimmModel("resnet10t", weights="random")
-        >>> list(extractor.layers)
-        ['act1', 'layer1', 'layer2', 'layer3', 'layer4']
     """
 
     def __init__(
