@@ -1,7 +1,7 @@
-"""Draws the pictures of docs/wandb.md from the files of offline W&B runs: ``python -m docs.wandb_pictures OUTPUT``.
+"""Draw the pictures of docs/wandb.md from the files of offline W&B runs: ``python -m docs.wandb_pictures OUTPUT``.
 
-Nobody needs an account for that, and no server is asked. It is not W&B's screen: what is shown is what the runs hold,
-read back from their ``.wandb`` files, in the places where the page says that W&B shows it. Needs Chromium.
+They are not screenshots: they show the content of ``.wandb`` files, laid out as W&B shows it, without account or server.
+Needs Chromium.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def run_list(runs: list[OfflineRun]) -> str:
-    """The table of runs, as it is grouped, with the columns that the page says to show."""
+    """Draw the table of runs, grouped, with the columns that the page recommends."""
     head = "".join(f"<th>{escape(name)}" for name in ("name", "job type", *CONFIG, *SUMMARY.values()))
     rows = [f"<tr><td class=g colspan=99>group: {escape(runs[0].group)} ({len(runs)} runs)"]
     for run in runs:
@@ -70,7 +70,7 @@ def run_list(runs: list[OfflineRun]) -> str:
 
 
 def panels(layers: list[OfflineRun], whole: OfflineRun) -> str:
-    """Curves by level of two layers, sizes by layer, and a panel of pictures."""
+    """Draw curves by level of two layers, sizes by layer, and a panel of pictures."""
     pictures = []
     for run in (layers[0], layers[-1]):
         figure, axes = new(4.0, 2.9)
@@ -103,7 +103,7 @@ def panels(layers: list[OfflineRun], whole: OfflineRun) -> str:
 
 
 def problems(run: OfflineRun) -> str:
-    """The head of a table of problems, pictures included."""
+    """Draw the head of a table of problems, with pictures."""
     files = run.artifacts["problems"]
     table = json.loads(files["problems.table.json"].read_text())
     places = {name: place for place, name in enumerate(table["columns"])}
@@ -120,7 +120,7 @@ def problems(run: OfflineRun) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value in a table."""
+    """Format a value of a table."""
     if isinstance(value, float):
         return f"<td class=n>{value:.4g}"
     return (
@@ -131,25 +131,25 @@ def cell(value: Any) -> str:
 
 
 def new(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with axes."""
+    """Make a figure with axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an element of a page."""
+    """Return a figure as an HTML element."""
     written = io.StringIO()
     figure.savefig(written, format="svg")
     return "<svg" + written.getvalue().partition("<svg")[2]
 
 
 def embedded(path: Path) -> str:
-    """A picture as an address."""
+    """Return a picture as a data URL."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def shoot(path: Path, body: str, width: int, height: int) -> None:
-    """Have Chromium draw a page."""
+    """Render a page with Chromium."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise SystemExit("Chromium is needed to draw the pictures; install it.")
