@@ -1,7 +1,7 @@
 """Draw the pictures of docs/wandb.md from the files of offline W&B runs: ``python -m docs.wandb_pictures OUTPUT``.
 
-They are not screenshots: they show the content of ``.wandb`` files, laid out as W&B shows it, without account or server.
-Needs Chromium.
+They are not screenshots: they show the content of ``.wandb`` files, laid out as W&B shows it, without account or
+server. Needs Chromium.
 """
 
 import argparse
