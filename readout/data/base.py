@@ -30,16 +30,13 @@ class InputData(LightningDataModule, ABC):
 
     Examples:
         >>> import torch
-        >>> class Halves(InputData):
+        >>> class Ramps(InputData):
         ...     def __len__(self):
         ...         return 2
         ...     def __getitem__(self, index):
-        ...         image = torch.zeros(3, 8, 8)
-        ...         image[:, :, :4] = index
-        ...         image[:, :, 4:] = 1 - index
-        ...         return Sample(["right", "left"][index], image)
-        >>> [Halves()[index].name for index in range(2)]
-        ['right', 'left']
+        ...         return Sample(f"ramp_{index}", torch.linspace(0, 1, 192).view(3, 8, 8) ** (index + 1))
+        >>> [sample.name for sample in Ramps()]
+        ['ramp_0', 'ramp_1']
     """
 
     def prepare_for(self, extractor: FeatureExtractor) -> None:
