@@ -1,1 +1,1 @@
-"""One short script per question: ``python -m experiments.NAME [--scale smoke|cpu|paper] [--output DIR]``."""
+"""Experiments, one script per question: ``python -m experiments.NAME [--scale smoke|cpu|paper] [--output DIR]``."""

@@ -3,9 +3,9 @@
     python -m experiments.decoder --scale cpu --sweeps runs/experiments/vision_recovery-cpu
 
 reads the same perturbed features with a Deep Image Prior, with pixels, with pixels under a penalty on total variation
-and with a trained decoder, and by taking the nearest among a set of inputs. As a control, what each prior makes of
-*another* image's feature is compared with the image: that is chance level. ``--sweeps`` takes the first two readouts
-from vision_recovery's. Run again to resume.
+and with a trained decoder, and also takes the nearest of a set of inputs. The control, chance level, compares each
+image with the images that a prior recovers from *other* images' features. ``--sweeps`` takes the first two readouts
+from vision_recovery. Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,23 +32,23 @@ from readout.priors import Pixels, VGGDecoder
 from readout.problems.identity import derive_seed
 
 TOTAL_VARIATION = 0.1
-"""Weight of the penalty beside a relative error: chosen on astronaut and coffee by d_X, as nothing else here was."""
+"""Weight of the penalty relative to the error; the only value here that was tuned, by d_X on astronaut and coffee."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     weights: str | None
     data: Callable[[Experiment[Any]], InputData]
     layers: tuple[str, ...]
     levels: tuple[float, ...]
     far_levels: tuple[float, ...]
-    """Those that only the nearest input is tried at."""
+    """Further levels for the nearest input only."""
     readouts: Mapping[str, Callable[[], Readout]]
-    """``smooth`` is driven by :class:`RelativeSquaredError`."""
+    """``smooth`` minimises :class:`RelativeSquaredError`."""
     crops: int
-    """Crops of each image among which the nearest is looked for."""
+    """Crops per image among the candidates for the nearest input."""
     threshold: float = 0.1
 
 
@@ -94,16 +94,16 @@ SCALES = {
 class RelativeSquaredError(FeatureLoss):
     """Mean squared error over the variance of the perturbed feature.
 
-    Beside it a penalty of fixed weight weighs more the noisier the feature, as it should, and as much at every layer.
+    A penalty of fixed weight then counts more the noisier the feature is, and equally at every layer.
     """
 
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """See :class:`FeatureLoss`; of images only."""
+        """See :class:`FeatureLoss`; for images only."""
         return (feature - target).flatten(1).square().mean(1) / target.flatten(1).var(1, correction=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read out in every way, and write tables, figure and sentences."""
+    """Run all readouts, and write tables, figure and sentences."""
     experiment = begin("decoder", __doc__, SCALES, arguments)
     scale = experiment.scale
     extractor = VGG19(scale.weights)
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     experiment: Experiment[Scale], name: str, extractor: FeatureExtractor, images: Mapping[str, Tensor]
 ) -> pd.DataFrame:
-    """Results of one readout with chance levels; one row a problem."""
+    """Return results of one readout with chance levels, one row per problem."""
     scale, readout = experiment.scale, experiment.scale.readouts[name]()
     loss = RelativeSquaredError() if name == "smooth" else None
     results = experiment.sweep(
@@ -140,10 +140,10 @@ def measure(
 
 
 def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> pd.DataFrame:
-    """Results with what other images' features give.
+    """Add chance levels to results.
 
-    Column ``chance`` is the mean d_X between an image and what was read of the others at the same layer, level and
-    draw; ``nearest_other`` the smallest d_X between what was read and another image.
+    Column ``chance`` is the mean d_X between an image and those recovered from other images' features at the same
+    layer, level and draw; ``nearest_other`` is the smallest d_X between a recovered image and another true image.
     """
     names, truth = list(images), torch.stack(list(images.values()))
     tables = []
@@ -157,7 +157,7 @@ def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: 
 
 
 def nearest_input(extractor: FeatureExtractor, images: Mapping[str, Tensor], scale: Scale) -> pd.DataFrame:
-    """Read out by the nearest feature among all images and crops of them; one row an (image, layer, level)."""
+    """Read out the nearest of all images and their crops by feature; one row per (image, layer, level)."""
     crops = [
         crop for name, image in images.items() for crop in random_crops(image, scale.crops, seed=derive_seed(name))
     ]
@@ -171,7 +171,7 @@ def nearest_input(extractor: FeatureExtractor, images: Mapping[str, Tensor], sca
             seeds = [derive_seed("nearest", name, layer)] * len(levels)
             moved = GaussianPerturbation()(clean, levels, seeds)
             flat = features.flatten(1)
-            # ‖f − h'‖² without ‖h'‖², which is the same for all
+            # ‖f − h'‖² without ‖h'‖², which is equal for all candidates
             found = (flat.square().sum(1) - 2 * moved.flatten(1) @ flat.T).argmin(1)
             distances = correlation_distance(candidates[found], image.expand_as(candidates[found])).tolist()
             moved_by = correlation_distance(moved.double(), clean.double()).tolist()

@@ -1,10 +1,10 @@
-"""Does one input's representation size tell whether the answer is right, the input usual, the confidence deserved?
+"""Does an input's representation size tell a correct answer, a usual input and a justified confidence from others?
 
     python -m experiments.diagnosis --scale cpu
 
-sets sizes beside maximum softmax probability and energy on digits: right and wrong answers, digits turned by a
-quarter, noisy digits, letters. The size of an input is its mean over layers, fixed before looking; each layer's own
-stands beside it.
+compares sizes with maximum softmax probability and energy on digits: correct and wrong answers, digits rotated by 90°,
+noisy digits, letters. The size of an input is its mean over layers, as decided beforehand; the size at each layer is
+reported too.
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ from readout.priors import Pixels
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     training: Training
     digits: int
-    """Test digits as they come, right or wrong."""
+    """Number of unselected test digits."""
     wrong: int
-    """At most so many more that are named wrongly."""
+    """Largest number of further, misclassified digits."""
     outliers: int
-    """Of each kind."""
+    """Number of outliers of each kind."""
     layers: tuple[str, ...]
     levels: tuple[float, ...]
     readout: Readout
@@ -50,7 +50,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure sizes of all inputs, and see what they tell."""
+    """Measure sizes of all inputs and compare them with other scores."""
     experiment = begin("diagnosis", __doc__, SCALES, arguments)
     inputs = measure(experiment)
     tests, calibration = compare(inputs), calibrate(inputs)
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
-    """One row an input: its group, whether it is named rightly, every score, and its size at each layer."""
+    """Return one row per input: group, whether its class is correct, all scores, and the size at each layer."""
     scale = experiment.scale
     network = DigitNet(scale.training, scale.training.epochs, experiment.folder)
     samples = choose(network, scale)
@@ -85,7 +85,7 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
 
 
 def choose(network: DigitNet, scale: Scale) -> dict[str, Sample]:
-    """Inputs by name, labelled with their group and class: ``digit 7``, ``more 7`` (wrong ones only), ``letter B``."""
+    """Choose inputs, labelled with group and class: ``digit 7``, ``more 7`` (misclassified only), ``letter B``."""
     test = scale.training.data()[1]
     wrong = network.classify(test.images()).argmax(1) != test.labels()
     digits = list(range(scale.digits))

@@ -2,8 +2,8 @@
 
     python -m experiments.dimension --scale cpu
 
-lays sizes of VGG19's layers over D / d beside the closed form of a linear network. There depth varies along with
-dimension, so one layer is also read out from some of its channels only: there dimension varies alone.
+plots sizes of VGG19's layers over D / d with the closed form for a linear network. Across layers, depth varies with
+dimension; reading one layer from subsets of its channels varies dimension alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,18 +28,18 @@ THRESHOLD = 0.1
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     weights: str | None
     size: int
     photographs: tuple[str, ...]
-    """Empty: the user's images."""
+    """Names of photographs; empty for the user's images."""
     layers: str | tuple[str, ...]
     subsampled: str
-    """The layer that is read out from some of its channels."""
+    """Layer that is read from subsets of its channels."""
     channels: tuple[int, ...]
     subsets: int
-    """Random orders of channels."""
+    """Number of random orders of channels."""
     levels: tuple[float, ...]
     readouts: Mapping[str, Readout]
 
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale], name: str, data: InputData) -> list[pd.DataFrame]:
-    """Sizes of one readout: by layer, then by channels."""
+    """Return two tables of one readout's sizes: by layer and by channels."""
     scale, network = experiment.scale, VGG19(experiment.scale.weights)
     readout = scale.readouts[name]
     subsets = {
@@ -113,9 +113,10 @@ def measure(experiment: Experiment[Scale], name: str, data: InputData) -> list[p
 
 
 def summarise(sizes: pd.DataFrame) -> pd.DataFrame:
-    """One row a (readout, what varied): rank correlation of size with dimension, and size minus the closed form.
+    """Return rank correlations of size with dimension, and sizes minus the closed form, per readout and kind.
 
-    Both have intervals over images; subsets of channels are averaged within their image first.
+    The kind says whether layers or channels vary. Both have intervals over images; subsets of channels are averaged
+    within their image first.
     """
     rows = []
     for (readout, varied), group in sizes.groupby(["readout", "varied"], sort=False):
@@ -135,7 +136,7 @@ def summarise(sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(sizes: pd.DataFrame) -> Figure:
-    """Size over D / d beside the closed form: layers, then channels of one layer; every image a dot."""
+    """Plot size over D / d with the closed form, for layers and for channels of one layer; one dot per image."""
     figure = Figure(figsize=(11.5, 4.4), layout="constrained")
     titles = {"layers": "layers of VGG19: depth varies too", "channels": "channels of one layer: dimension alone"}
     for axes, (varied, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
@@ -166,7 +167,7 @@ def _draw_readout(axes: Axes, sizes: pd.DataFrame, color: str, marker: str, name
 
 
 def conclude(sizes: pd.DataFrame, summary: pd.DataFrame, subsampled: str) -> tuple[str, str]:
-    """Two sentences, from the numbers."""
+    """State the result in two sentences."""
     found = {"layers": list[str](), "channels": list[str]()}
     lines = []
     for _, row in summary.iterrows():

@@ -1,9 +1,9 @@
-"""Do inputs that a network names rightly have larger representation sizes than those it names wrongly?
+"""Do inputs that a network classifies correctly have larger representation sizes than misclassified ones?
 
     python -m experiments.hit_or_miss --scale cpu
 
-takes digits and a small network trained on few of them, so that it errs often; every miss is matched by a hit of its
-class. ``--scale paper --images IMAGENET`` takes VGG19 and a folder of ImageNet's 1,000 classes.
+uses digits and a small network trained on so few that it often errs; every miss is matched by a hit of its class.
+``--scale paper --images IMAGENET`` uses VGG19 and a folder of ImageNet's 1,000 classes.
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ from readout.extractors import VGG19, FeatureExtractor
 from readout.priors import DeepImagePrior, Pixels
 
 MEASURES = {"size": 1, "mean_distance": -1}
-"""What is compared → whether hits should have more of it (1) or less (-1)."""
+"""Measure → sign of the difference expected for hits."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     training: Training | None
-    """None for ImageNet."""
+    """Training of the digit network; None for VGG19 on ImageNet."""
     count: int
-    """Hits, and as many misses."""
+    """Number of hits, and of misses."""
     layers: str | tuple[str, ...]
     levels: tuple[float, ...]
     readout: Readout
@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compare(sizes: pd.DataFrame) -> pd.DataFrame:
-    """One row a (measure, layer): hits against misses; and one for how steeply a sample's measure falls with depth.
+    """Compare hits with misses: one row per (measure, layer), and one per measure for its slope over depth.
 
-    ``auc`` is the chance that a hit does better than a miss; ``p_holm`` is corrected over the layers of a measure,
+    ``auc`` is the probability that a hit does better than a miss; ``p_holm`` is corrected over the layers of a measure,
     and over measures for the slopes.
     """
     rows = []
@@ -85,7 +85,7 @@ def compare(sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(sizes: pd.DataFrame, tests: pd.DataFrame) -> Figure:
-    """Both measures by layer, every sample a dot; and how well each tells hits from misses."""
+    """Plot both measures by layer, one dot per sample, and how well each separates hits from misses."""
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     *panels, effects = figure.subplots(1, 3)
     layers = list(dict.fromkeys(sizes["layer"]))
@@ -110,7 +110,7 @@ def draw(sizes: pd.DataFrame, tests: pd.DataFrame) -> Figure:
 
 
 def conclude(sizes: pd.DataFrame, tests: pd.DataFrame, share: float) -> tuple[str, str]:
-    """Two sentences, from the numbers."""
+    """State the result in two sentences."""
     layers = tests[(tests["measure"] == "size") & (tests["layer"] != "slope")]
     larger = layers[(layers["p_holm"] < 0.05) & (layers["auc"] > 0.5)]["layer"]
     smaller = layers[(layers["p_holm"] < 0.05) & (layers["auc"] < 0.5)]["layer"]
@@ -135,14 +135,14 @@ def conclude(sizes: pd.DataFrame, tests: pd.DataFrame, share: float) -> tuple[st
 
 
 def _digits(experiment: Experiment[Scale], training: Training) -> tuple[FeatureExtractor, list[Sample], float]:
-    """The network, hits and misses by turns, and the share of all test digits named rightly."""
+    """Return the network, hits and misses in alternation, and the accuracy on all test digits."""
     network = DigitNet(training, training.epochs, experiment.folder)
     test = training.data()[1]
     return network, hits_and_misses(network, test, experiment.scale.count), accuracy(network, test)
 
 
 def _imagenet(experiment: Experiment[Scale]) -> tuple[FeatureExtractor, list[Sample], float]:
-    """The same of VGG19, judged by torchvision's classifier; classes are its own folders in alphabetical order."""
+    """Return the same for VGG19 by torchvision's classifier; folders in alphabetical order are its classes."""
     from torchvision.models import VGG19_Weights, vgg19
 
     folder = experiment.image_folder()
@@ -179,7 +179,7 @@ def _row(found: GroupDifference) -> dict[str, float]:
 
 
 def _slopes(sizes: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """One row a sample: the slope of a measure over the number of the layer."""
+    """Return the slope of a measure over the layer's number, one row per sample."""
     table = sizes.pivot(index=["sample", "label"], columns="layer", values=measure)[list(dict.fromkeys(sizes["layer"]))]
     slopes = np.polyfit(np.arange(table.shape[1]), table.to_numpy().T, 1)[0]
     return table.reset_index()[["sample", "label"]].assign(**{measure: slopes})

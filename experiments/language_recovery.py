@@ -2,9 +2,9 @@
 
     python -m experiments.language_recovery --scale cpu
 
-Causal models are read in both ways, from the same features with the same noise: what gradient descent on logits loses
-and a search finds was never lost from the feature. Chance level is what another text's feature gives. Run again to
-resume.
+Causal models are read in both ways, from the same perturbed features: tokens that a search finds and gradient descent
+on logits does not are still in the feature. Chance level is the error rate of texts recovered from other texts'
+features. Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,28 +28,28 @@ from readout.inversions import FeatureInversion, TextInversion, TokenSearch
 from readout.priors import TokenLogits
 
 SEARCH_STEPS = 512
-"""More than positions of any text; a step reads one."""
+"""Exceeds the positions of any text; each step reads one."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A language model, its layers, and the texts it reads."""
+    """A language model, its layers and its texts."""
 
     make: Callable[[Path], LanguageModel]
-    """Given a folder for what it has to keep."""
+    """Builds the model; takes a folder for files to keep."""
     layers: str | tuple[str, ...]
     data: Callable[[], InputData]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     models: Mapping[str, Model]
     levels: tuple[float, ...]
     steps: int
     candidates: int | None
-    """Tokens that the search tries at a position."""
+    """Number of tokens that the search tries per position."""
 
 
 def _hub(kind: Callable[..., LanguageModel], weights: str) -> Model:
@@ -96,7 +96,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read every model in every way, and write tables, figure and sentences."""
+    """Read every model in both ways, and write tables, figure and sentences."""
     experiment = begin("language_recovery", __doc__, SCALES, arguments)
     results = pd.concat([measure(experiment, name) for name in experiment.scale.models], ignore_index=True)
     by = ["network", "readout"]
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale], name: str) -> pd.DataFrame:
-    """One row a problem, of one model, with the error rate that other texts' features give."""
+    """Return one model's results, one row per problem, with the error rate from other texts' features."""
     scale, model = experiment.scale, experiment.scale.models[name]
     extractor = model.make(experiment.folder / "models" / name)
     logits = Readout(TokenLogits(), lr=0.1, steps=scale.steps).inversion(extractor, TextInversion, record_every=50)
@@ -146,13 +146,15 @@ def measure(experiment: Experiment[Scale], name: str) -> pd.DataFrame:
 def chance_levels(
     results: pd.DataFrame, texts: Mapping[str, Tensor], scored: Mapping[str, Tensor], recovered: Mapping[str, Tensor]
 ) -> "pd.Series[float]":
-    """Mean error rate of what was read of the other texts at the same layer, level and draw, against each text.
+    """Return the chance level of each problem: the mean error rate of the other recovered texts against its text.
+
+    The other texts are those recovered at the same layer, level and draw.
 
     Args:
-        results: One row a problem.
+        results: One row per problem.
         texts: True token ids by sample, shape (positions,).
-        scored: Which positions count, of the same shape.
-        recovered: Recovered token ids by key; texts are compared over the shorter one's positions.
+        scored: True at positions that count, same shape.
+        recovered: Recovered token ids by key; texts are compared up to the end of the shorter one.
     """
     chance: dict[Any, float] = {}
     for _, group in results.groupby(["layer", "level", "draw"], sort=False):

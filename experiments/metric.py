@@ -3,9 +3,9 @@
     python -m experiments.metric --scale cpu --sweeps runs/experiments/vision_recovery-cpu
 
 scores the images that vision_recovery reads with a Deep Image Prior by correlation, SSIM and root mean square error,
-and by LPIPS and DISTS where their weights are on this machine (``paper`` fetches them). Thresholds are the paper's, one
-at which a share of unrelated images would pass, and one that lets as many inversions pass as the paper's. ``--sweeps``
-takes the inversions from vision_recovery's. Run again to resume.
+and by LPIPS and DISTS if their weights are on this machine (``paper`` fetches them). The thresholds are the paper's,
+one below which a set share of unrelated pairs lies, and one that as many inversions pass as the paper's. ``--sweeps``
+takes the inversions from vision_recovery. Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,20 +31,20 @@ from readout.problems.identity import derive_seed
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 BACKBONES = {"lpips": AlexNet_Weights.DEFAULT, "dists": VGG16_Weights.DEFAULT}
-"""Learned metrics and the weights that they need."""
+"""Learned metric → weights it needs."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     inversions: vision_recovery.Scale
     crops: int
-    """Crops of each image for the distances between unrelated images."""
+    """Crops per image, for distances between unrelated images."""
     passing: float = 0.01
-    """Share of unrelated pairs below the threshold that they place."""
+    """Share of unrelated pairs below the threshold derived from them."""
     fetch: bool = False
-    """Whether weights of learned metrics may be fetched."""
+    """Whether to fetch weights of learned metrics."""
 
 
 def _inversions(name: str) -> vision_recovery.Scale:
@@ -60,7 +60,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Score, place thresholds, and write tables, figure and sentences."""
+    """Score images, derive thresholds, and write tables, figure and sentences."""
     experiment = begin("metric", __doc__, SCALES, arguments)
     scale = experiment.scale
     images = {
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def find_distances(fetch: bool) -> tuple[dict[str, Distance], list[str]]:
-    """Distances by name, and the learned ones that can't be had here."""
+    """Return distances by name, and the names of learned ones without weights here."""
     found: dict[str, Distance] = {"correlation": correlation_distance, "ssim": _one_minus_ssim, "rmse": _rmse}
     missing = [name for name in BACKBONES if not fetch and not is_at_hand(name)]
     for name, metric in (("lpips", LPIPS), ("dists", DISTS)):
@@ -89,7 +89,7 @@ def find_distances(fetch: bool) -> tuple[dict[str, Distance], list[str]]:
 
 
 def is_at_hand(name: str) -> bool:
-    """Whether the weights of a learned metric are on this machine, in torch's own cache."""
+    """Return whether the weights of a learned metric are in torch's cache on this machine."""
     file = str(BACKBONES[name].url).rpartition("/")[2]
     return (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file()
 
@@ -97,7 +97,7 @@ def is_at_hand(name: str) -> bool:
 def measure(
     experiment: Experiment[Scale], images: Mapping[str, Tensor], distances: Mapping[str, Distance]
 ) -> pd.DataFrame:
-    """One row a problem, with its distance under every metric."""
+    """Return one row per problem, with its distance under every metric."""
     (results,) = vision_recovery.measure(replace(experiment, scale=experiment.scale.inversions))  # type: ignore[arg-type]
     recovered = experiment.sweep_store("dip").load_recovered(results["key"])
     pairs = [(recovered[key], images[sample]) for key, sample in zip(results["key"], results["sample"], strict=True)]
@@ -106,7 +106,7 @@ def measure(
 
 
 def unrelated(images: Mapping[str, Tensor], crops: int, distances: Mapping[str, Distance]) -> pd.DataFrame:
-    """Distances between images, and crops of them, that come from different sources; one row a pair."""
+    """Return distances between images and crops from different sources, one row per pair."""
     sources = {
         name: [image, *random_crops(image, crops, seed=derive_seed("null", name))] for name, image in images.items()
     }
@@ -119,9 +119,9 @@ def unrelated(images: Mapping[str, Tensor], crops: int, distances: Mapping[str, 
 
 
 def place(points: pd.DataFrame, null: pd.DataFrame, scale: Scale) -> pd.DataFrame:
-    """One row a metric: thresholds by the null distribution, and matched to the paper's.
+    """Derive thresholds from the null distribution and by matching the paper's, one row per metric.
 
-    ``matched`` lets the same share of inversions pass as the correlation distance does at the paper's threshold;
+    As many inversions pass ``matched`` as pass the correlation distance at the paper's threshold;
     ``null_below_matched`` is the share of unrelated pairs below it.
     """
     paper = scale.inversions.threshold
@@ -141,7 +141,7 @@ def place(points: pd.DataFrame, null: pd.DataFrame, scale: Scale) -> pd.DataFram
 
 
 def find_sizes(points: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
-    """One row a (metric, way to place the threshold, layer, sample)."""
+    """Return sizes with one row per (metric, kind of threshold, layer, sample)."""
     tables = [
         crossings(points, [row["metric"]], row[placed], ["layer", "sample"])
         .rename(columns={row["metric"]: "size"})
@@ -153,7 +153,7 @@ def find_sizes(points: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(pairs: Sequence[tuple[Tensor, Tensor]], distances: Mapping[str, Distance]) -> dict[str, list[float]]:
-    """Every distance of every pair, some at a time."""
+    """Compute all distances of all pairs, in batches."""
     scores: dict[str, list[float]] = {name: [] for name in distances}
     with torch.no_grad():
         for start in range(0, len(pairs), 64):

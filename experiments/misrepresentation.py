@@ -1,10 +1,10 @@
-"""Move a feature from one image's toward another's: where does the readout flip, and what is read in between?
+"""Move a feature from one image's toward another's: where does the readout flip, and what does it recover in between?
 
     python -m experiments.misrepresentation --scale cpu
 
-goes from f(x) toward f(y) on the straight line and on the sphere of equal correlation, reads images from the points on
-the way, and compares each with x, with y and with every mixture of both. Gaussian noise at the same layers says how
-far the feature moves in a direction that leads nowhere. Run again to resume.
+moves f(x) toward f(y) on a straight line and on a great circle, recovers images on the way, and compares each with x,
+with y and with the mixtures of both. Gaussian noise at the same layers shows how far the feature can move in random
+directions. Run again to resume.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from readout.store import ResultStore
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     weights: str | None
     size: int
@@ -72,7 +72,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure both paths and noise, and write tables, figure and sentences."""
+    """Run both paths and noise, and write tables, figure and sentences."""
     experiment = begin("misrepresentation", __doc__, SCALES, arguments)
     scale = experiment.scale
     points = measure(experiment)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
-    """One row a problem: what was read, and how far it is from x, from y and from a mixture of both."""
+    """Return one row per problem, with distances of the recovered image to x, to y and to a mixture of both."""
     scale = experiment.scale
     extractor, data = VGG19(scale.weights), Photographs(scale.images, scale.size)
     inputs = {name: sample.input for name, sample in load_samples(data, extractor).items()}
@@ -116,7 +116,7 @@ def _compare(results: pd.DataFrame, inputs: Mapping[str, Tensor], store: ResultS
 
 
 def distances(image: Tensor, x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """Correlation distance of an image to x, to y, and to the mixture of both (and a constant) that is nearest."""
+    """Return correlation distances of an image to x, to y, and to the nearest mixture of x, y and a constant."""
     both = torch.stack([part.double().flatten() for part in (torch.ones_like(x), x, y)], dim=1)
     seen = image.double().flatten()
     mixture = both @ torch.linalg.lstsq(both, seen.unsqueeze(1)).solution.squeeze(1)
@@ -126,7 +126,7 @@ def distances(image: Tensor, x: Tensor, y: Tensor) -> tuple[float, float, float]
 
 
 def read_as(to_x: float, to_y: float, to_mixture: float, threshold: float) -> str:
-    """Which of ``x``, ``y``, ``both`` and ``neither`` an image is."""
+    """Classify a recovered image as ``x``, ``y``, ``both`` or ``neither``."""
     if (to_x < threshold) != (to_y < threshold):
         return "x" if to_x < threshold else "y"
     return "both" if min(to_x, to_mixture) < threshold else "neither"

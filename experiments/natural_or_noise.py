@@ -1,11 +1,11 @@
-"""Are sizes of natural images larger than those of noise, and is that the feature's doing or the prior's?
+"""Are sizes of natural images larger than those of noise, and is that due to the feature or to the prior?
 
     python -m experiments.natural_or_noise --scale cpu --sweeps runs/experiments/vision_recovery-cpu
 
-compares photographs with uniform and Gaussian noise, and with the same photographs scrambled: their spectrum without
-their phases, their colours without their places. A Deep Image Prior favours natural images whatever the feature holds,
-so everything is read with pixels too, which favour nothing. At ``paper`` scale the images are 64 of
-your own, ``--images FOLDER``. ``--sweeps`` takes photographs from vision_recovery's. Run again to resume.
+compares photographs with uniform and Gaussian noise, and with the same photographs phase-scrambled and pixel-shuffled.
+A Deep Image Prior favours natural images whatever the feature holds, so everything is also read with pixels, which
+favour none. At ``paper`` scale the images are 64 of your own, ``--images FOLDER``. ``--sweeps`` takes photographs
+from vision_recovery. Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ Kinds = Mapping[str, Images]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     weights: str | None
     kinds: Kinds
@@ -79,7 +79,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Invert every kind of image in both ways, and write tables, figure and sentences."""
+    """Invert every kind of image with both priors, and write tables, figure and sentences."""
     experiment = begin("natural_or_noise", __doc__, SCALES, arguments)
     scale = experiment.scale
     results = pd.concat(
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale], readout: str, kind: str) -> pd.DataFrame:
-    """One row a problem."""
+    """Return results of one readout and kind of image, one row per problem."""
     scale = experiment.scale
     return experiment.sweep(
         readout if kind == "photographs" else f"{readout}-{kind}",

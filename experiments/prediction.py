@@ -2,8 +2,8 @@
 
     python -m experiments.prediction --scale cpu
 
-measures curves with a Deep Image Prior and with pixels, predicts both, and asks where predictions fail: the decoder
-that is predicted is also run on the network as it is, so that linearity is all that differs. Run again to resume.
+measures curves with a Deep Image Prior and with pixels, predicts both, and shows where predictions fail: the MAP
+estimate on the nonlinear network isolates the linearisation error. Run again to resume.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ POINT = ["layer", "sample", "level"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     weights: str | None
     size: int
@@ -38,9 +38,9 @@ class Scale:
     layers: str | tuple[str, ...]
     levels: tuple[float, ...]
     readouts: Mapping[str, Readout]
-    """Those that are measured."""
+    """Measured readouts."""
     predicted_with: ClassVar[Mapping[str, Literal["natural", "none"]]] = {"dip": "natural", "pixels": "none"}
-    """The prior with which each is predicted."""
+    """Readout → prior of its prediction."""
     batch_size: int | Literal["auto"] = "auto"
     threshold: float = 0.1
     prediction: Mapping[str, int] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale], name: str, extractor: FeatureExtractor, data: InputData) -> pd.DataFrame:
-    """Invert what is not inverted yet; one row a problem, with the iterate at which the discrepancy is reached."""
+    """Run or resume a sweep; return one row per problem, with the iterate that reaches the discrepancy."""
     scale = experiment.scale
     results = experiment.sweep(
         name,
@@ -127,7 +127,7 @@ def measure(experiment: Experiment[Scale], name: str, extractor: FeatureExtracto
 
 
 def predict(extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: Scale, prior: str) -> pd.DataFrame:
-    """Predicted curves and sizes; with a prior also those of an average image."""
+    """Return predicted curves and sizes; with a prior also those of an average image."""
     settings = {"levels": scale.levels, "threshold": scale.threshold, **scale.prediction}
     layers = extractor.resolve(scale.layers)
     table = prediction_table(extractor, layers, inputs, prior=prior, **settings)
@@ -142,7 +142,7 @@ def predict(extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: Sc
 def nonlinear(
     extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: Scale, store: ResultStore
 ) -> pd.DataFrame:
-    """d_X of the predicted decoder's own counterpart on the network as it is; a layer at a time, kept on disk."""
+    """Return d_X of MAP estimates on the nonlinear network, computed layer by layer and kept on disk."""
     tables = []
     for layer in extractor.resolve(scale.layers):
         name = f"mode/{layer}-{len(inputs)}.csv"
@@ -156,7 +156,7 @@ def nonlinear(
 def _mode_curve(
     extractor: FeatureExtractor, layer: str, sample: str, x: Tensor, scale: Scale
 ) -> list[dict[str, str | float]]:
-    """One row a level: d_X of the most probable input under the predicted decoder's prior and noise."""
+    """Return d_X of the MAP estimate under the prediction's prior and noise, one row per level."""
     x = x.to(extractor.mean)
     feature = extractor.extract(x.unsqueeze(0), layer)
     variance, prior = float(feature.double().var(unbiased=False)), NaturalImages(x)

@@ -1,12 +1,12 @@
-"""How much of a representation size is a choice of stopping time?
+"""How much does the representation size depend on the stopping time?
 
     python -m experiments.stopping --scale cpu
     python -m experiments.stopping --scale cpu --runs runs/vgg_dip
 
-reads sizes off the trajectories of Deep Image Priors at every recorded step, for several learning rates and for
-generators from fewer weights than the image has values to many more; marked are the last step (the paper's), each
-level's best iterate, and the discrepancy stop. ``--runs`` adds output folders of finished sweeps of a Deep Image Prior.
-Under linear decay a step of a long run is not the end of a shorter one. Run again to resume.
+computes sizes at every recorded step of Deep Image Priors, for several learning rates and for generators with fewer
+weights than the image has values up to many more. Marks show the last step (the paper's), each level's best iterate,
+and the discrepancy stop. ``--runs`` adds output folders of finished sweeps of a Deep Image Prior. Because of the linear
+decay, a step of a long run differs from the end of a shorter one. Run again to resume.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from readout.priors import DeepImagePrior
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is; the first rate and the first filters are the reference."""
+    """Parameters of one scale; the first rate and the first filters are the reference."""
 
     weights: str | None
     size: int
@@ -42,7 +42,7 @@ class Scale:
 
     @property
     def conditions(self) -> list[tuple[float, tuple[int, ...]]]:
-        """Every rate with the reference filters, and all other filters with the reference rate."""
+        """List all rates with the reference filters, and all other filters with the reference rate."""
         return [(rate, self.filters[0]) for rate in self.rates] + [(self.rates[0], wide) for wide in self.filters[1:]]
 
 
@@ -85,7 +85,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure every condition, score each step, and write tables, figure and sentences."""
+    """Measure all conditions, compute sizes per step, and write tables, figure and sentences."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--runs", nargs="*", type=Path, default=[])
     asked, rest = parser.parse_known_args(arguments)
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale]) -> list[pd.DataFrame]:
-    """Results with trajectories, a table a condition."""
+    """Return results with trajectories, one table per condition."""
     scale = experiment.scale
     extractor, data = VGG19(scale.weights), Photographs(scale.images, scale.size)
     tables = []
@@ -122,7 +122,7 @@ def measure(experiment: Experiment[Scale]) -> list[pd.DataFrame]:
 
 
 def finished_run(folder: Path) -> pd.DataFrame:
-    """The same of a finished sweep of a Deep Image Prior, whose settings its configuration tells."""
+    """Return results of a finished sweep of a Deep Image Prior, with rate and filters from its configuration."""
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     model = config["model"]["init_args"]
     return load_results(folder, trajectories=True).assign(

@@ -2,9 +2,9 @@
 
     python -m experiments.toy_neurons --scale cpu
 
-X is the circle [0, 1); a feature is the activity of N neurons with Gaussian tuning at evenly spaced centres; a moved
-feature is read as the input whose feature is nearest, found exactly over a fine grid. Beside every measured size
-stands what theory says (:mod:`experiments.shared.toy_theory`), with nothing fitted.
+X is the circle [0, 1); a feature is the activity of N neurons with Gaussian tuning and evenly spaced centres. The
+readout is the input with the nearest feature, found exactly on a fine grid. Measured sizes are compared with a theory
+that has no fitted parameters (:mod:`experiments.shared.toy_theory`).
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ AXES = {"neurons": "number of neurons", "width": "tuning width", "noise": "noise
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     inputs: int
     draws: int
-    """Directions of noise an input."""
+    """Directions of noise per input."""
     grid: int
-    """Inputs among which the readout chooses."""
+    """Number of inputs among which the readout chooses."""
     neurons: tuple[int, ...]
     widths: tuple[float, ...]
     noises: tuple[float, ...]
@@ -47,7 +47,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure sizes and curves, and lay theory beside them."""
+    """Measure sizes and curves, and compare them with theory."""
     experiment = begin("toy_neurons", __doc__, SCALES, arguments)
     scale, paper = experiment.scale, Population()
     varied = {
@@ -67,23 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def levels(scale: Scale) -> Values:
-    """Perturbation levels, closer together near 1."""
+    """Return perturbation levels, denser near 1."""
     return np.asarray(LEVELS_TOP * np.sin(np.linspace(0, np.pi / 2, scale.levels)))
 
 
 def measure(population: Population, scale: Scale) -> pd.DataFrame:
-    """One row an input: its size, the mean over draws of the level up to which every level was recovered."""
+    """Return sizes, one row per input: the mean over draws of the level up to which all levels were recovered."""
     recovered = _errors(population, scale) < population.threshold
     last = np.cumprod(recovered, axis=-1).sum(axis=-1) - 1
     reached = np.where(last < 0, 0.0, levels(scale)[last])
-    # the median over draws: half of all directions may go so far
+    # the median over draws: half of all directions allow at least this level
     size = np.median(reached, axis=1)
     settings = {"neurons": population.neurons, "width": population.width, "noise": population.noise}
     return pd.DataFrame({**settings, "sample": range(scale.inputs), "size": size, "theory": predicted_size(population)})
 
 
 def recovery(population: Population, scale: Scale) -> pd.DataFrame:
-    """One row an (input, level): the share of draws that are recovered, with theory."""
+    """Return the share of recovered draws with theory, one row per (input, level)."""
     recovered = (_errors(population, scale) < population.threshold).mean(axis=1)
     rows = [
         {"sample": sample, "level": level, "share": share}
@@ -96,7 +96,7 @@ def recovery(population: Population, scale: Scale) -> pd.DataFrame:
 
 
 def _errors(population: Population, scale: Scale) -> Values:
-    """|x̂ − x| on the circle, shape (inputs, draws, levels); one direction of noise for all levels."""
+    """Return |x̂ − x| on the circle, shape (inputs, draws, levels), with one noise direction for all levels."""
     rng = np.random.default_rng(0)
     grid = np.arange(scale.grid) / scale.grid
     manifold = population.tuning(grid)
@@ -107,7 +107,7 @@ def _errors(population: Population, scale: Scale) -> Values:
         own = population.noise * clean.std() * rng.standard_normal((scale.draws, population.neurons))
         start = clean + own
         moved = rng.standard_normal((scale.draws, population.neurons)) * start.std(axis=1, keepdims=True)
-        # nearest ⇔ largest projection minus half the energy, and projections add up
+        # the nearest feature has the largest projection minus half its energy, and projections are linear
         still, along = start @ manifold.T - energy, moved @ manifold.T
         for place, level in enumerate(levels(scale)):
             nearest = (still + np.sqrt((1 - level) ** -2 - 1) * along).argmax(axis=1)
@@ -116,7 +116,7 @@ def _errors(population: Population, scale: Scale) -> Values:
 
 
 def draw(paper: Population, sizes: pd.DataFrame, curve: pd.DataFrame, scale: Scale) -> Figure:
-    """The manifold and what is read back around it; the recovery curve; sizes against three settings."""
+    """Plot the manifold with readouts around it, the recovery curve, and sizes against three parameters."""
     figure = Figure(figsize=(16, 3.9), layout="constrained")
     plane, shares, *panels = figure.subplots(1, 5, width_ratios=(1.25, 1, 1, 1, 1))
     _draw_plane(plane, paper, scale)
@@ -145,7 +145,7 @@ def draw(paper: Population, sizes: pd.DataFrame, curve: pd.DataFrame, scale: Sca
 
 
 def _draw_plane(axes: Axes, paper: Population, scale: Scale) -> None:
-    """The plane of the first two principal components, coloured by what its points read back to."""
+    """Draw the plane of the first two principal components, coloured by the readout of each point."""
     grid = np.arange(scale.grid) / scale.grid
     manifold = paper.tuning(grid)
     centre = manifold.mean(axis=0)
@@ -173,7 +173,7 @@ def _draw_plane(axes: Axes, paper: Population, scale: Scale) -> None:
 
 
 def conclude(paper: Population, sizes: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, from the numbers."""
+    """State the result in two sentences."""
     own = sizes[(sizes["varied"] == "neurons") & (sizes["neurons"] == paper.neurons)]
     size = bootstrap_interval(own["size"])
     trends = [_trend(sizes[sizes["varied"] == name], name) for name in AXES]
@@ -190,7 +190,7 @@ def conclude(paper: Population, sizes: pd.DataFrame) -> tuple[str, str]:
 
 
 def _trend(sizes: pd.DataFrame, name: str) -> str:
-    """How size goes with one setting, in words."""
+    """Describe how size depends on one parameter."""
     means = sizes.groupby(name)["size"].mean()
     steps, label = means.diff().dropna(), AXES[name].split(",")[0]
     rho = rank_correlation(sizes[name], sizes["size"], clusters=sizes["sample"].tolist()).rho

@@ -1,9 +1,9 @@
-"""What of a representation size comes with training, and what has the architecture without it?
+"""How much of a representation size comes from training, and how much from the architecture alone?
 
     python -m experiments.trained_or_random --scale cpu
 
-follows one network along its training on digits: sizes of digits and of noise, of digits that it will name rightly
-and wrongly. Then VGG19, trained and random, on the same photographs.
+follows a network through its training on digits: sizes of digits and of noise, and of digits that the trained network
+classifies correctly or not. Then it compares VGG19, trained and random, on the same photographs.
 """
 
 from collections.abc import Sequence
@@ -21,21 +21,21 @@ from readout.priors import DeepImagePrior, Pixels
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     training: Training
     epochs: tuple[int, ...]
-    """Random first, fully trained last."""
+    """Epochs to measure, from 0 (random) to fully trained."""
     count: int
-    """Hits, misses and noise images, so many each."""
+    """Number of hits, of misses and of noise images."""
     layers: str | tuple[str, ...]
     levels: tuple[float, ...]
     readout: Readout
     weights: str | None
-    """Of the trained VGG19; at ``smoke`` another random one stands in."""
+    """Weights of the trained VGG19; at ``smoke`` scale, another random network replaces it."""
     size: int
     photographs: tuple[str, ...]
-    """Fewer than eight could not differ significantly at several layers. Empty: the user's images."""
+    """At least eight, for significance at several layers after correction; empty for the user's images."""
     vgg_layers: str | tuple[str, ...]
     vgg_levels: tuple[float, ...]
     vgg_readout: Readout
@@ -69,7 +69,7 @@ SCALES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure sizes along training and of both VGG19s, and compare."""
+    """Measure and compare sizes along training, and of both VGG19 networks."""
     experiment = begin("trained_or_random", __doc__, SCALES, arguments)
     digits, vgg = along_training(experiment), photographs(experiment)
     splits, gains = compare_groups(digits), compare_networks({"digits": digits, "VGG19": vgg})
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
-    """Sizes of the same digits and noise at every epoch; hits and misses are those of the last."""
+    """Return sizes of the same digits and noise at every epoch; the last epoch defines hits and misses."""
     scale = experiment.scale
     networks = {epoch: DigitNet(scale.training, epoch, experiment.folder) for epoch in scale.epochs}
     samples = hits_and_misses(networks[scale.epochs[-1]], scale.training.data()[1], scale.count)
@@ -95,7 +95,7 @@ def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
 
 
 def photographs(experiment: Experiment[Scale]) -> pd.DataFrame:
-    """Sizes of photographs under random and trained weights; ``epoch`` is 0 or 1."""
+    """Return sizes of photographs under random (``epoch`` 0) and trained (1) weights."""
     scale = experiment.scale
     data: InputData = (
         Photographs(scale.photographs, scale.size) if scale.photographs else ImageFolder(experiment.image_folder())

@@ -2,7 +2,7 @@
 
     python -m experiments.vision_recovery --scale cpu
 
-Other metrics stand beside the correlation distance, and pictures by level beside the numbers. At ``paper`` scale the
+The figure also shows other metrics, and recovered images by level. At ``paper`` scale the
 images are 64 of your own, ``--images FOLDER``. Run again to resume.
 """
 
@@ -28,7 +28,7 @@ NAMES = {"dip": "Deep Image Prior", "pixels": "pixels, no prior"}
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Parameters of one scale."""
 
     weights: str | None
     data: Callable[[Experiment[Any]], InputData]
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale]) -> list[pd.DataFrame]:
-    """Results with trajectories, a table a readout."""
+    """Return results with trajectories, one table per readout."""
     scale = experiment.scale
     extractor = VGG19(scale.weights)
     return [
@@ -105,7 +105,7 @@ def measure(experiment: Experiment[Scale]) -> list[pd.DataFrame]:
 
 
 def draw(results: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
-    """Curves with and without the prior, sizes by layer, and two more metrics."""
+    """Plot curves with and without the prior, sizes by layer, and two more metrics."""
     figure = Figure(figsize=(12.5, 7.6), layout="constrained")
     ((with_prior, without, by_layer), (ssim, psnr, best)) = figure.subplots(2, 3)
     for axes, name in ((with_prior, "dip"), (without, "pixels")):
@@ -134,7 +134,7 @@ def draw(results: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
 
 
 def examples(experiment: Experiment[Scale], results: pd.DataFrame) -> Figure:
-    """What the Deep Image Prior recovers of the first image, by layer and level."""
+    """Show recoveries of the first image with the Deep Image Prior, by layer and level."""
     dip = results[results["readout"] == "dip"]
     chosen = pictured(dip, dip["sample"].unique()[:1].tolist())
     store = experiment.sweep_store("dip")
@@ -142,7 +142,7 @@ def examples(experiment: Experiment[Scale], results: pd.DataFrame) -> Figure:
 
 
 def _metric(axes: Axes, results: pd.DataFrame, column: str, label: str) -> None:
-    """Another metric against d_H, with the prior solid and without it dashed."""
+    """Plot another metric against d_H, solid with the prior, dashed without."""
     layers = list(dict.fromkeys(results["layer"]))
     for (name, layer), group in results.groupby(["readout", "layer"], sort=False):
         color, dashes = COLORS[layers.index(layer) % len(COLORS)], "-" if name == "dip" else "--"

@@ -1,4 +1,4 @@
-"""A layer with some of its channels only, so that a feature's dimension varies and nothing else."""
+"""Subsets of a layer's channels, which vary only the dimension of a feature."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +10,13 @@ from readout.extractors import FeatureExtractor
 
 
 class ChannelSubsets(FeatureExtractor):
-    """One layer of a network as many layers, each with so many of its channels: ``conv1_2:4`` and so on.
-
-    Smaller sets lie within larger ones.
+    """A network whose layers are nested subsets of one layer's channels: ``conv1_2:4`` has four of them.
 
     Args:
         extractor: The network.
         layer: The layer.
         counts: Numbers of channels.
-        seed: Seed of which channels.
+        seed: Seed of the order in which channels are added.
     """
 
     order: Tensor
@@ -27,11 +25,11 @@ class ChannelSubsets(FeatureExtractor):
         layers = {f"{layer}:{count}": extractor.layers[layer] for count in counts}
         mean, std = (values.flatten().tolist() for values in (extractor.mean, extractor.std))
         super().__init__(extractor.network, layers, mean, std)
-        self.base = (extractor, layer)  # a tuple, so that its weights are not counted twice
+        self.base = (extractor, layer)  # a tuple hides the module from PyTorch, so that weights are not counted twice
         self.weights = f"{extractor.weights_name}, channels {seed}"
         with torch.no_grad():
             channels = extractor.extract(extractor.example(32), layer).shape[1]
-        # in the fingerprint, and so in every problem's key
+        # part of the fingerprint, and so of every problem's key
         self.register_buffer("order", torch.randperm(channels, generator=torch.Generator().manual_seed(seed)))
 
     def run_to(self, x: Tensor, layer: str, *more: Any) -> Tensor:
@@ -40,6 +38,6 @@ class ChannelSubsets(FeatureExtractor):
         return self.feature(extractor.run_to(x, whole, *more), layer)
 
     def feature(self, output: Any, layer: str) -> Tensor:
-        """The chosen channels."""
+        """Return the chosen channels of the layer's feature."""
         count = int(layer.rpartition(":")[2])
         return super().feature(output, layer)[:, self.order[:count].sort().values]

@@ -1,4 +1,4 @@
-"""Further images out of those at hand."""
+"""Random crops as further images."""
 
 import torch
 from torch import Tensor
@@ -6,14 +6,14 @@ from torch.nn import functional as F
 
 
 def random_crops(image: Tensor, count: int, seed: int, smallest: float = 0.35, largest: float = 0.8) -> list[Tensor]:
-    """Square parts of an image at random places, brought back to its size; some mirrored.
+    """Crop random squares from an image, resize them to its size and mirror some.
 
     Args:
         image: Shape (channels, side, side).
-        count: How many.
+        count: Number of crops.
         seed: Seed of places and sizes.
-        smallest: Side of a part at least, as a share of the image's.
-        largest: The same at most.
+        smallest: Smallest side of a crop, as a share of the image's.
+        largest: Largest side of a crop, as a share of the image's.
     """
     generator = torch.Generator().manual_seed(seed)
     side, crops = image.shape[-1], []

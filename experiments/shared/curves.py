@@ -1,4 +1,4 @@
-"""Sizes of results put together from several sweeps, and sizes read off any curve of d_X."""
+"""Sizes of combined results from several sweeps, and crossings of any curve of d_X."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from readout.representation import Estimator, Verdict, representation_size
 
 
 def labelled_sizes(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """:func:`readout.analysis.sizes.sizes_table` of each group of results, with ``crossing`` for the estimator.
+    """Return :func:`readout.analysis.sizes.sizes_table` of each group of results, by the estimator ``crossing``.
 
     Args:
-        results: One row a problem.
-        by: Columns that tell groups apart, kept in the table.
+        results: One row per problem.
+        by: Columns that define groups, kept in the table.
 
     Returns:
-        One row a (group, layer, sample), with a column ``lower_bound`` for sizes that rest on missing evidence.
+        One row per (group, layer, sample), with a column ``lower_bound`` for sizes with missing evidence.
     """
     tables = []
     for _, group in results.groupby(list(by), sort=False):
@@ -31,17 +31,18 @@ def labelled_sizes(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def crossing(positions: Sequence[float], distances: Sequence[float], threshold: float) -> float:
-    """Where a distance that grows with the perturbation crosses a threshold; every point tells.
+    """Return the position at which a distance that grows with the perturbation crosses a threshold.
 
-    Other than a representation size from verdicts, this takes each distance as the readout's answer, converged or not.
+    Unlike a representation size from verdicts, this uses every distance, converged or not.
 
     Args:
-        positions: How far the feature was moved, e.g. its d_H.
-        distances: The distance at each position.
+        positions: How far the feature was moved, such as its d_H.
+        distances: Distance at each position.
         threshold: t, in units of the distance.
 
     Returns:
-        The position, interpolated; 0 if already the first is lost, the last position if none is; NaN if a distance is.
+        The interpolated position; 0 if the first distance is above the threshold, the last position if none is; NaN if
+        any distance is NaN.
     """
     if np.isnan(distances).any():
         return np.nan
@@ -50,13 +51,13 @@ def crossing(positions: Sequence[float], distances: Sequence[float], threshold: 
 
 
 def crossings(points: pd.DataFrame, columns: Sequence[str], threshold: float, by: Sequence[str]) -> pd.DataFrame:
-    """One row a group: the :func:`crossing` of each column over the realised d_H, draws averaged first.
+    """Return the :func:`crossing` of each column over the realised d_H, one row per group, averaged over draws first.
 
     Args:
-        points: One row a problem, with columns ``level`` and ``feature_distance``.
-        columns: Distances.
-        threshold: t, in their units.
-        by: What names a group.
+        points: One row per problem, with columns ``level`` and ``feature_distance``.
+        columns: Columns of distances.
+        threshold: t, in units of the distances.
+        by: Columns that define groups.
     """
     rows = []
     for names, group in points.groupby(list(by), sort=False):
@@ -70,10 +71,10 @@ def crossings(points: pd.DataFrame, columns: Sequence[str], threshold: float, by
 
 
 def at_discrepancy(row: "pd.Series[Any]") -> tuple[int, float]:
-    """Step and d_X where a loss first reaches the loss at the true input; of the last step if it never does.
+    """Return step and d_X where the loss first reaches that at the true input; those of the last step if it never does.
 
     Args:
-        row: One problem, with its trajectory.
+        row: A problem with its trajectory.
     """
     reached = np.flatnonzero(np.asarray(row["trajectory_loss"]) <= row["floor"])
     if not len(reached):

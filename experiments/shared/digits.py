@@ -1,6 +1,6 @@
-"""Labelled digits and a small network that learns them in seconds, for questions that need right and wrong answers.
+"""Labelled digits, and a small network that learns them in seconds and makes mistakes.
 
-Everything is at the digits' own 8 × 8 pixels and one grey channel: no pixel is an interpolation of others.
+Images keep the digits' 8 × 8 pixels and one grey channel, so that no pixel is interpolated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ from readout.problems.identity import digest
 
 SIDE = 8
 LAYERS = {"conv1": "0", "conv2": "2", "conv3": "5", "conv4": "7", "dense": "11", "logits": "13"}
-"""Each before its ReLU."""
+"""Layers, each before its ReLU."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the network is trained: Adam, cross-entropy, batches of 32."""
+    """Training of the network: Adam, cross-entropy, batches of 32."""
 
     images: int
-    """So few that the network errs often enough on the others."""
+    """Number of training images, few enough for the network to misclassify others often."""
     epochs: int
     lr: float = 1e-3
     widths: tuple[int, int, int] = (32, 64, 64)
@@ -38,23 +38,23 @@ class Training:
     seed: int = 0
 
     def data(self) -> tuple[Digits, Digits]:
-        """Training and test digits."""
+        """Return training and test digits."""
         return Digits().split(self.images, self.seed)
 
 
 SMOKE = Training(images=200, epochs=12, lr=3e-3, widths=(8, 16, 16))
-"""Trained in a third of a second, to be right more often than not."""
+"""Trained in a third of a second; right more often than not."""
 
 TRAINED = Training(images=300, epochs=40)
 
 
 class DigitNet(FeatureExtractor):
-    """Four convolutions and two dense layers for digits of 8 × 8 pixels, after so many epochs of training.
+    """A network of four convolutions and two dense layers for digits of 8 × 8 pixels.
 
     Args:
-        training: How it is trained.
-        epoch: How far it is trained; 0 is the random network.
-        folder: Where trained weights are kept.
+        training: Training of the network.
+        epoch: Number of epochs after which weights are taken; 0 is the random network.
+        folder: Folder of trained weights.
     """
 
     def __init__(self, training: Training, epoch: int, folder: Path) -> None:
@@ -64,21 +64,21 @@ class DigitNet(FeatureExtractor):
         self.weights = f"epoch {epoch}"
 
     def example(self, size: int) -> Tensor:
-        """Its inputs have one size."""
+        """Return an example input; ``size`` is ignored, because all inputs have one size."""
         return torch.zeros(1, 1, SIDE, SIDE)
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
-        """Logits, shape (images, 10)."""
+        """Return logits, shape (images, 10)."""
         return self.extract(images, "logits")
 
 
 class Scale(Protocol):
-    """What the scale of an experiment on digits says of its inversions."""
+    """Parameters of inversions in the scale of an experiment on digits."""
 
     @property
     def layers(self) -> str | tuple[str, ...]:
-        """To be inverted."""
+        """Layers to invert."""
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -86,22 +86,22 @@ class Scale(Protocol):
 
     @property
     def draws(self) -> int:
-        """Noise draws a level."""
+        """Noise draws per level."""
 
     @property
     def readout(self) -> Readout:
-        """How they are inverted."""
+        """Prior and optimisation."""
 
     @property
     def batch_size(self) -> int | None:
-        """Inversions side by side; None for as many as fit."""
+        """Inversions per batch; None for as many as fit."""
 
 
 class Images(InputData):
-    """Given images.
+    """Images in memory.
 
     Args:
-        samples: Name, image and label.
+        samples: Samples with name, image and label.
     """
 
     def __init__(self, samples: Sequence[Sample]) -> None:
@@ -118,17 +118,17 @@ class Images(InputData):
 def invert(
     experiment: Experiment[Any], scale: Scale, name: str, network: FeatureExtractor, samples: Sequence[Sample]
 ) -> pd.DataFrame:
-    """Invert what is not inverted yet of labelled images.
+    """Run or resume a sweep over labelled images.
 
     Args:
-        experiment: Keeps the sweep.
-        scale: How it is inverted.
+        experiment: The experiment.
+        scale: Parameters of the inversions.
         name: Sub-folder of the sweep.
         network: The frozen network.
         samples: The images.
 
     Returns:
-        What :meth:`Experiment.sweep` gives.
+        Results of :meth:`Experiment.sweep`.
     """
     steps = scale.readout.steps
     return experiment.sweep(
@@ -144,17 +144,17 @@ def invert(
 
 
 def accuracy(network: DigitNet, digits: Digits) -> float:
-    """Share of digits that the network names rightly."""
+    """Return the share of digits that the network classifies correctly."""
     return float((network.classify(digits.images()).argmax(1) == digits.labels()).float().mean())
 
 
 def hits_and_misses(network: DigitNet, digits: Digits, count: int) -> list[Sample]:
-    """As many digits that the network names rightly as wrongly, of the same classes, labelled ``hit`` and ``miss``.
+    """Choose misclassified digits and as many correct ones of the same classes, labelled ``miss`` and ``hit``.
 
     Args:
-        network: Names them.
-        digits: Those to choose from.
-        count: At most so many of each.
+        network: The classifier.
+        digits: Digits to choose from.
+        count: Largest number of each kind.
     """
     hit = network.classify(digits.images()).argmax(1) == digits.labels()
     free: dict[str | None, list[Sample]] = {}
@@ -182,7 +182,7 @@ def _build(training: Training) -> nn.Sequential:
 
 
 def _weights(training: Training, folder: Path) -> Mapping[int, Mapping[str, Tensor]]:
-    """Weights after every epoch; trained once and kept, because another machine may round otherwise."""
+    """Return the weights after every epoch, trained once and kept, because machines round differently."""
     path = folder / f"network-{digest(asdict(training))[:12]}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

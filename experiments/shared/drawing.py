@@ -1,4 +1,4 @@
-"""What figures share: colours that differ for everyone, and samples behind their mean."""
+"""Shared parts of figures: colours for any colour vision, and dots with their mean."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from numpy.typing import ArrayLike
 from readout.analysis.statistics import bootstrap_interval
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#B8AE00")
-"""Okabe & Ito's, told apart with any colour vision; the yellow darkened to show on white."""
+"""Okabe and Ito's palette, distinguishable with any colour vision; yellow is darkened to show on white."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def dots(axes: Axes, place: float, values: ArrayLike, color: str, width: float = 0.3, label: str | None = None) -> None:
-    """Every sample a dot, with their mean and its 95 % bootstrap interval beside them.
+    """Draw one dot per sample, with the mean and its 95 % bootstrap interval beside them.
 
     Args:
-        axes: Where to draw.
-        place: Middle of the column, on the horizontal axis.
-        values: One a sample.
-        color: Of dots and mean.
-        width: Of the column; 0 keeps the dots at ``place``, for lines to join them.
-        label: In the legend.
+        axes: Axes to draw on.
+        place: Middle of the column on the horizontal axis.
+        values: One value per sample.
+        color: Colour of dots and mean.
+        width: Width of the column; 0 puts all dots at ``place``, so that lines can join them.
+        label: Entry in the legend.
     """
     array = np.asarray(values, dtype=float)
     array = array[~np.isnan(array)]
@@ -47,7 +47,7 @@ def name_columns(axes: Axes, names: Sequence[str], rotation: float = 0) -> None:
 
 
 def plain_log(axes: Axes) -> None:
-    """A logarithmic horizontal axis with plain numbers."""
+    """Make the horizontal axis logarithmic, with plain numbers."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""What every experiment shares: its command line, its output folder, sweeps that resume, and how it ends."""
+"""Shared parts of experiments: command line, output folder, resumable sweeps, and the final table and figure."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ from readout.sweep.runtime import Runtime
 ScaleT = TypeVar("ScaleT")
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower", "retina", "hubble_deep_field")
-"""Photographs that are on every machine; the last two are of nothing that people meet."""
+"""Photographs that ship with the dependencies; the last two show nothing of daily life."""
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What turns a feature into an input: a prior, and how it is optimised (AdamW, linear decay)."""
+    """A prior and its optimisation (AdamW, linear decay), which together turn features into inputs."""
 
     prior: Prior
     lr: float
@@ -44,12 +44,12 @@ class Readout:
     def inversion(
         self, extractor: FeatureExtractor, kind: type[FeatureInversion] = ImageInversion, **kwargs: Any
     ) -> FeatureInversion:
-        """The readout of one network.
+        """Build the inversion of one network.
 
         Args:
             extractor: The frozen network.
-            kind: The class of inversion.
-            kwargs: Its further arguments, such as ``metrics`` or ``record_every``.
+            kind: Class of the inversion.
+            kwargs: Further arguments of the class, such as ``metrics`` or ``record_every``.
         """
         optimizer = partial(AdamW, lr=self.lr, weight_decay=self.weight_decay)
         return kind(extractor=extractor, prior=self.prior, optimizer=optimizer, **kwargs)
@@ -57,20 +57,20 @@ class Readout:
 
 @dataclass(frozen=True)
 class Experiment(Generic[ScaleT]):
-    """One run of an experiment: how large it is and where everything goes."""
+    """One run of an experiment: its scale, and the folders it reads and writes."""
 
     name: str
     scale: ScaleT
     folder: Path
     images: Path | None = None
     sweeps: Path | None = None
-    """Where sweeps are and go, if not below ``folder``."""
+    """Folder of the sweeps; default: ``folder``."""
 
     def image_folder(self) -> str:
-        """The user's images.
+        """Return the folder of the user's images.
 
         Raises:
-            ReadoutError: if none were given.
+            ReadoutError: if there is no --images.
         """
         if self.images is None:
             raise ReadoutError("This scale needs images of your own; give their folder as --images FOLDER.")
@@ -78,11 +78,11 @@ class Experiment(Generic[ScaleT]):
 
     @property
     def store(self) -> ResultStore:
-        """The output folder."""
+        """Store in the output folder."""
         return ResultStore(self.folder)
 
     def sweep_store(self, name: str) -> ResultStore:
-        """The output folder of a sweep."""
+        """Return the store of a sweep."""
         return ResultStore((self.sweeps or self.folder) / name)
 
     def sweep(
@@ -97,20 +97,20 @@ class Experiment(Generic[ScaleT]):
         seed: int = 0,
         **settings: Any,
     ) -> pd.DataFrame:
-        """Invert what is not inverted yet.
+        """Run or resume a sweep.
 
         Args:
             name: Sub-folder of the sweep; several sweeps may share one.
             inversion: The readout, with its extractor.
             data: The inputs.
             steps: Optimisation steps.
-            layers: As for :class:`readout.sweep.Sweep`.
-            levels: The same.
+            layers: See :class:`readout.sweep.Sweep`.
+            levels: See :class:`readout.sweep.Sweep`.
             seed: Seed of all random numbers.
             settings: Further arguments of :class:`readout.sweep.Sweep`, such as ``draws`` or ``threshold``.
 
         Returns:
-            This sweep's results with their trajectories, one row a problem, whatever else the folder holds.
+            Only this sweep's results, with trajectories, one row per problem.
         """
         folder = self.sweep_store(name).folder
         sweep = Sweep(layers, levels, output=str(folder), **settings)
@@ -132,7 +132,7 @@ class Experiment(Generic[ScaleT]):
         Args:
             table: The numbers behind the figure.
             figure: Drawn under :func:`style`.
-            sentences: The result in words.
+            sentences: Result in words.
         """
         self.store.write_text(f"{self.name}.csv", table.to_csv(index=False))
         with style():
@@ -145,39 +145,39 @@ class Experiment(Generic[ScaleT]):
 def begin(
     module: str, description: str | None, scales: Mapping[str, ScaleT], arguments: Sequence[str] | None = None
 ) -> Experiment[ScaleT]:
-    """Read the command line.
+    """Parse the command line of an experiment.
 
     Args:
         module: Name of the experiment.
-        description: Its docstring.
+        description: Docstring of the experiment, for ``--help``.
         scales: ``smoke``, ``cpu`` and ``paper``.
-        arguments: In place of the command line.
+        arguments: Arguments; default: those of the process.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{module}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scale", choices=scales, default="cpu", help="how large everything is (default: cpu)")
-    parser.add_argument("--output", type=Path, help="where everything goes (default: runs/experiments/NAME-SCALE)")
-    parser.add_argument("--images", type=Path, help="a folder of images, one sub-folder a class, for scales that ask")
-    parser.add_argument("--sweeps", type=Path, help="where inversions are and go, to share them (default: the output)")
-    asked = parser.parse_args(arguments)
-    folder = asked.output or Path("runs/experiments") / f"{module}-{asked.scale}"
-    return Experiment(module, scales[asked.scale], folder, asked.images, asked.sweeps)
+    parser.add_argument("--scale", choices=scales, default="cpu", help="size of the experiment (default: cpu)")
+    parser.add_argument("--output", type=Path, help="output folder (default: runs/experiments/NAME-SCALE)")
+    parser.add_argument("--images", type=Path, help="image folder for scales that need it, one sub-folder per class")
+    parser.add_argument("--sweeps", type=Path, help="folder of sweeps, to share them (default: the output folder)")
+    parsed = parser.parse_args(arguments)
+    folder = parsed.output or Path("runs/experiments") / f"{module}-{parsed.scale}"
+    return Experiment(module, scales[parsed.scale], folder, parsed.images, parsed.sweeps)
 
 
 def sample_sizes(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a (layer, sample), draws averaged within samples.
+    """Return sizes with one row per (layer, sample), averaged over draws.
 
     Args:
-        results: What :meth:`Experiment.sweep` gives, of one network and readout.
+        results: Results of :meth:`Experiment.sweep` for one network and readout.
 
     Returns:
-        Columns ``layer, sample, label, feature_dim, input_dim, size`` (where the isotonic curve crosses the
-        threshold: of the three estimators the one that does not depend on which levels were tested),
-        ``mean_distance`` (mean d_X over levels above 0, which still tells inputs apart where every size is 0) and
-        ``lower_bound`` (the share of draws whose size is one).
+        Columns ``layer, sample, label, feature_dim, input_dim, size`` (where the isotonic curve crosses the threshold,
+        the only estimator that does not depend on the levels tested), ``mean_distance`` (mean d_X over levels above 0,
+        which distinguishes inputs even where all sizes are 0) and ``lower_bound`` (share of draws whose size is a
+        lower bound).
     """
     draws = [sizes_table(group, Estimator.CROSSING) for _, group in results.groupby("draw", sort=False)]
     sizes = pd.concat([draw.assign(lower_bound=lower_bounds(draw).astype(float)) for draw in draws])
@@ -188,5 +188,5 @@ def sample_sizes(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def style() -> Any:
-    """The look of all figures, as a context."""
+    """Return a context with the style of all figures."""
     return context(STYLE)

@@ -1,4 +1,4 @@
-"""Inputs that a network of digits was not made for: digits turned, noisy digits, letters."""
+"""Inputs outside the training data of a digit network: rotated digits, noisy digits, letters."""
 
 import string
 from pathlib import Path
@@ -13,29 +13,29 @@ from readout.data import Sample
 from readout.problems.identity import derive_seed
 
 LETTERS = [letter for letter in string.ascii_uppercase + string.ascii_lowercase if letter not in "OoIlSsZzBbqg"]
-"""Those that don't pass for a digit."""
+"""Letters that do not look like a digit."""
 
 FONTS = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif-Italic.ttf")
-"""Among those that come with matplotlib."""
+"""Fonts that come with Matplotlib."""
 
 
 def rotated(sample: Sample) -> Sample:
-    """Turned by a quarter: the same pixels, none of them interpolated."""
+    """Rotate a digit by 90°, which interpolates no pixel."""
     return Sample(f"rotated_{sample.name}", torch.rot90(sample.input, dims=(1, 2)), sample.label)
 
 
 def noisy(sample: Sample, std: float = 0.3) -> Sample:
-    """With Gaussian noise on every pixel, clipped to [0, 1]."""
+    """Add Gaussian noise to every pixel and clip to [0, 1]."""
     generator = torch.Generator().manual_seed(derive_seed("noisy digit", sample.name))
     noise = std * torch.randn(sample.input.shape, generator=generator)
     return Sample(f"noisy_{sample.name}", (sample.input + noise).clamp(0, 1), sample.label)
 
 
 def letters(count: int) -> list[Sample]:
-    """Printed letters at the digits' size and contrast, font by font.
+    """Draw letters at the digits' size and contrast, font by font.
 
     Raises:
-        ValueError: if so many letters are not to be had.
+        ValueError: if ``count`` exceeds letters × fonts.
     """
     if count > len(LETTERS) * len(FONTS):
         raise ValueError(f"there are {len(LETTERS) * len(FONTS)} letters")
@@ -43,7 +43,7 @@ def letters(count: int) -> list[Sample]:
 
 
 def _letter(letter: str, font: str) -> Sample:
-    """Drawn large, cropped to its ink, averaged down to 8 × 8 as scikit-learn's digits were, its darkest pixel at 1."""
+    """Draw a large letter, crop it and average it to 8 × 8 pixels, as scikit-learn's digits were made, maximum 1."""
     large = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / font), 96)
     canvas = Image.new("L", (192, 192))
     ImageDraw.Draw(canvas).text((48, 40), letter, fill=255, font=large)

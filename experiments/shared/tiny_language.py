@@ -1,4 +1,4 @@
-"""Tiny untrained language models that read the sample texts word by word, for the smallest scale."""
+"""Tiny untrained language models with one token per word of the sample texts, for the smallest scale."""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,22 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from readout.data import SampleText
 from readout.extractors import LanguageModel
 
-library: Any = transformers  # its types differ between the versions that the range admits
+library: Any = transformers  # its types differ between admitted versions
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZES = {
     "bert": {"intermediate_size": 32, "pad_token_id": 0},
     "llama": {"intermediate_size": 32, "num_key_value_heads": 2},
 }
-"""What a kind needs beside what all have."""
+"""Arguments of a kind's configuration beside the common ones."""
 
 
 def tiny_language_model(kind: str, folder: Path) -> LanguageModel:
-    """Two blocks, 24 wide, with seeded random weights and a word a token.
+    """Build a model of two blocks of width 24, with seeded random weights and one token per word.
 
     Args:
         kind: ``bert``, an encoder, or ``llama``, a causal decoder.
-        folder: Kept there, so that it is the same the next time.
+        folder: Folder that keeps the model, so that later runs use the same.
     """
     if not (folder / "config.json").exists():
         tokenizer = _tokenizer()

@@ -1,4 +1,4 @@
-"""A perturbation that leads from one input's feature to another's."""
+"""A perturbation that moves one input's feature toward another's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ PATHS = ("line", "sphere")
 
 
 class TowardNext(Perturbation):
-    """Move f(x) a share of the way toward f(y), y being the next of a list of inputs (after the last, the first).
+    """A perturbation that moves f(x) part of the way toward f(y), where y follows x in a cyclic list of inputs.
 
-    A level is that share, 0 at f(x) and 1 at f(y); there is no noise, so draws differ by the prior's seed alone.
-    Features are told apart by their values, which a perturbation is given; it is not told whose they are.
+    The level is the share of the way, 0 at f(x) and 1 at f(y). There is no noise, so draws differ only by the prior's
+    seed. A perturbation receives only features, so x is identified by the values of its feature.
 
     Args:
-        inputs: Digest of each input, in order: part of what decides an answer.
-        path: ``"line"``: h' = (1 − s) f(x) + s f(y). ``"sphere"``: along the great circle between both as
-            correlation sees them, with mean and standard deviation of f(x), so that only the pattern turns.
+        inputs: Digests of the inputs, in order; they enter the keys of problems.
+        path: ``"line"``: h' = (1 − s) f(x) + s f(y). ``"sphere"``: the great circle between the centred and
+            normalised features, rescaled to the mean and standard deviation of f(x), so that only the pattern changes.
 
     Raises:
         ReadoutError: if the path is unknown or there are fewer than two different inputs.
@@ -34,7 +34,7 @@ class TowardNext(Perturbation):
         if path not in PATHS:
             raise ReadoutError(f"path is {path!r}; choose 'line' or 'sphere'.")
         if len(set(inputs)) != len(inputs) or len(inputs) < 2:
-            raise ReadoutError("Moving a feature toward another input's takes at least two inputs, all different.")
+            raise ReadoutError("TowardNext moves features between inputs; give at least two, all different.")
         self.inputs, self.path = list(inputs), path
         self._features: list[Tensor] = []
 
@@ -46,7 +46,7 @@ class TowardNext(Perturbation):
         layers: Sequence[str],
         path: Literal["line", "sphere"],
     ) -> "TowardNext":
-        """The same, with the features of the inputs at some layers.
+        """Build the perturbation with the inputs' features at the layers.
 
         Args:
             inputs: Inputs by name, each of shape (*input_shape).
@@ -64,7 +64,7 @@ class TowardNext(Perturbation):
         """See :class:`Perturbation`; level 0 returns the feature unchanged, to the bit.
 
         Raises:
-            ReadoutError: if a level is outside [0, 1), or a feature belongs to none of the inputs.
+            ReadoutError: if a level is outside [0, 1), or a feature is not that of any input.
         """
         check_levels(levels.tolist())
         perturbed = feature.clone()
@@ -76,20 +76,20 @@ class TowardNext(Perturbation):
         return perturbed
 
     def _next(self, start: Tensor) -> Tensor:
-        """f(y) of the x whose feature this is."""
+        """Return f(y) for f(x) = ``start``."""
         best, following = math.inf, start
         for bank in (bank for bank in self._features if bank.shape[1:] == start.shape):
             errors = (bank.double() - start).flatten(1).square().mean(1)
             place = int(errors.argmin())
             if errors[place] < best:
                 best, following = float(errors[place]), bank[(place + 1) % len(bank)].double()
-        if best > 1e-4 * float(start.var(unbiased=False)):  # less is rounding
-            raise ReadoutError("A feature belongs to none of the inputs that TowardNext knows; build it with `among`.")
+        if best > 1e-4 * float(start.var(unbiased=False)):  # smaller errors are rounding
+            raise ReadoutError("A feature is not that of any input known to TowardNext; build it with `among`.")
         return following
 
 
 def along(start: Tensor, end: Tensor, share: float, path: str) -> Tensor:
-    """The point at a share of the way between two features; see :class:`TowardNext`.
+    """Return the point at a share of the way between two features; see :class:`TowardNext`.
 
     Args:
         start: f(x), any shape.

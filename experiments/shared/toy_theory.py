@@ -1,9 +1,9 @@
-"""Bell-shaped tuning neurons on a circle, and how far theory says their activity can move.
+"""Neurons with bell-shaped tuning on a circle, and a theory of how far their activity can move.
 
-The nearest feature is where the activity's projection on the manifold is largest, and that projection is a bump
-around the true input plus smooth Gaussian noise. Two things can go wrong. The top of the bump shifts (a local error,
-whose spread is noise over ‖f'(x)‖), or a far hill of the noise overtops the bump (a global error, whose chance follows
-from how often such noise crosses a height upwards: Rice's formula).
+The nearest feature is where the activity's projection on the manifold is largest. That projection is a bump around the
+true input plus smooth Gaussian noise, which causes two kinds of error. The top of the bump shifts: a local error with
+a standard deviation of noise over ‖f'(x)‖. Or a distant peak of the noise exceeds the bump: a global error, whose
+probability follows from the rate of upcrossings of such noise (Rice's formula).
 """
 
 from dataclasses import dataclass
@@ -19,30 +19,30 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Population:
-    """Neurons whose tuning curves have one height, one width and evenly spaced centres."""
+    """Neurons with tuning curves of equal height and width and evenly spaced centres."""
 
     neurons: int = 100
     width: float = 0.05
     """Standard deviation of a tuning curve, on the circle [0, 1)."""
     noise: float = 0.0
-    """Neurons' own noise, in standard deviations of the feature."""
+    """Standard deviation of the neurons' own noise, in standard deviations of the feature."""
     threshold: float = 0.05
-    """An input counts as read back within this distance."""
+    """Largest distance at which an input counts as recovered."""
 
     def tuning(self, x: Values) -> Values:
-        """Activity without noise, shape (inputs, neurons)."""
+        """Return the activity without noise, shape (inputs, neurons)."""
         centres = np.arange(self.neurons) / self.neurons
         return np.asarray(np.exp(-0.5 * (distance(x[:, None], centres) / self.width) ** 2))
 
 
 def distance(x: Values, y: Values | float) -> Values:
-    """Distance on the circle [0, 1)."""
+    """Return the distance on the circle [0, 1)."""
     away = np.abs(np.asarray(x) - y) % 1
     return np.asarray(np.minimum(away, 1 - away))
 
 
 def recovered_share(population: Population, level: float) -> float:
-    """Chance that an input is read back within the threshold at a level c."""
+    """Return the probability that an input is recovered within the threshold at a level c."""
     variance, energy, slope = _moments(population)
     own = population.noise**2 * variance
     noise = np.sqrt(own + ((1 - level) ** -2 - 1) * (variance + own))
@@ -57,19 +57,19 @@ def recovered_share(population: Population, level: float) -> float:
     def stays_above(z: float) -> float:
         return float(norm.pdf(z - top) * norm.cdf(z) * np.exp(-crossings * np.exp(-0.5 * z * z)))
 
-    # outside, the bump has died away only if tuning is narrower than the threshold; wide bumps err locally
+    # assumes that the bump is negligible beyond the threshold; for wider tuning the local error dominates
     return float(local * quad(stays_above, top - 8, top + 8, points=[top])[0])
 
 
 def predicted_size(population: Population) -> float:
-    """Level c at which half of all perturbations are still read back; 0 if fewer are without any."""
+    """Return the level c at which half of all inputs are recovered; 0 if fewer are without a perturbation."""
     if recovered_share(population, 0) <= 0.5:
         return 0.0
     return float(brentq(lambda level: recovered_share(population, level) - 0.5, 0, 1 - 1e-9))
 
 
 def _moments(population: Population) -> tuple[float, float, float]:
-    """Variance of a feature over its neurons, its squared norm, and ‖f'(x)‖², on average over inputs."""
+    """Return a feature's variance over neurons, its squared norm and ‖f'(x)‖², averaged over inputs."""
     grid = np.linspace(0, 1, 512, endpoint=False)
     step = 1e-4
     features = population.tuning(grid)

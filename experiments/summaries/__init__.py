@@ -1,1 +1,1 @@
-"""What an experiment makes of its numbers: tests, figures and sentences."""
+"""Tests, figures and sentences of the experiments."""

@@ -1,4 +1,4 @@
-"""What :mod:`experiments.decoder` shows and says."""
+"""Figure and sentences of :mod:`experiments.decoder`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ NAMES = {
 
 
 def draw(points: pd.DataFrame, sizes: pd.DataFrame, nearest: pd.DataFrame, threshold: float) -> Figure:
-    """Curves of every readout with its chance level, a panel a layer; sizes beside them."""
+    """Plot curves of all readouts with chance levels, one panel per layer, and sizes beside them."""
     layers = list(dict.fromkeys(points["layer"]))
     figure = Figure(figsize=(3.6 * len(layers) + 4.6, 4.4), layout="constrained")
     panels = figure.subplots(1, len(layers) + 1, width_ratios=[1] * len(layers) + [1.3])
@@ -51,7 +51,7 @@ def draw(points: pd.DataFrame, sizes: pd.DataFrame, nearest: pd.DataFrame, thres
 
 
 def conclude(points: pd.DataFrame, sizes: pd.DataFrame, nearest: pd.DataFrame, threshold: float) -> tuple[str, str]:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     listed = [
         f"at {layer} "
         + ", ".join(
@@ -71,7 +71,7 @@ def conclude(points: pd.DataFrame, sizes: pd.DataFrame, nearest: pd.DataFrame, t
 
 
 def _share(sizes: pd.DataFrame) -> str:
-    """What of the size with the Deep Image Prior the other readouts have."""
+    """Describe sizes of the other readouts as shares of the Deep Image Prior's."""
     wide = sizes.pivot_table(index=["layer", "sample"], columns="readout", values="crossing", sort=False)
     groups = [(str(layer), group) for layer, group in wide.groupby("layer", sort=False) if group["dip"].mean() > 0]
     if not groups:
@@ -89,7 +89,7 @@ def _share(sizes: pd.DataFrame) -> str:
 
 
 def _control(points: pd.DataFrame, threshold: float) -> str:
-    """What other images' features give under the same priors."""
+    """Describe recoveries from other images' features under the same priors."""
     chance = points.groupby("readout", sort=False)["chance"].mean()
     close = int((points["nearest_other"] < threshold).sum())
     above = points[points["distance"] >= threshold]
@@ -102,7 +102,7 @@ def _control(points: pd.DataFrame, threshold: float) -> str:
 
 
 def _identity(nearest: pd.DataFrame) -> str:
-    """Up to where the nearest input is the true one."""
+    """Describe up to which level the nearest input is the true one."""
     wrong = nearest[nearest["distance"] > 0]
     top = nearest["level"].max()
     if wrong.empty:

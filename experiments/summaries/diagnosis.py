@@ -1,4 +1,4 @@
-"""What scores of single inputs tell: AUROC, calibration, a figure and two sentences."""
+"""AUROC and calibration of scores of single inputs, a figure and two sentences."""
 
 import numpy as np
 import pandas as pd
@@ -21,19 +21,19 @@ TARGETS = {
     "digit or noisy": ("digit", "noisy"),
     "digit or letter": ("digit", "letter"),
 }
-"""Which group should score higher than which."""
+"""Target → groups, of which the first should score higher."""
 
 SCORES = ("size", "softmax", "energy", "recovery")
-"""Mean size over layers; maximum softmax probability; negative energy, the log-sum-exp of the logits; and minus the
-mean d_X over layers and levels, which still tells inputs apart where sizes are 0."""
+"""Mean size over layers; maximum softmax probability; negative energy (log-sum-exp of the logits); and minus the mean
+d_X over layers and levels, which distinguishes inputs even where sizes are 0."""
 
 THIRDS = ("smallest third", "middle third", "largest third")
 
 
 def compare(inputs: pd.DataFrame) -> pd.DataFrame:
-    """One row a (target, score): the AUROC, and how far the size lies above the score; Holm over all layers' own.
+    """Return the AUROC of each score and the size's advantage over it, one row per (target, score).
 
-    ``p_holm`` is corrected over targets within a score, and over targets and layers for the layers' own sizes.
+    ``p_holm`` is corrected over targets within a score, and over targets and layers for the sizes at single layers.
     """
     scores = [*SCORES, *(column for column in inputs.columns if column.startswith("size_"))]
     rows = []
@@ -58,7 +58,7 @@ def compare(inputs: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibrate(inputs: pd.DataFrame) -> pd.DataFrame:
-    """One row a (score, third): mean confidence minus accuracy among digits as they come, by thirds of a score."""
+    """Return mean confidence minus accuracy of unselected digits, one row per (score, third)."""
     digits = inputs[inputs["group"] == "digit"]
     gap = digits["softmax"] - digits["right"]
     rows = [{"score": "all digits", "third": "all", **_named(bootstrap_interval(gap), "gap")}]
@@ -70,7 +70,7 @@ def calibrate(inputs: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(inputs: pd.DataFrame, tests: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
-    """Sizes by group, AUROC by score, calibration by thirds."""
+    """Plot sizes by group, AUROC by score and calibration by thirds."""
     figure = Figure(figsize=(16, 4.2), layout="constrained")
     sizes, aurocs, thirds = figure.subplots(1, 3, width_ratios=(1, 1.5, 1))
     groups = {"right": inputs["right"] & inputs["group"].isin(["digit", "more"])}
@@ -108,7 +108,7 @@ def _draw_calibration(axes: Axes, calibration: pd.DataFrame) -> None:
 
 
 def conclude(inputs: pd.DataFrame, tests: pd.DataFrame, calibration: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, from the numbers."""
+    """State the result in two sentences."""
     parts = []
     for target in TARGETS:
         found = tests[tests["target"] == target].set_index("score")

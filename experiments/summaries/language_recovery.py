@@ -1,4 +1,4 @@
-"""What :mod:`experiments.language_recovery` shows and says."""
+"""Figure and sentences of :mod:`experiments.language_recovery`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,13 +15,13 @@ from readout.analysis.statistics import (
 
 READOUTS = {"logits": "by token logits", "search": "token by token"}
 FEWEST_NETWORKS = 4
-"""Below this many networks, nothing is said of how size goes with width."""
+"""Fewest networks for a statement on size and width."""
 
 
 def compare_with_chance(results: pd.DataFrame) -> pd.DataFrame:
-    """Error rates against those that other texts' features give, a row a (network, readout, layer, level).
+    """Compare error rates with chance, one row per (network, readout, layer, level).
 
-    p is of a sign-flip permutation test over texts, Holm-corrected over all rows.
+    p comes from a sign-flip permutation test over texts, Holm-corrected over all rows.
     """
     by = ["network", "readout", "layer", "level"]
     texts = by_sample(results, ["distance", "chance"], [*by, "sample"])
@@ -35,7 +35,7 @@ def compare_with_chance(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(results: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
-    """Curves, a panel a (network, readout), and sizes by relative depth."""
+    """Plot curves, one panel per (network, readout), and sizes by relative depth."""
     groups = list(results.groupby(["network", "readout"], sort=False))
     columns = min(4, len(groups) + 1)
     rows = -(-(len(groups) + 1) // columns)
@@ -61,7 +61,7 @@ def draw(results: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
 
 
 def conclude(results: pd.DataFrame, sizes: pd.DataFrame, chance: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     parts = []
     for (network, readout), group in sizes.groupby(["network", "readout"], sort=False):
         layers = [
@@ -79,7 +79,7 @@ def conclude(results: pd.DataFrame, sizes: pd.DataFrame, chance: pd.DataFrame) -
 
 
 def _both_ways(results: pd.DataFrame) -> str:
-    """What of the failures of token logits a search reads from the same features."""
+    """Describe how many failures of token logits a search recovers from the same features."""
     point = ["network", "layer", "sample", "level", "draw"]
     logits, search = (
         results[results["readout"] == name].set_index(point)["verdict"] == "recovered" for name in ("logits", "search")
@@ -97,7 +97,7 @@ def _both_ways(results: pd.DataFrame) -> str:
 
 
 def _scaling(sizes: pd.DataFrame) -> str:
-    """Whether size goes with a network's width or vocabulary (read by token logits)."""
+    """Describe how size correlates with a network's width and vocabulary (read by token logits)."""
     read = sizes[sizes["readout"] == "logits"]
     networks = read.groupby("network")[["size", "width", "vocabulary"]].mean()
     if len(networks) < FEWEST_NETWORKS:

@@ -1,4 +1,4 @@
-"""What :mod:`experiments.metric` shows and says."""
+"""Figure and sentences of :mod:`experiments.metric`."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ NAMES = {
 
 
 def draw(points: pd.DataFrame, null: pd.DataFrame, thresholds: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
-    """A panel a metric: above, what is read by level beside unrelated images; below, sizes against another metric's."""
+    """Plot one column per metric: distances by level and of unrelated images above, sizes against another metric below."""
     metrics = thresholds["metric"].tolist()
     layers = list(dict.fromkeys(points["layer"]))
     colors = dict(zip(layers, (COLORS * len(layers))[: len(layers)], strict=True))
@@ -56,7 +56,7 @@ def draw(points: pd.DataFrame, null: pd.DataFrame, thresholds: pd.DataFrame, siz
 def conclude(
     null: pd.DataFrame, thresholds: pd.DataFrame, sizes: pd.DataFrame, missing: Sequence[str], passing: float
 ) -> tuple[str, str]:
-    """Two sentences, written from the numbers; a third where metrics are missing."""
+    """State the result in two sentences; a third one names missing metrics."""
     row = thresholds.set_index("metric").loc["correlation"]
     placed = ", ".join(f"{value:.2f} in {NAMES[metric]}" for metric, value in thresholds[["metric", "null"]].to_numpy())
     correlation = sizes[sizes["metric"] == "correlation"]
@@ -89,7 +89,7 @@ def _agreement(sizes: pd.DataFrame, metric: str) -> str:
 
 
 def agreement(sizes: pd.DataFrame, metric: str) -> tuple[RankCorrelation, RankCorrelation]:
-    """Rank correlation of sizes by a metric with those by correlation: over everything, and of ranks within layers."""
+    """Return rank correlations of sizes by a metric with those by correlation: overall, and of ranks within layers."""
     wide = _wide(sizes, "matched")
     clusters = wide["sample"].tolist()
     ranks = wide.groupby("layer")[["correlation", metric]].rank()

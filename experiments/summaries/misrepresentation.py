@@ -1,4 +1,4 @@
-"""Where readouts flip between two images, the way there, and what it says."""
+"""Shares at which readouts flip between two images, a figure and two sentences."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ LABELS = {"to_x": "to x", "to_y": "to y", "to_mixture": "to the nearest mixture 
 
 
 def find_flips(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a (path, layer, pair): the share at which x ends, at which y begins, and d_H where x ends.
+    """Return the share where x ends, the share where y begins, and d_H where x ends; one row per (path, layer, pair).
 
-    A pair whose ends are not read, x from f(x) or y from nearly f(y), says nothing of the way and has NaN.
+    A pair has NaN unless its ends are recovered: x from f(x), and y from nearly f(y).
     """
     rows = []
     for (path, layer, sample), curve in points[points["path"] != "noise"].groupby(
@@ -46,7 +46,7 @@ def find_flips(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def draw(points: pd.DataFrame, threshold: float) -> Figure:
-    """Distances along both paths, a column a layer; below, what is read on the way of one pair."""
+    """Plot distances along both paths, one column per layer, and below them one pair's recovered images."""
     ways = points[points["path"] != "noise"]
     shares, layers = sorted(ways["level"].unique()), list(points["layer"].unique())
     first = points["sample"].iloc[0]
@@ -86,7 +86,7 @@ def draw(points: pd.DataFrame, threshold: float) -> Figure:
 
 
 def conclude(flips: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     told = flips.dropna(subset=["band"])
     if told.empty:
         return (
@@ -111,7 +111,7 @@ def conclude(flips: pd.DataFrame) -> tuple[str, str]:
 
 
 def _between(group: pd.DataFrame) -> str:
-    """Where x ends and y begins on one kind of way, and what lies between."""
+    """Describe where x ends and y begins on one kind of path, and what lies between."""
     end, start, band = (bootstrap_interval(group[column]) for column in ("x_ends", "y_begins", "band"))
     kind = "a band that reads as neither alone" if band.value > 0 else "an overlap that reads as both"
     points = int(group["points_between"].sum())

@@ -1,4 +1,4 @@
-"""What :mod:`experiments.natural_or_noise` shows and says."""
+"""Figure and sentences of :mod:`experiments.natural_or_noise`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,15 +15,15 @@ NAMES = {
 }
 READOUTS = {"dip": "Deep Image Prior", "pixels": "pixels, no prior"}
 SCRAMBLED = ("phase_scrambled", "pixel_shuffled")
-"""Kinds made of the photographs, one of each."""
+"""Kinds of image made from each photograph."""
 
 
 def compare(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Photographs against every other kind, a row a (readout, layer, kind); p is Holm-corrected within a readout.
+    """Compare photographs with every other kind, one row per (readout, layer, kind).
 
-    Scrambled photographs are compared with their own (sign-flip permutation test), noise as another group
-    (Mann–Whitney). ``difference`` is that of the means, photographs minus the other kind, ``auc`` the chance that a
-    photograph's size lies above.
+    Scrambled photographs are compared with their originals (sign-flip permutation test), noise as a separate group
+    (Mann–Whitney). ``difference`` is the mean of photographs minus that of the other kind, ``auc`` the probability
+    that a photograph's size is larger. p is Holm-corrected within a readout.
     """
     rows = []
     for (readout, layer), group in sizes.groupby(["readout", "layer"], sort=False):
@@ -46,7 +46,7 @@ def compare(sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(results: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
-    """d_X against d_H, a panel a (readout, layer), and sizes; every image a dot."""
+    """Plot d_X against d_H, one panel per (readout, layer), and sizes with one dot per image."""
     layers, kinds = list(dict.fromkeys(results["layer"])), list(dict.fromkeys(results["kind"]))
     shown = layers[:: max(1, len(layers) // 3)][:3]
     readouts = list(dict.fromkeys(results["readout"]))
@@ -77,7 +77,7 @@ def draw(results: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
 
 
 def conclude(results: pd.DataFrame, sizes: pd.DataFrame, tests: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     dip = tests[tests["readout"] == "dip"]
     listed = []
     for layer, group in sizes[sizes["readout"] == "dip"].groupby("layer", sort=False):
@@ -97,7 +97,7 @@ def conclude(results: pd.DataFrame, sizes: pd.DataFrame, tests: pd.DataFrame) ->
 
 
 def _whose(results: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """Whether the readouts can read noise at all, and what remains of the difference without the prior."""
+    """Describe whether noise can be recovered at all, and what difference remains without the prior."""
     clean = results[(results["level"] == 0) & (results["kind"] == "uniform_noise")]
     read = {
         str(name): f"{int((group['verdict'] == 'recovered').sum())} of {len(group)}"

@@ -1,4 +1,4 @@
-"""From measured and predicted curves to sizes, a summary, a figure and two sentences."""
+"""Sizes of measured and predicted curves, a summary, a figure and two sentences."""
 
 from itertools import product
 
@@ -11,18 +11,18 @@ from readout.analysis.statistics import rank_correlation
 
 PAPER_STEPS = 10_000
 STOPS = {"best iterate": "best_distance", "discrepancy stop": "stopped_distance", "last iterate": "distance"}
-"""Which iterate counts → its column."""
+"""Way to stop → column of its d_X."""
 
 NONLINEAR = "network as it is"
 MEASURED = {**STOPS, NONLINEAR: "mode_distance"}
 PREDICTED = ("predicted", "average")
-"""For the input at hand; on average over the prior."""
+"""Predictions for the input, and on average over the prior."""
 
 PAIR = ["layer", "sample"]
 
 
 def compare_sizes(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a (readout, layer, sample): the predicted sizes and those measured at each stop."""
+    """Return predicted sizes and those measured at each stop, one row per (readout, layer, sample)."""
     rows = []
     for (readout, layer, sample), curve in points.groupby(["readout", *PAIR], sort=False):
         measured = {
@@ -35,10 +35,10 @@ def compare_sizes(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def summarise(points: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
-    """One row a (readout, prediction, measurement): rank correlations with intervals over inputs, errors, and cost.
+    """Return rank correlations, errors and cost, one row per (readout, prediction, measurement).
 
-    ``ratio`` is measured over predicted d_X, ``cost`` the time of a prediction over that of one inversion of the
-    paper's number of steps at one level; both are medians.
+    Intervals are over inputs. ``ratio`` is measured over predicted d_X, ``cost`` the time of a prediction over that of
+    one inversion of the paper's number of steps at one level; both are medians.
     """
     rows = []
     for readout in points["readout"].unique():
@@ -70,7 +70,7 @@ def summarise(points: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(points: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
-    """Curves by layer, sizes against sizes, and what linearity costs; every input is a dot."""
+    """Plot curves by layer, predicted against measured sizes, and the linearisation error; one dot per input."""
     figure = Figure(figsize=(13, 4.1), layout="constrained")
     curves, scatter, chain = figure.subplots(1, 3)
     dip = points[points["readout"] == "dip"]
@@ -105,7 +105,7 @@ def draw(points: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
 
 
 def conclude(points: pd.DataFrame, summary: pd.DataFrame) -> str:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     dip = points[points["readout"] == "dip"]
     found = summary[(summary["readout"] == "dip") & (summary["prediction"] == "predicted")].set_index("measurement")
     best, mode = found.loc["best iterate"], found.loc[NONLINEAR]

@@ -1,4 +1,4 @@
-"""Sizes by stopping time out of trajectories, what shows them, and what they say."""
+"""Sizes by stopping time from trajectories, a figure and two sentences."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ DASHES = ("-", "--", ":", "-.")
 
 
 def follow(results: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a (curve, recorded step): the size if every level stopped there, and d_X at the level next to 0.7.
+    """Return the size if all levels stop at a step, and d_X at the level nearest 0.7, per curve and recorded step.
 
     ``path`` is the sum of the learning rates so far, under linear decay to zero.
     """
@@ -48,10 +48,10 @@ def follow(results: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row a curve: sizes and median steps of the ways to stop, and how large the generator is.
+    """Return sizes and median steps of the ways to stop, and the generator's size, one row per curve.
 
     ``common`` is the single step, the same for all inputs and levels, at which the mean size of the condition and
-    layer is largest; ``best`` and ``discrepancy`` stop each level where it suits that level.
+    layer is largest; ``best`` and ``discrepancy`` choose a step for each level.
     """
     reached = [at_discrepancy(row) for _, row in results.iterrows()]
     stopped = results.assign(
@@ -62,7 +62,7 @@ def find_stops(results: pd.DataFrame, steps: pd.DataFrame, threshold: float) -> 
         discrepancy_step=[step for step, _ in reached],
     )
     sizes = crossings(stopped, ["end", "best", "discrepancy"], threshold, CURVE)
-    noisy = stopped[stopped["level"] > 0]  # without noise nothing is to be stopped
+    noisy = stopped[stopped["level"] > 0]  # without noise there is no reason to stop early
     medians = noisy.groupby(CURVE, sort=False)[["end_step", "best_step", "discrepancy_step"]].median().reset_index()
     sizes = sizes.merge(medians, on=CURVE)
     common = []
@@ -87,7 +87,7 @@ def _weights(filters: str) -> int:
 
 
 def draw(steps: pd.DataFrame, stops: pd.DataFrame, threshold: float) -> Figure:
-    """Size against steps, against the learning rate summed up, and against the generator's size; d_X against steps."""
+    """Plot size against steps, cumulative learning rate and the generator's size, and d_X against steps."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     ((by_step, by_path), (by_weights, distances)) = figure.subplots(2, 2)
     reference = stops["filters"].iloc[0]
@@ -122,7 +122,7 @@ def draw(steps: pd.DataFrame, stops: pd.DataFrame, threshold: float) -> Figure:
 
 
 def conclude(stops: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     reference = stops[stops["filters"] == stops["filters"].iloc[0]]
     conditions = [
         (f"{layer} and a rate of {rate:g} (n = {len(group)})", group)
@@ -149,7 +149,7 @@ def conclude(stops: pd.DataFrame) -> tuple[str, str]:
 
 
 def _other_choices(stops: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """What the learning rate and the generator's size do."""
+    """Describe the effects of the learning rate and of the generator's size."""
     by_rate = reference.groupby("rate")["common_step"].median()
     moved = ", ".join(f"{step:,.0f} at a rate of {rate:g}" for rate, step in by_rate.items())
     first = f"The number of steps that is best for all is {moved}"
@@ -167,7 +167,7 @@ def _other_choices(stops: pd.DataFrame, reference: pd.DataFrame) -> str:
 
 
 def _courses(axes: Axes, group: pd.DataFrame, x: str, y: str, label: str, color: str, dashes: str) -> None:
-    """Every sample a thin line, their mean a thick one."""
+    """Draw a thin line per sample and a thick one for their mean."""
     for _, course in group.groupby("sample"):
         axes.plot(course[x], course[y], ls=dashes, color=color, lw=0.6, alpha=0.4)
     mean = group.groupby("step")[[x, y]].mean()

@@ -1,4 +1,4 @@
-"""Groups and networks compared: what along training tells inputs apart, and what training adds."""
+"""Comparisons of groups of inputs along training, and of trained with random networks."""
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,11 @@ from experiments.shared.drawing import COLORS, dots, name_columns
 from readout.analysis.statistics import group_difference, holm, paired_difference
 
 SPLITS = {"natural or noise": (("hit", "miss"), ("noise",)), "hit or miss": (("hit",), ("miss",))}
-"""Which groups of digits are compared."""
+"""Comparison → its two groups of digits."""
 
 
 def compare_groups(sizes: pd.DataFrame) -> pd.DataFrame:
-    """One row a (split, epoch, layer): the AUC of the first group's sizes over the second's, Holm over layers."""
+    """Return the AUC of two groups' sizes, Holm-corrected over layers, one row per (split, epoch, layer)."""
     rows = []
     for split, (first, second) in SPLITS.items():
         for epoch, stage in sizes.groupby("epoch"):
@@ -29,7 +29,7 @@ def compare_groups(sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_networks(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a (model, layer): sizes of the same natural images, trained minus random, Holm over layers."""
+    """Return sizes of the same images, trained minus random, Holm-corrected over layers, per model and layer."""
     rows = []
     for model, sizes in tables.items():
         natural = sizes[sizes["label"] != "noise"] if sizes["label"].notna().any() else sizes
@@ -45,7 +45,7 @@ def compare_networks(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw(digits: pd.DataFrame, vgg: pd.DataFrame, splits: pd.DataFrame) -> Figure:
-    """Sizes along training, what tells groups apart, and VGG19 random and trained."""
+    """Plot sizes along training, the AUC between groups, and sizes of VGG19, random and trained."""
     layers = list(dict.fromkeys(digits["layer"]))
     figure = Figure(figsize=(16, 7), layout="constrained")
     top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1)))
@@ -89,7 +89,7 @@ def _draw_training(axes: Axes, sizes: pd.DataFrame) -> None:
 
 
 def conclude(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, from the numbers."""
+    """State the result in two sentences."""
     parts = []
     for split in SPLITS:
         group = splits[splits["split"] == split]
@@ -117,7 +117,7 @@ _INPUTS = {"digits": "digits", "VGG19": "images under VGG19"}
 
 
 def _where(table: pd.DataFrame, column: str, null: float) -> str:
-    """At which layers a column lies above or below its null value."""
+    """Describe at which layers a column lies significantly above or below its null value."""
     sure = table[table["p_holm"] < 0.05]
     above, below = sure[sure[column] > null]["layer"], sure[sure[column] < null]["layer"]
     found = [f"{word} at {', '.join(names)}" for word, names in (("larger", above), ("smaller", below)) if len(names)]

@@ -1,15 +1,15 @@
-"""What :mod:`experiments.vision_recovery` says."""
+"""Sentences of :mod:`experiments.vision_recovery`."""
 
 import pandas as pd
 
 from readout.analysis.statistics import bootstrap_interval, by_sample, holm, paired_difference, rank_correlation
 
 STRONG = 0.7
-"""The level up to which the paper reports recovery."""
+"""Level up to which the paper reports recovery."""
 
 
 def conclude(results: pd.DataFrame, sizes: pd.DataFrame) -> tuple[str, str]:
-    """Two sentences, written from the numbers."""
+    """State the result in two sentences."""
     dip, pixels = (sizes[sizes["readout"] == name] for name in ("dip", "pixels"))
     return _with_prior(results[results["readout"] == "dip"], dip), _without(results, dip, pixels)
 
