@@ -1,1 +1,1 @@
-"""How fast inversions are: ours against peers on the same work, and against what the machine can do."""
+"""Speed of inversions: readout against its peers on the same work, and against the machine's best rate."""

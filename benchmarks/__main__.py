@@ -43,11 +43,11 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "architectures": architectures.run,
 }
 LONG = ("reference", "architectures")
-"""Run only when asked for."""
+"""Suites that run only if named by ``--only``."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the suites that were asked for, one after the other."""
+    """Run the chosen suites one after the other."""
     arguments = _parser().parse_args(argv)
     quick = arguments.quick
     options = Options(
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             table = _run(SUITES[name], options, name)
         table.show(console)
         written["tables"][name] = {"title": table.title, "rows": table.rows, "notes": table.notes}
-        # after every suite: an hour's work should not hang on the last of them
+        # written after every suite, so that a failure in a later one loses nothing
         target.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         pages.append(table.markdown())
         target.with_suffix(".md").write_text("\n".join(pages), encoding="utf-8")
@@ -91,19 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one layer, one size, few turns: minutes")
     parser.add_argument("--only", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES))
-    parser.add_argument("--json", default="benchmarks.json", help="where to write (default: %(default)s)")
+    parser.add_argument("--json", default="benchmarks.json", help="output file (default: %(default)s)")
     parser.add_argument("--layers", nargs="+", help="layers of VGG19")
-    parser.add_argument("--sizes", nargs="+", type=int, help="pixels a side")
-    parser.add_argument("--rounds", type=int, help="turns of each side")
-    parser.add_argument("--seconds", type=float, default=0.5, help="a turn's (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of each side")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where every side runs")
-    parser.add_argument("--weights", default="normalized", choices=["normalized", "random"], help="of VGG19")
+    parser.add_argument("--sizes", nargs="+", type=int, help="side of the image in pixels")
+    parser.add_argument("--rounds", type=int, help="number of turns of each side")
+    parser.add_argument("--seconds", type=float, default=0.5, help="least duration of a turn (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of each side")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="device of all sides")
+    parser.add_argument("--weights", default="normalized", choices=["normalized", "random"], help="weights of VGG19")
     parser.add_argument(
         "--reference",
         default=Options.reference,
         metavar="FOLDER",
-        help="where `--only reference` keeps its runs of the paper's protocol (default: %(default)s)",
+        help="folder in which `--only reference` keeps its runs of the paper's protocol (default: %(default)s)",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Running ``python -m readout.cli fit`` as a user would."""
+"""Run ``python -m readout.cli fit`` as a user would."""
 
 import os
 import subprocess
@@ -18,13 +18,13 @@ def fit(output: Path, layer: str, images: Sequence[str], levels: Sequence[float]
         layer: Layer of VGG19.
         images: Names of photographs.
         levels: Perturbation levels.
-        more: Further arguments; configurations among them are laid over vgg_dip.yaml.
+        more: Further arguments; configurations among them override vgg_dip.yaml.
 
     Returns:
-        Seconds that the command took, start and report included.
+        Duration of the command in seconds, including start and report.
 
     Raises:
-        RuntimeError: if it failed.
+        RuntimeError: if the command fails.
     """
     configurations = [part for part in more if part.endswith(".yaml")]
     arguments = [part for part in more if not part.endswith(".yaml")]

@@ -1,4 +1,4 @@
-"""Processes that work at the driver's pace, in turns, so that whatever else the machine does hits all of them alike."""
+"""Processes that work in turns, so that other load on the machine affects all sides alike."""
 
 import json
 import os
@@ -19,23 +19,23 @@ from benchmarks.work import Work
 ROOT = Path(__file__).parent.parent
 
 
-class Refused(Exception):  # noqa: N818 (a peer that is not there is no error)
-    """A side can't do the work here; says why in one sentence."""
+class Refused(Exception):  # noqa: N818 (a missing peer is not an error)
+    """A refusal of work that a side can't do here, with the reason in one sentence."""
 
 
 @dataclass(frozen=True)
 class Pacing:
-    """How long to measure."""
+    """Number and duration of turns."""
 
     rounds: int = 9
-    """Turns of each side."""
+    """Turns per side."""
     seconds: float = 0.5
-    """A turn takes at least so long, and at least one step."""
+    """Least duration of a turn, which has at least one step."""
 
 
 @dataclass
 class Measured:
-    """What the turns of one side took."""
+    """Measurements of one side's turns."""
 
     work: Work
     facts: dict[str, Any]
@@ -43,29 +43,29 @@ class Measured:
 
     @property
     def problems(self) -> int:
-        """Problems side by side."""
+        """Problems per batch."""
         return int(self.facts["problems"])
 
     def milliseconds(self, clock: str = "wall") -> list[float]:
-        """Of each turn, the time for one step of one problem; ``clock`` is ``wall`` or ``cpu`` (of all cores)."""
+        """Return each turn's time per step and problem; ``clock`` is ``wall`` or ``cpu`` (sum over cores)."""
         return [1e3 * turn[clock] / turn["steps"] / self.problems for turn in self.turns]
 
     def part(self, name: str) -> float:
-        """Share of the time that a part of a step takes, the median turn's."""
+        """Return the median share of a turn's time spent on a part of a step."""
         return float(statistics.median(turn["parts"].get(name, 0.0) / turn["wall"] for turn in self.turns))
 
     @property
     def peak_bytes(self) -> int:
-        """Most memory that the process held."""
+        """Peak memory of the process."""
         return int(self.turns[-1]["peak_bytes"])
 
 
 class Worker:
-    """One side's process."""
+    """The process of one side."""
 
     def __init__(self, work: Work, threads: int) -> None:
         self.work = work
-        # briefly spinning threads: beside another busy process they would stall either side
+        # brief spinning: otherwise waiting threads would slow the other side down
         settings = {"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "1000", "PYTHONWARNINGS": "ignore"}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
@@ -84,17 +84,17 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._process as process:  # closes all pipes, and waits
+        with self._process as process:  # closes all pipes and waits
             assert process.stdin is not None
             process.stdin.close()
         self._said.close()
 
     def hear(self) -> dict[str, Any]:
-        """What it says next.
+        """Return the next message of the process.
 
         Raises:
-            Refused: if it can't do the work.
-            RuntimeError: if it broke.
+            Refused: if the side can't do the work.
+            RuntimeError: if the process failed.
         """
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -107,7 +107,7 @@ class Worker:
         raise RuntimeError(f"{self.work} broke:\n{self._said.read()[-2000:]}")
 
     def turn(self, steps: int) -> dict[str, Any]:
-        """Let it do so many steps."""
+        """Run a number of steps."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()
@@ -118,18 +118,18 @@ def measure(works: Sequence[Work], pacing: Pacing, threads: int) -> list[Measure
     """Let several sides do their work in turns.
 
     Args:
-        works: What each is to do; the order alternates from round to round.
-        pacing: How long.
-        threads: Of each process; only one works at a time.
+        works: Work of each side; the order alternates between rounds.
+        pacing: Number and duration of turns.
+        threads: Threads of each process; only one process works at a time.
 
     Raises:
-        Refused: if one of them can't do its work here.
-        RuntimeError: if one broke.
+        Refused: if a side can't do its work here.
+        RuntimeError: if a process failed.
     """
     workers: list[Worker] = []
     try:
         found = []
-        for work in works:  # one starts after the other: each plans by the memory that is free
+        for work in works:  # started one by one, because each plans by the free memory
             workers.append(Worker(work, threads))
             found.append(Measured(work, workers[-1].hear()))
         steps = [_calibrated(worker, pacing.seconds) for worker in workers]
@@ -143,7 +143,7 @@ def measure(works: Sequence[Work], pacing: Pacing, threads: int) -> list[Measure
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """First quartile, median and third."""
+    """Return the first quartile, the median and the third quartile."""
     if len(values) < 2:
         return values[0], values[0], values[0]
     first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
@@ -151,7 +151,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def ratios(slow: Measured, fast: Measured, clock: str = "wall") -> list[float]:
-    """How many times as long the first takes as the second, round by round."""
+    """Return the ratio of the first side's time to the second's, round by round."""
     return [a / b for a, b in zip(slow.milliseconds(clock), fast.milliseconds(clock), strict=True)]
 
 

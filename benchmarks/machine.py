@@ -1,4 +1,4 @@
-"""What the machine is."""
+"""Description of the machine."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ LOW_PRECISION = ("amx_bf16", "avx512_bf16")
 
 
 def describe(threads: int, device: str) -> dict[str, Any]:
-    """Processor, cores, memory, libraries, and how busy it is."""
+    """Describe processor, cores, memory, libraries and load."""
     flags = _cpuinfo("flags").split()
     described = {
         "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
@@ -36,7 +36,7 @@ def describe(threads: int, device: str) -> dict[str, Any]:
 
 
 def sentence(described: dict[str, Any]) -> str:
-    """The same in a line."""
+    """Return a description on one line."""
     gpu = f"{described['gpu']}, " if "gpu" in described else ""
     return (
         f"{gpu}{described['processor']} ({', '.join(described['instructions'])}), {described['cores']} cores, "

@@ -1,4 +1,4 @@
-"""What was asked for."""
+"""Options of the benchmarks."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ SIZES = (64, 224)
 
 @dataclass(frozen=True)
 class Options:
-    """How much to measure, and where."""
+    """Amount and place of the measurements."""
 
     pacing: Pacing
     threads: int
@@ -21,9 +21,9 @@ class Options:
     work: Work
     """Device and weights of all work."""
     reference: str = "runs/benchmarks/paper"
-    """Where runs of the paper's protocol lie."""
+    """Folder of runs of the paper's protocol."""
 
     @property
     def low_precision(self) -> str:
-        """The precision to compare float32 with."""
+        """Precision to compare float32 with."""
         return "bf16-mixed"

@@ -1,4 +1,4 @@
-"""Pace: a side's loop runs for as many steps as the driver asks for, and tells what they took."""
+"""Run a side's loop for as many steps as the driver asks for, and report their time."""
 
 import contextlib
 import json
@@ -16,12 +16,12 @@ LINUX = sys.platform == "linux"
 
 
 class Pace:
-    """Called at the start of every step; waits there for the driver between turns.
+    """A callable for the start of every step, which waits for the driver between turns.
 
     Args:
-        problems: Problems that each step advances.
-        device: Where the work runs.
-        facts: What the driver should know before the first turn.
+        problems: Problems per step.
+        device: Device of the work.
+        facts: Facts for the driver before the first turn.
     """
 
     def __init__(self, problems: int, device: str = "cpu", **facts: Any) -> None:
@@ -40,7 +40,7 @@ class Pace:
         self._left -= 1
 
     def add(self, part: str, seconds: float) -> None:
-        """Book time on a part of a step."""
+        """Add time to a part of a step."""
         self.parts[part] = self.parts.get(part, 0.0) + seconds
 
     def _turn(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Pace:
 
     def _wait(self) -> None:
         order = sys.stdin.readline()
-        if not order:  # the driver is done, and nothing here is worth an orderly end
+        if not order:  # the driver is done, and nothing here needs cleanup
             os._exit(0)
         self._steps = self._left = int(order)
         self.parts = {}
@@ -66,12 +66,12 @@ class Pace:
 
 
 def tell(message: dict[str, Any]) -> None:
-    """One line to the driver; it knows it from anything a library prints."""
+    """Send one line to the driver, marked so that it differs from output of libraries."""
     print(f"@{json.dumps(message)}", flush=True)
 
 
 def resident_bytes() -> int:
-    """Memory this process holds now; its peak is counted anew from here, where the system allows that."""
+    """Return the memory of this process, and reset its peak where the system allows that."""
     if LINUX:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -79,5 +79,5 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """Most memory this process held since :func:`resident_bytes`; on other systems than Linux, ever."""
+    """Return the peak memory since :func:`resident_bytes`; except on Linux, since the start of the process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if LINUX else 1)

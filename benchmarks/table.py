@@ -1,4 +1,4 @@
-"""A table that is printed and written as JSON."""
+"""A table for printing, Markdown and JSON."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +25,7 @@ class Table:
             self.notes.append(text)
 
     def show(self, console: Console) -> None:
-        """Print it."""
+        """Print the table."""
         printed = Printed(title=self.title, title_justify="left")
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         for column in columns:
@@ -38,7 +38,7 @@ class Table:
             console.print(f"  {note}")
 
     def markdown(self) -> str:
-        """The same as Markdown, for a page."""
+        """Return the table as Markdown."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         lines = [f"### {self.title}", ""]
         if self.rows:

@@ -1,4 +1,4 @@
-"""The work that every side does: one photograph, one network, one layer, one generator, one optimiser."""
+"""The work of all sides: the same photograph, network, layer, generator and optimiser."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,64 +21,64 @@ LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True)
 class Work:
-    """What one process is to do."""
+    """Work of one process."""
 
     side: str = "ours"
-    """Who does it; see :mod:`benchmarks.worker`."""
+    """Name of the side; see :mod:`benchmarks.worker`."""
     layer: str = "conv2_1"
     size: int = 64
-    """Pixels a side."""
+    """Side of the image in pixels."""
     problems: int = 1
-    """Side by side; 0 for as many as a sweep would choose."""
+    """Problems per batch; 0 for as many as a sweep would choose."""
     prior: str = "dip"
     """``dip`` or ``pixels``."""
     precision: str = "32-true"
     device: str = "cpu"
     weights: str = "normalized"
-    """Of VGG19: ``normalized`` (fetched through pip) or ``random``."""
+    """Weights of VGG19: ``normalized`` (fetched through pip) or ``random``."""
     without: tuple[str, ...] = ()
-    """What of ours is switched off."""
+    """Fast paths of readout to switch off."""
     tokens: int = 32
-    """Length of a text."""
+    """Tokens per text."""
 
     def but(self, **changes: Any) -> Self:
-        """The same work, changed in these respects."""
+        """Return a copy with some fields changed."""
         return replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON-like data."""
+        """Return the fields as JSON-like data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """What :meth:`as_dict` gave."""
+        """Undo :meth:`as_dict`."""
         return cls(**{**fields, "without": tuple(fields["without"])})
 
 
 def network(work: Work) -> VGG19:
-    """The frozen network."""
+    """Build the frozen network."""
     return VGG19(work.weights)
 
 
 def language_model() -> LanguageModel:
-    """The frozen language model: a BERT of 6 blocks, fetched through pip."""
+    """Load the frozen language model: a BERT of 6 blocks, fetched through pip."""
     return BERT("minilm")
 
 
 def photograph(work: Work, extractor: FeatureExtractor) -> Tensor:
-    """The true input, shape (3, size, size)."""
+    """Return the true image, shape (3, size, size)."""
     (sample,) = load_samples(Photographs(names=["astronaut"], size=work.size), extractor).values()
     return sample.input
 
 
 def text(work: Work, extractor: LanguageModel) -> Tensor:
-    """Token ids of the true text, shape (tokens,)."""
+    """Return the token ids of the true text, shape (tokens,)."""
     (sample,) = load_samples(SampleText(count=1, max_tokens=work.tokens), extractor).values()
     return sample.input
 
 
 def problem_batch(work: Work, true: Tensor, count: int) -> ProblemBatch:
-    """Problems on one input, all levels of the paper in turn."""
+    """Return problems on one input, cycling through the paper's levels."""
     return ProblemBatch(
         inputs=true.expand(count, *true.shape).clone(),
         layer=work.layer,
@@ -90,5 +90,5 @@ def problem_batch(work: Work, true: Tensor, count: int) -> ProblemBatch:
 
 
 def optimizer(parameters: Iterable[nn.Parameter]) -> AdamW:
-    """The paper's; every side leaves the choice of implementation to its library."""
+    """Build the paper's optimiser; every side leaves its implementation to the library."""
     return AdamW(parameters, lr=LEARNING_RATE)

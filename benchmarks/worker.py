@@ -1,4 +1,4 @@
-"""``python -m benchmarks.worker WORK``: does one side's work in a process of its own, at the driver's pace."""
+"""``python -m benchmarks.worker WORK``: do one side's work in a separate process, at the driver's pace."""
 
 import json
 import sys

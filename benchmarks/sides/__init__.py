@@ -1,1 +1,1 @@
-"""Those who do the work: ours, the peers, and the bare machine. Each module's ``run`` never returns."""
+"""Sides of the comparison: readout, its peers and the bare machine. Each module's ``run`` never returns."""

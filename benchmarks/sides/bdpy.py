@@ -15,7 +15,7 @@ from readout.priors.unet import UNet
 
 
 def run(work: Work) -> None:
-    """Invert one image. Its examples leave gradients of the network's weights on; ours is the kinder setting."""
+    """Invert one image, without gradients of the network's weights, which bdpy's examples compute."""
     warnings.simplefilter("ignore")
     extractor = network(work).to(work.device)
     extractor.network.requires_grad_("frozen weights" in work.without)

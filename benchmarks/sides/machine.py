@@ -1,4 +1,4 @@
-"""The bare machine: the one convolution or matrix product that it does fastest, over and over."""
+"""The bare machine: its fastest convolution or matrix product, repeated."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Job = Callable[[], Tensor]
 
 
 def run(work: Work) -> None:
-    """A step is one such product; its arithmetic is known."""
+    """Repeat the product; a step is one product of known arithmetic."""
     kind = torch.bfloat16 if "bf16" in work.precision else torch.float32
     with torch.no_grad():
         jobs = [*_convolutions(work.device, kind), *_products(work.device, kind)]
@@ -46,7 +46,7 @@ def _products(device: str, kind: torch.dtype) -> list[tuple[str, Job, int]]:
 
 
 def _seconds(job: Job, device: str) -> float:
-    """Shortest of several runs."""
+    """Return the shortest time of several runs."""
     times = []
     for _ in range(5):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Our inversion, as a sweep runs it."""
+"""readout's inversion, as a sweep runs it."""
 
 import time
 from typing import Any
@@ -17,11 +17,11 @@ from readout.sweep.probe import AUTOMATIC_LIMIT, probe
 from readout.sweep.runtime import Runtime
 
 ENDLESS = 10**9
-"""Steps; the driver decides when it is enough."""
+"""Number of steps that no driver reaches."""
 
 
 def run(work: Work) -> None:
-    """Invert as many problems side by side as the work says."""
+    """Invert a batch of problems."""
     if "kept memory" not in work.without:
         keep_freed_memory()
     extractor = network(work)
@@ -38,12 +38,12 @@ def run(work: Work) -> None:
 
 
 def paced(pace: Pace) -> Callback:
-    """Keeps the driver's pace in a fit, and books the parts of its steps."""
+    """Return a callback that keeps the driver's pace and times the parts of each step."""
     return _Paced(pace)
 
 
 class _Plain(DeepImagePrior):
-    """The generators by vmap, as on devices that have nothing better."""
+    """A prior with generators under vmap, as on devices without grouped convolutions or kernels."""
 
     def forward(self) -> Tensor:
         return self.one_by_one()
@@ -73,12 +73,12 @@ def _automatic(work: Work, inversion: FeatureInversion, image: Tensor, runtime: 
 
 
 def where(device: str) -> dict[str, Any]:
-    """A Trainer's arguments for a device."""
+    """Return a Trainer's arguments for a device."""
     return {"accelerator": "gpu" if device == "cuda" else device, "devices": 1}
 
 
 def _flops(work: Work, extractor: Any, image: Tensor) -> int:
-    """Arithmetic of one step of one problem, forward and backward, multiplications and additions."""
+    """Count multiplications and additions per step and problem, forward and backward."""
     prior = Pixels() if work.prior == "pixels" else _Plain(filters=FILTERS)
     prior.initialise([0], image.shape)
     with FlopCounterMode(display=False) as counter:
@@ -87,7 +87,7 @@ def _flops(work: Work, extractor: Any, image: Tensor) -> int:
 
 
 class _Paced(Callback):
-    """Keeps the driver's pace and books each part of a step; generator and encoder both run forward and backward."""
+    """A callback that keeps the driver's pace and times the parts of a step: generator and encoder, both ways."""
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
@@ -96,7 +96,7 @@ class _Paced(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FeatureInversion)
         for owner, method, part in ((pl_module.prior, "forward", "generator"), (pl_module, "_extract", "encoder")):
-            # once a fit; an instance's attribute hides its class's
+            # once per fit; the instance's attribute hides the class's
             setattr(owner, method, self._booked(getattr(owner, method), part))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -122,7 +122,7 @@ class _Paced(Callback):
             started = self._now()
             result: Any = method(*arguments)
             if part == "generator" and result.requires_grad:
-                # the backward pass gets here when it is through with the encoder
+                # the backward pass calls this hook when it has left the encoder
                 result.register_hook(lambda gradient: self._lap("encoder"))
             took = self._now() - started
             self._inside += took

@@ -1,4 +1,4 @@
-"""Our inversion of texts, as a sweep runs it."""
+"""readout's inversion of texts, as a sweep runs it."""
 
 from benchmarks.pace import Pace, resident_bytes
 from benchmarks.sides.ours import ENDLESS, paced, where
@@ -9,7 +9,7 @@ from readout.sweep.runtime import Runtime
 
 
 def run(work: Work) -> None:
-    """Invert copies of one text, side by side."""
+    """Invert a batch of copies of one text."""
     keep_freed_memory()
     extractor = language_model()
     runtime = Runtime(trainer={**where(work.device), "max_steps": ENDLESS, "precision": work.precision})

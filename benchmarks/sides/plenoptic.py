@@ -26,7 +26,7 @@ def run(work: Work) -> None:
             return self.extractor.extract(x, work.layer)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
-        if x.requires_grad:  # a step's, not one of the checks beforehand
+        if x.requires_grad:  # excludes plenoptic's checks before the first step
             pace()
         return (x - y).square().mean()
 

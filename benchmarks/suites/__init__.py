@@ -1,1 +1,1 @@
-"""What is measured: each module's ``run`` gives one table."""
+"""Suites of measurements; each module's ``run`` returns one table."""

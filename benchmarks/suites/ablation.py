@@ -1,4 +1,4 @@
-"""What each fast path brings: the whole engine against the engine without it."""
+"""Gain of each fast path: the engine with and without it."""
 
 from benchmarks.driver import measure, quartiles, ratios
 from benchmarks.options import Options
@@ -15,7 +15,7 @@ MEANINGS = {
 
 
 def run(options: Options) -> Table:
-    """How many times as long a step takes without one path or the other."""
+    """Measure by which factor a step slows down without each fast path."""
     table = Table("Fast paths, one left out at a time")
     paths = PATHS if options.quick else (*PATHS, "eager")
     for size in options.sizes:

@@ -1,4 +1,4 @@
-"""Which stock networks can be measured as they come: every classifier of torchvision, and some of timm."""
+"""Tests of stock networks: every classifier of torchvision, and some of timm."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ TIMM = (
     "efficientformer_l1", "mobilevit_xxs", "edgenext_xx_small", "fastvit_t8", "poolformer_s12",
     "maxvit_rmlp_pico_rw_256", "coatnet_pico_rw_224", "mixer_s32_224", "resmlp_12_224", "gmlp_s16_224",
 )  # fmt: skip
-"""Of each kind one that is small."""
+"""A small network of each kind."""
 
 QUICK = ("torchvision squeezenet1_1", "torchvision googlenet", "timm vit_tiny_patch16_224")
 
@@ -39,14 +39,14 @@ MEASURED = (
     "torchvision swin_t", "torchvision efficientnet_v2_s", "torchvision mobilenet_v3_small", "torchvision densenet121",
     "timm vit_tiny_patch16_224",
 )  # fmt: skip
-"""Those that go through `measure` as well, which takes most of the time: of each peculiarity one."""
+"""Networks to run through `measure` too, which takes most of the time: one per peculiarity."""
 
 DEFAULTS = "depth:0,0.25,0.5,0.75,1"
-"""The layers that `measure` takes when left alone."""
+"""Default layers of `measure`."""
 
 
 def run(options: Options) -> Table:
-    """Layers, features against plain hooks, and a few steps of inversion, of stock networks with random weights."""
+    """Test layers, features against plain hooks and a few steps of inversion, with random weights."""
     table = Table("Stock networks")
     table.note(
         "Layers: the innermost, which `all` means. Features: of the five layers that `measure` takes when left alone, "
@@ -62,7 +62,7 @@ def run(options: Options) -> Table:
 
 
 def names() -> Iterator[str]:
-    """Library and name of each network."""
+    """Yield library and name of each network."""
     from torchvision import models
 
     yield from (f"torchvision {name}" for name in models.list_models(module=models))
@@ -84,7 +84,7 @@ def _row(library: str, name: str) -> dict[str, Any]:
 
 
 def _tried(extractor: FeatureExtractor, measured: bool) -> Iterator[dict[str, Any]]:
-    """One column after the other, so that what went well before something fails is known."""
+    """Yield one column after the other, so that columns before a failure are kept."""
     mean, std = (values.flatten().tolist() for values in (extractor.mean, extractor.std))
     plain = extractor if isinstance(extractor, TorchvisionModel) else PlainModule(extractor.network, mean, std)
     size = plain.find_size()
@@ -105,10 +105,10 @@ def _tried(extractor: FeatureExtractor, measured: bool) -> Iterator[dict[str, An
 
 
 def _passed(extractor: FeatureExtractor, layers: Sequence[str], image: Tensor) -> str:
-    """How many layers pass all checks.
+    """Count the layers, all of which must pass the checks.
 
     Raises:
-        ReadoutError: if one does not.
+        ReadoutError: if a layer does not.
     """
     for layer in layers:
         validate(extractor, layer, contrasting_pair(image))
@@ -117,7 +117,7 @@ def _passed(extractor: FeatureExtractor, layers: Sequence[str], image: Tensor) -
 
 @torch.no_grad()
 def _equal_to_hooks(extractor: FeatureExtractor, x: Tensor) -> str:
-    """How far the features of the default layers are from what hooks see in a whole forward pass of the network."""
+    """Compare the features of the default layers with those of hooks in a full forward pass."""
     seen: dict[str, Tensor] = {}
 
     def keep(_module: nn.Module, _args: Any, output: Any, layer: str) -> None:

@@ -1,4 +1,4 @@
-"""Which share of the machine's best rate a step reaches, and where the rest of the time goes."""
+"""Share of the machine's best rate that a step reaches, and the shares of its parts."""
 
 from benchmarks.driver import Measured, measure, quartiles
 from benchmarks.options import Options
@@ -8,7 +8,7 @@ PARTS = ("generator", "encoder", "loss and record", "optimiser")
 
 
 def run(options: Options) -> Table:
-    """Arithmetic of forward and backward, cut at the layer, against the best convolution or matrix product here."""
+    """Compare the rate of a step's arithmetic with the machine's fastest convolution or matrix product."""
     table = Table("Share of the machine's rate, and of the time")
     table.note(
         "GFLOP: arithmetic of one step of one problem, generator and network up to the layer, forward and backward. "

@@ -1,4 +1,4 @@
-"""Peak memory of one problem: against the number of steps and of problems."""
+"""Peak memory per problem, against the number of steps and of problems."""
 
 from benchmarks.driver import Worker
 from benchmarks.options import Options
@@ -6,7 +6,7 @@ from benchmarks.table import Table
 
 
 def run(options: Options) -> Table:
-    """Peak resident memory above that of the loaded network, in a process of its own."""
+    """Measure peak resident memory above that of the loaded network, in a separate process."""
     table = Table("Peak memory of one problem")
     table.note("Above the process with its network loaded. With few problems the libraries' own working space shows.")
     layer = "conv2_1"

@@ -1,4 +1,4 @@
-"""Steps without a prior, against plenoptic's metamer synthesis."""
+"""Speed of steps without a prior, against plenoptic's metamer synthesis."""
 
 from benchmarks.driver import measure, quartiles, ratios
 from benchmarks.options import Options
@@ -6,10 +6,10 @@ from benchmarks.table import Table
 
 
 def run(options: Options) -> Table:
-    """Milliseconds of one step of one problem whose pixels are optimised.
+    """Measure milliseconds per step and problem with optimised pixels.
 
     Raises:
-        Refused: if plenoptic is not there.
+        Refused: if plenoptic is not installed.
     """
     table = Table("One step of one problem, pixels on VGG19, against plenoptic's Metamer")
     table.note("plenoptic gets the network cut at the layer, so it runs no more of it than ours does.")

@@ -1,4 +1,4 @@
-"""The paper's protocol, run for real: what faster protocols are compared with. Hours; run again to resume."""
+"""Runs of the paper's protocol, the reference for faster ones; they take hours, and resume."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from readout import load_results
 LAYERS = ("conv1_2", "conv2_1", "conv3_1")
 IMAGES = ("astronaut", "coffee")
 LEVELS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""Below them every input was recovered in all trials, above them none."""
+"""In trials, every input was recovered below these levels and none above."""
 
 PAPER = ("--model.optimizer.lr", "1e-4", "--trainer.max_steps", "10000", "--model.record_every", "25")
-"""On vgg_dip.yaml: the paper's optimiser and steps, at 64 pixels with a U-Net of four scales."""
+"""Changes to vgg_dip.yaml: the paper's optimiser and steps, at 64 pixels with a U-Net of four scales."""
 
 
 def run(options: Options) -> Table:
-    """Invert what is missing, one layer and image at a time, so that little is lost with a broken run."""
+    """Invert what is missing, one layer and image at a time, so that an interruption loses little."""
     folder = Path(options.reference)
     for image in IMAGES:
         for layer in LAYERS:
@@ -34,6 +34,6 @@ def run(options: Options) -> Table:
 
 
 def load(folder: Path) -> pd.DataFrame:
-    """What there is of it, trajectories included; empty if there is nothing."""
+    """Load the results so far, trajectories included; empty if there are none."""
     found = [load_results(path.parent, trajectories=True) for path in sorted(folder.glob("*/sizes.csv"))]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()

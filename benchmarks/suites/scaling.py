@@ -1,4 +1,4 @@
-"""Cost of one problem against how many there are, and against their size."""
+"""Cost per problem, against the number of problems and their size."""
 
 from benchmarks.driver import measure, quartiles, ratios
 from benchmarks.options import Options
@@ -10,7 +10,7 @@ REFERENCE = 16
 
 
 def run(options: Options) -> Table:
-    """Each number of problems in turns with 16 of them; each size by itself."""
+    """Measure each number of problems in turns with 16 problems, and each size alone."""
     table = Table("Cost of one problem, by number of problems and by size")
     layer = "conv2_1"
     for count in PROBLEMS[:6] if options.quick else PROBLEMS:

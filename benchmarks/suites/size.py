@@ -1,4 +1,4 @@
-"""Seconds until the representation size of one image at one layer is known, and how well fast protocols agree."""
+"""Seconds per representation size of an image at a layer, and agreement of fast protocols with the paper's."""
 
 import tempfile
 from pathlib import Path
@@ -22,10 +22,10 @@ GRID_STEP = 0.1
 
 
 def run(options: Options) -> Table:
-    """Real commands, against the paper's protocol through bdpy.
+    """Time whole commands, and compare them with the paper's protocol in bdpy.
 
     Raises:
-        Refused: if bdpy is not there.
+        Refused: if bdpy is not installed.
     """
     table = Table("Seconds to the representation size of one image at one layer, 64 pixels")
     table.note(
@@ -63,11 +63,11 @@ def run(options: Options) -> Table:
 
 
 def agreement(found: pd.DataFrame, known: pd.DataFrame) -> dict[str, object]:
-    """How a faster protocol's answers compare with the paper's at its end, and with its best iterates.
+    """Compare a faster protocol's sizes with the paper's, at its last step and at its best iterates.
 
     Args:
-        found: Results of the faster one, one row a problem.
-        known: Results of the paper's, trajectories included.
+        found: Results of the faster protocol, one row per problem.
+        known: Results of the paper's protocol, trajectories included.
     """
     problems = ["layer", "sample", "level"]
     pairs = found.merge(known, on=problems, suffixes=("", "_paper"))

@@ -1,4 +1,4 @@
-"""Steps against bdpy's loop: the same U-Net, network, photograph and layer."""
+"""Speed of steps against bdpy, with the same U-Net, network, photograph and layer."""
 
 from benchmarks.driver import Measured, Refused, measure, quartiles, ratios
 from benchmarks.options import Options
@@ -7,7 +7,7 @@ from benchmarks.work import Work
 
 
 def run(options: Options) -> Table:
-    """Milliseconds of one step of one problem, and how many times as long bdpy takes."""
+    """Measure milliseconds per step and problem, and the ratio of bdpy's time to ours."""
     table = Table("One step of one problem, Deep Image Prior on VGG19, against bdpy 0.26")
     table.note(
         "bdpy: its network's weights without gradients, which is kinder than its examples; those are 'as written'. "

@@ -1,4 +1,4 @@
-"""Peak memory of texts, in copies of their logits."""
+"""Peak memory per text, in copies of its logits."""
 
 from benchmarks.driver import Worker
 from benchmarks.options import Options
@@ -6,11 +6,11 @@ from benchmarks.table import Table
 
 STEPS = 5
 FLOAT = 4
-"""Bytes."""
+"""Bytes per value."""
 
 
 def run(options: Options) -> Table:
-    """Peak resident memory above that of the loaded model, in a process of its own.
+    """Measure peak resident memory above that of the loaded model, in a separate process.
 
     Raises:
         Refused: if the weights can't be fetched.

@@ -1,4 +1,4 @@
-"""Steps on texts, against a plain loop on transformers."""
+"""Speed of steps on texts, against a plain loop on transformers."""
 
 from benchmarks.driver import measure, quartiles, ratios
 from benchmarks.options import Options
@@ -9,7 +9,7 @@ PROBLEMS = (1, 4, 16)
 
 
 def run(options: Options) -> Table:
-    """Milliseconds of one step of one text whose token logits are optimised.
+    """Measure milliseconds per step and text with optimised token logits.
 
     Raises:
         Refused: if the weights can't be fetched.

@@ -19,7 +19,7 @@ NAMES = {
 
 
 def draw(points: pd.DataFrame, null: pd.DataFrame, thresholds: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
-    """Plot one column per metric: distances by level and of unrelated images above, sizes against another metric below."""
+    """Plot distances by level and of unrelated images above, sizes against another metric below, per metric."""
     metrics = thresholds["metric"].tolist()
     layers = list(dict.fromkeys(points["layer"]))
     colors = dict(zip(layers, (COLORS * len(layers))[: len(layers)], strict=True))

@@ -45,7 +45,7 @@ def test_what_decides_an_answer_is_described() -> None:
 
 def test_a_feature_of_another_input_is_refused() -> None:
     perturbation = TowardNext.among(INPUTS, TinyNet(), ["early"], "line")
-    with pytest.raises(ReadoutError, match="belongs to none"):
+    with pytest.raises(ReadoutError, match="not that of any input"):
         perturbation(torch.rand(1, 8, 8, 8), torch.tensor([0.5]), [0])
     with pytest.raises(ReadoutError, match="at least two"):
         TowardNext(["one"], "line")
