@@ -1,4 +1,4 @@
-"""Reading an input back from a feature: each inversion is a LightningModule."""
+"""Inversions: LightningModules that recover inputs from features, and their parts."""
 
 from readout.inversions.base import FeatureInversion
 from readout.inversions.batch import Outcome, ProblemBatch

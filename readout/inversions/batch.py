@@ -1,4 +1,4 @@
-"""What goes into one fit, and what comes out of it."""
+"""Input and output of one fit: a batch of problems and its outcome."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from readout.priors.tokens import FREE
 
 @dataclass(frozen=True)
 class ProblemBatch:
-    """Problems that are inverted side by side: one row each, all at one layer."""
+    """Problems of one layer that are inverted together, one row per problem."""
 
     inputs: Tensor
     """True inputs x, shape (problems, *input_shape); token ids are padded by
-    :func:`readout.common.padding.pad`. Unknown: NaN in images, :data:`readout.priors.tokens.FREE` in texts."""
+    :func:`readout.common.padding.pad`. Unknown images are NaN, unknown tokens :data:`readout.priors.tokens.FREE`."""
     layer: str
-    """A layer name of the extractor."""
+    """Layer name of the extractor."""
     levels: Tensor
     """Target perturbation levels, shape (problems,)."""
     noise_seeds: Sequence[int]
-    """Seed of each problem's noise."""
+    """Seed per problem of its noise."""
     prior_seeds: Sequence[int]
-    """Seed of each problem's prior."""
+    """Seed per problem of its prior."""
     perturbation: Perturbation
-    """How features are moved."""
+    """Rule that moves features."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     @property
     def known(self) -> Tensor:
-        """Whose true input is known, shape (problems,): an image that is not NaN throughout, a text's every token."""
+        """Whether each true input is known, shape (problems,): no image of NaN only, no text with an unknown token."""
         if self.inputs.is_floating_point():
             return ~self.inputs.isnan().flatten(1).all(1)
         return (self.inputs != FREE).all(1)
@@ -47,7 +47,7 @@ class ProblemBatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a batch; every tensor is on the CPU, with one row a problem."""
+    """Results of a batch; tensors are on the CPU, with one row per problem."""
 
     recovered: Tensor
     """Recovered inputs x̂, shape (problems, *input_shape)."""
@@ -62,24 +62,24 @@ class Outcome:
     floor: Tensor
     """L(x), the loss at the true input."""
     scale: Tensor
-    """Loss between h and its own mean; for a squared error Var(h)."""
+    """Loss between h and its mean; Var(h) for a squared error."""
     steps: Tensor
-    """Optimisation steps behind the scored iterate."""
+    """Optimisation steps before the scored iterate."""
     dead: Tensor
-    """The prior collapsed, or a value was not finite."""
+    """Whether the prior collapsed or the loss was not finite."""
     best_distance: Tensor
-    """Smallest d_X along the recorded trajectory, the scored iterate included."""
+    """Smallest d_X among the recorded steps and the scored iterate."""
     best_step: Tensor
-    """Where that was."""
+    """Step of the smallest d_X."""
     metrics: dict[str, Tensor]
-    """Further metrics between x̂ and x."""
+    """Further metrics between x̂ and x, by name."""
     trajectory: Trajectory
-    """What was recorded along the way."""
+    """Recorded steps."""
     complete: bool
-    """Every problem ran all of its steps, or arrived or died before; false if something else ended the fit."""
+    """Whether every problem ran all steps, stopped by the protocol or died; False if something else ended the fit."""
     feature_dim: Tensor
-    """Dimensions of each feature, padding left out."""
+    """Dimensions of each feature, without padding."""
     seconds: float
     """Wall time of the whole batch."""
     reasons: Mapping[int, str]
-    """Why a problem has no target, by place; its scores mean nothing."""
+    """Reason per problem without a target, by its index in the batch; the scores of such a problem are void."""

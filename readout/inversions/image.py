@@ -1,4 +1,4 @@
-"""Inversion of image features, as the paper sets it."""
+"""Inversion of image features with the paper's defaults."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,23 @@ from readout.priors import DeepImagePrior, Prior
 
 
 class ImageInversion(FeatureInversion):
-    """A Deep Image Prior against a squared error, scored by pixel correlation distance.
+    """Inversion by a Deep Image Prior and squared error, scored by the correlation distance of pixels.
 
     Args:
-        extractor: The frozen network f.
+        extractor: Frozen network f.
         prior: Default: :class:`readout.priors.DeepImagePrior`.
         metrics: Default: :class:`readout.metrics.SSIM` and :class:`readout.metrics.PSNR`.
-        kwargs: As for :class:`FeatureInversion`.
+        kwargs: See :class:`FeatureInversion`.
+
+    Examples:
+        >>> from torch import nn
+        >>> from readout.priors import Pixels
+        >>> extractor = FeatureExtractor(nn.Sequential(nn.Conv2d(3, 4, 3)), layers={"conv": "0"})
+        >>> described = ImageInversion(extractor, prior=Pixels()).describe(steps=100)
+        >>> described["prior"]
+        {'class': 'readout.Pixels', 'clamp': True, 'total_variation': 0.0, 'init_std': 0.01}
+        >>> described["lr_schedule"]["class"], described["protocol"]
+        ('torch.optim.lr_scheduler.PolynomialLR', {'class': 'readout.PaperProtocol'})
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How far a recovered input's feature is from the target, one value a problem."""
+"""Losses between a recovered input's feature and the target, one value per problem."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -12,27 +12,27 @@ from readout.common.padding import masked_mean
 
 
 class FeatureLoss(nn.Module, ABC):
-    """A loss between features that never mixes problems."""
+    """A loss between features, computed for each problem independently."""
 
     capturable: ClassVar[bool] = False
-    """Whether a GPU can take it into a graph: nothing in it waits for the device, or differs from step to step."""
+    """Whether :meth:`forward` can run in a CUDA graph: it never waits for the device, and every step is alike."""
 
     @abstractmethod
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """One loss a problem.
+        """Compute the loss of each problem.
 
         Args:
             feature: Shape (problems, ...).
-            target: The same shape.
-            mask: What counts, over leading dimensions: (problems, positions). Given for texts only, so a loss for
-                images can do without.
+            target: Same shape.
+            mask: True where a text has a token, shape (problems, positions). Passed for texts only, so a loss for
+                images may omit the argument.
 
         Returns:
-            Shape (problems,).
+            Losses of shape (problems,).
         """
 
     def scale(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Loss between a feature and its own mean, by which losses are judged; for a squared error its variance.
+        """Return the loss between a feature and its mean, the unit of tolerances; the variance for a squared error.
 
         Args:
             feature: Shape (problems, ...).
@@ -47,7 +47,13 @@ class FeatureLoss(nn.Module, ABC):
 
 
 class MeanSquaredError(FeatureLoss):
-    """Mean squared error over all dimensions of a feature; the paper's loss for images."""
+    """Mean squared error over all dimensions of a feature; the paper's loss for images.
+
+    Examples:
+        >>> import torch
+        >>> MeanSquaredError()(torch.zeros(2, 3), torch.tensor([[1.0, 1.0, 1.0], [3.0, 0.0, 0.0]]))
+        tensor([1., 3.])
+    """
 
     capturable = True
 
@@ -57,10 +63,10 @@ class MeanSquaredError(FeatureLoss):
 
 
 class MeanSquaredErrorAndCosine(FeatureLoss):
-    """Mean squared error and cosine distance, weighted; the paper's loss for texts.
+    """Weighted sum of mean squared error and cosine distance; the paper's loss for texts.
 
-    The cosine is taken over the last dimension (a token's hidden state) and averaged over positions. The paper
-    does not say how it weighs the two; here each counts 1 by default.
+    The cosine is taken over the last dimension (a token's hidden state) and averaged over positions. The paper does
+    not state the weights.
 
     Args:
         squared_error: Weight of the mean squared error.
@@ -68,6 +74,11 @@ class MeanSquaredErrorAndCosine(FeatureLoss):
 
     Raises:
         ReadoutError: if a weight is out of range, or both are 0.
+
+    Examples:
+        >>> import torch
+        >>> MeanSquaredErrorAndCosine(cosine=2.0)(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]]))
+        tensor([3.])
     """
 
     def __init__(self, squared_error: float = 1.0, cosine: float = 1.0) -> None:
@@ -75,7 +86,7 @@ class MeanSquaredErrorAndCosine(FeatureLoss):
         self.squared_error = check_number("squared_error", squared_error, 0)
         self.cosine = check_number("cosine", cosine, 0)
         if not squared_error and not cosine:
-            raise ReadoutError("The loss weights squared_error and cosine are both 0; give one of them some weight.")
+            raise ReadoutError("The loss weights squared_error and cosine are both 0; set one above 0.")
 
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`; features of shape (problems, ..., width)."""

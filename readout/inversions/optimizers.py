@@ -1,4 +1,4 @@
-"""What optimisers are asked beyond their steps: to be quick, to let problems go, and to keep problems apart."""
+"""Optimisers of batches: fused updates, dropping finished problems, and a test that problems stay independent."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,33 +11,33 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from readout.common.errors import ReadoutError, reason
-from readout.inversions.schedules import numbers, taken_apart
+from readout.inversions.schedules import numbers, unwrap
 from readout.problems.identity import describe, qualified_name
 
 DEVICES = ("cpu", "cuda")
-"""Where PyTorch has fused kernels for the optimisers that offer them."""
+"""Devices on which PyTorch has fused optimisers."""
 
 
 ALONE = "alone"
-"""Said of an optimiser that couples the problems of a batch, so that each has to run by itself."""
+"""Key in the description of an optimiser that couples problems, which then run one at a time."""
 
 TRIAL_STEPS = 8
-"""Steps in which an optimiser that couples problems has to show it."""
+"""Steps of the trial by :func:`couples`."""
 
 TRIAL_SHAPES: Sequence[Sequence[tuple[int, ...]]] = (((24,), (2, 3, 4)), ((24,),))
-"""Shapes of a problem's parameters in the trial; the second where an optimiser takes matrices only."""
+"""Parameter shapes per problem in the trial; the second set is for optimisers that take matrices only."""
 
 ROUNDING = 1e-8
-"""Share of a parameter's movement that counts as rounding, in float64."""
+"""Relative difference in a parameter's movement that counts as rounding, in float64."""
 
 Build = Callable[[list[nn.Parameter]], tuple[Optimizer, LRScheduler | None]]
-"""Makes an optimiser of parameters, and its schedule."""
+"""Function from parameters to an optimiser and its schedule."""
 
 
 def fused(optimizer: Optimizer) -> Optimizer:
-    """Let an optimiser update everything in one kernel, where it can and nobody chose otherwise.
+    """Switch an optimiser to PyTorch's fused update, if it has one and the user chose no other.
 
-    Answers stay the same up to rounding: the defaults, by which results are told apart, are not touched.
+    Results stay the same up to rounding. Only groups change, not the defaults, from which keys are made.
 
     Args:
         optimizer: Any optimiser, before its first step.
@@ -50,8 +50,8 @@ def fused(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-def rows_can_go(optimizer: Optimizer) -> bool:
-    """Whether an optimiser knows nothing but its parameters' values, one by one, and the number of its steps."""
+def can_drop_rows(optimizer: Optimizer) -> bool:
+    """Return whether an optimiser's state can lose rows: tensors shaped like their parameter, and scalars only."""
     return all(
         not isinstance(value, torch.Tensor) or value.numel() == 1 or value.shape == parameter.shape
         for parameter, state in optimizer.state.items()
@@ -61,30 +61,30 @@ def rows_can_go(optimizer: Optimizer) -> bool:
 
 @contextmanager
 def keep_rows(optimizer: Optimizer, rows: torch.Tensor) -> Iterator[None]:
-    """Whatever parameters lose all but these rows inside, their optimiser's state loses all but these rows too.
+    """Context in which parameters may be reduced to ``rows``; on exit, the optimiser's state is reduced likewise.
 
     Args:
-        optimizer: One of which :func:`rows_can_go`.
+        optimizer: Optimiser for which :func:`can_drop_rows` holds.
         rows: Indices along the first dimension.
     """
     shapes = {parameter: parameter.shape for parameter in optimizer.state}
     for parameter in shapes:
-        parameter.grad = None  # has the old shape
+        parameter.grad = None  # it would keep the old shape
     yield
     for parameter, shape in shapes.items():
         if parameter.shape == shape:
             continue
         for name, value in optimizer.state[parameter].items():
             if isinstance(value, torch.Tensor) and value.shape == shape:
-                # fused updates need it to lie in memory as the parameter does
+                # fused updates require the parameter's own memory layout
                 optimizer.state[parameter][name] = torch.empty_like(parameter, requires_grad=False).copy_(value[rows])
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """The class and defaults of an optimiser before its first step, and its groups' numbers if they are others.
+    """Describe an optimiser before its first step: class, defaults, and numbers of groups that differ from them.
 
     Raises:
-        ReadoutError: if its defaults are no plain data, by which results could be told apart.
+        ReadoutError: if the defaults are not plain data, from which keys are made.
     """
     try:
         described = {"class": qualified_name(type(optimizer)), **describe(optimizer.defaults)}
@@ -96,16 +96,22 @@ def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def couples(build: Build, steps: int = TRIAL_STEPS) -> bool:
-    """Find out by trying whether an optimiser lets one problem's gradients move another's parameters.
+    """Test whether an optimiser lets one problem's gradients move another's parameters.
 
-    Two small problems with gradients of different sizes are solved alone and together, in float64.
+    Two small problems with gradients of very different sizes are solved alone and together, in float64.
 
     Args:
-        build: Makes the optimiser, and its schedule.
-        steps: Steps to try.
+        build: Builds the optimiser and its schedule.
+        steps: Steps of the trial.
 
     Raises:
-        ReadoutError: if the optimiser can't make a step.
+        ReadoutError: if the optimiser fails.
+
+    Examples:
+        >>> couples(lambda parameters: (torch.optim.AdamW(parameters, lr=0.1), None))
+        False
+        >>> couples(lambda parameters: (torch.optim.LBFGS(parameters, lr=0.1), None))
+        True
     """
     for shapes in TRIAL_SHAPES:
         try:
@@ -118,26 +124,28 @@ def couples(build: Build, steps: int = TRIAL_STEPS) -> bool:
 
 @contextmanager
 def usable(factory: Any) -> Iterator[None]:
-    """Turn whatever an optimiser or a schedule raises inside into a sentence that names it."""
+    """Turn any exception of an optimiser or a schedule into a ``ReadoutError`` that names it."""
     try:
         yield
     except ReadoutError:
         raise
     except Exception as error:
-        named, _ = taken_apart(factory)
+        named, _ = unwrap(factory)
         name = getattr(named, "__qualname__", type(named).__name__)
         raise ReadoutError(f"{name} can't be used here: {reason(error)}.") from error
 
 
 def _path(build: Build, rows: list[int], shapes: Sequence[tuple[int, ...]], steps: int) -> Iterator[Tensor]:
-    """How far some of the trial's problems have moved after each step, shape (problems, values)."""
+    """Yield how far some of the trial's problems have moved after each step, shape (problems, values)."""
     sizes = [math.prod(shape) for shape in shapes]
+    # arbitrary but fixed starts: the trial needs no generator and is the same everywhere
     start = torch.arange(2.0 * sum(sizes), dtype=torch.float64).sin().view(2, -1)[rows]
     parts = zip(torch.split(start, sizes, dim=1), shapes, strict=True)
     parameters = [
         nn.Parameter(part.reshape(len(rows), *shape).clone(memory_format=torch.contiguous_format))
         for part, shape in parts
     ]
+    # a coupled quantity (norm, line search, curvature) shows best where one problem's gradients dominate the other's
     steepness = torch.tensor([[1.0], [30.0]], dtype=torch.float64)[rows]
     stretch = torch.logspace(-1, 1, sum(sizes), dtype=torch.float64)
 
@@ -147,6 +155,7 @@ def _path(build: Build, rows: list[int], shapes: Sequence[tuple[int, ...]], step
     @torch.enable_grad()
     def closure() -> Tensor:
         optimizer.zero_grad()
+        # coupled parameters and a loss that is not quadratic, so that no first step lands on the minimum
         off = (values() + values().roll(1, 1) / 2 - 1).square()
         loss = (steepness * (stretch * off + (1 + off).sqrt())).sum()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -162,7 +171,7 @@ def _path(build: Build, rows: list[int], shapes: Sequence[tuple[int, ...]], step
 
 
 def _differ(moved: Tensor, other: Tensor) -> bool:
-    """Whether problems have moved otherwise than by rounding, or it can't be told."""
+    """Return whether movements differ by more than rounding; NaN counts as a difference."""
     difference = (moved - other).norm(dim=1)
     return not bool((difference <= ROUNDING * other.norm(dim=1)).all())
 

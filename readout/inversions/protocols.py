@@ -1,8 +1,7 @@
-"""Protocols: when an inversion ends, and which iterate counts.
+"""Protocols: rules that decide when an inversion stops, and which iterate is scored.
 
-The stopping time is part of the readout π, because a Deep Image Prior first finds the image and then
-fits the noise. So a protocol is named in every result, and sizes under different protocols are
-different quantities.
+The stopping time is part of the readout π, because a Deep Image Prior first finds the image and then fits the noise.
+Every result names its protocol, and sizes under different protocols are different quantities.
 """
 
 from abc import ABC, abstractmethod
@@ -14,25 +13,34 @@ from readout.common.checks import check_number
 
 
 class Protocol(ABC):
-    """Decides, problem by problem, at which iterate an inversion has arrived."""
+    """A stopping rule, applied to each problem independently; the iterate at which it stops is scored."""
 
     name: ClassVar[str]
 
     needs_true_input: ClassVar[bool] = False
-    """Whether it looks at the loss of the true input, and so can't run where that is not known."""
+    """Whether the rule uses the loss at the true input, so that it can't run where that is unknown."""
 
     @abstractmethod
     def reached(self, loss: Tensor, floor: Tensor) -> Tensor | None:
-        """Which problems have arrived, shape (problems,); None if only the last step ends them.
+        """Find the problems that stop at this iterate.
 
         Args:
-            loss: Loss of the present iterate, shape (problems,).
-            floor: Loss of the true input, shape (problems,).
+            loss: Loss of the current iterate, shape (problems,).
+            floor: Loss at the true input, shape (problems,).
+
+        Returns:
+            Shape (problems,); None if every problem runs to the last step.
         """
 
 
 class PaperProtocol(Protocol):
-    """The paper's: ``trainer.max_steps`` steps, and the last iterate counts."""
+    """The paper's rule: run ``trainer.max_steps`` steps and score the last iterate.
+
+    Examples:
+        >>> import torch
+        >>> PaperProtocol().reached(loss=torch.tensor([0.0]), floor=torch.tensor([1.0])) is None
+        True
+    """
 
     name = "paper"
 
@@ -42,26 +50,35 @@ class PaperProtocol(Protocol):
 
 
 class FastProtocol(PaperProtocol):
-    """Fewer steps at a higher learning rate, whose last iterate stands for the paper's.
+    """The paper's rule with fewer steps at a higher learning rate, as in ``fast.yaml``.
 
-    The same rule under another name, so that nobody takes its sizes for the paper's: how well they agree is measured
-    for the settings of ``fast.yaml`` (docs/performance.md), and for no others.
+    Its own name keeps its sizes apart from the paper's. Their agreement was measured for the configuration of
+    ``fast.yaml`` only (docs/performance.md).
+
+    Examples:
+        >>> FastProtocol().name
+        'fast'
     """
 
     name = "fast"
 
 
 class DiscrepancyProtocol(Protocol):
-    """Stop where the loss first reaches the loss at the true input (Morozov's discrepancy principle).
+    """Stop when the loss first reaches the loss at the true input (Morozov's discrepancy principle).
 
-    That level is known exactly here, because the noise is ours. Without noise it is 0, so at level 0
-    the last step counts, as it does for every problem that never gets there.
+    That loss is known exactly, because the noise is drawn here. It is 0 at level 0, so the last iterate is scored
+    there, as for every problem that never reaches the loss at its true input.
 
     Args:
-        slack: Stop already at (1 + slack) times that level.
+        slack: Stop at (1 + slack) times the loss at the true input.
 
     Raises:
-        ReadoutError: if ``slack`` is no number of at least 0.
+        ReadoutError: if ``slack`` is not a number of at least 0.
+
+    Examples:
+        >>> import torch
+        >>> DiscrepancyProtocol(slack=0.1).reached(loss=torch.tensor([1.05, 1.2]), floor=torch.tensor([1.0, 1.0]))
+        tensor([ True, False])
     """
 
     name = "discrepancy"
@@ -76,7 +93,12 @@ class DiscrepancyProtocol(Protocol):
 
 
 class TokenByToken(Protocol):
-    """Ends with the last position of a text, for readouts that read one position after another."""
+    """Stop after the last position of a text, for readouts that find one token per step.
+
+    Examples:
+        >>> TokenByToken().name
+        'token_by_token'
+    """
 
     name = "token_by_token"
 

@@ -1,8 +1,8 @@
-"""What a checkpoint holds of an inversion in the middle of a batch, beside what Lightning knows.
+"""Checkpoints in the middle of a batch: the state that Lightning does not keep.
 
-Lightning keeps the step, the optimiser, its schedule and the precision's state. Here is the rest: what the prior has
-come to, who has left the batch, what was recorded, and the state of every global random number generator. Targets are
-computed anew, because they follow from the problems.
+Lightning keeps the step, the optimiser, its schedule and the precision plugin's state. This module adds the prior, the
+active problems, the trajectory and the state of every global random generator. Targets are recomputed, because they
+follow from the problems.
 """
 
 import random
@@ -24,31 +24,31 @@ from readout.inversions.trajectory import Trajectory
 from readout.priors import Prior
 
 State = dict[str, Any]
-"""Tensors, numbers, strings, and lists and dictionaries of them: what PyTorch loads without running code."""
+"""Tensors, numbers, strings, and lists and dictionaries of them, which PyTorch loads without running code."""
 
 
 @dataclass
 class Attempt:
-    """How far a batch has come: its finished runs, and which of its problems are run again."""
+    """Progress of a batch over its restarts."""
 
     todo: list[int]
-    """Places of the problems that run now."""
+    """Indices of the problems that run now."""
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """What is known of each problem so far."""
+    """Results per problem so far."""
     recovered: list[Tensor] = field(default_factory=list)
-    """And what was recovered."""
+    """Recovered input per problem so far."""
     restart: int = 0
-    """How often those in ``todo`` have started again."""
+    """Number of restarts of the problems in ``todo``."""
 
     @classmethod
     def fresh(cls, count: int) -> "Attempt":
-        """That of problems which have not begun."""
+        """Return the progress of a batch that has not started."""
         return cls(list(range(count)), [{} for _ in range(count)], [torch.empty(0) for _ in range(count)])
 
 
 def identity(problems: ProblemBatch) -> State:
-    """Tells the problems of a fit from all others."""
-    # levels in words: that of a given feature is NaN, which is not equal to itself
+    """Return data that identify the problems of a fit."""
+    # levels as text, because external features have level NaN, which is not equal to itself
     return {
         "layer": problems.layer,
         "levels": [str(level) for level in problems.levels.tolist()],
@@ -56,21 +56,21 @@ def identity(problems: ProblemBatch) -> State:
     }
 
 
-def begin_with(prior: Prior, state: State, problems: ProblemBatch) -> None:
-    """Bring a fresh prior to where it was, before an optimiser is made for it.
+def restore_prior(prior: Prior, state: State, problems: ProblemBatch) -> None:
+    """Restore a prior's state, before its optimiser is built.
 
     Args:
-        prior: One that :meth:`Prior.initialise` has just been called on.
-        state: What :meth:`FeatureInversion.progress` gave.
-        problems: Those that are to be gone on with.
+        prior: Prior just initialised for ``problems``.
+        state: State from :meth:`FeatureInversion.progress`.
+        problems: Problems of the fit.
 
     Raises:
-        ReadoutError: if the state is that of other problems.
+        ReadoutError: if the state belongs to other problems.
     """
     if state["problems"] != identity(problems):
         raise ReadoutError(
-            "A checkpoint of other problems was given to the fit; Lightning takes up `hpc_ckpt_*.ckpt` in its "
-            "`default_root_dir` by itself, so delete those."
+            "The fit was given a checkpoint of other problems; Lightning loads any `hpc_ckpt_*.ckpt` in its "
+            "`default_root_dir`, so delete these files."
         )
     rows = state["running"]["rows"]
     if len(rows) < len(problems):
@@ -79,70 +79,70 @@ def begin_with(prior: Prior, state: State, problems: ProblemBatch) -> None:
 
 
 class Resumable(LightningModule, ABC):
-    """The part of an inversion that goes into a checkpoint and comes back out of it."""
+    """Base class that saves an inversion to a checkpoint and restores it."""
 
     prior: Prior
     problems: ProblemBatch
     trajectory: Trajectory
     resumed: State | None = None
-    """What the checkpoint said that this batch goes on from, if it does."""
+    """State from the checkpoint that this batch resumes, if any."""
     _running: Running
     _target: Target
-    _present: Target
-    _staying: Tensor | None
+    _active_target: Target
+    _active: Tensor | None
     _started: float
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put in how far the batch has come, in place of weights that are frozen."""
+        """Save the progress of the batch, without the network's frozen weights."""
         checkpoint["state_dict"] = {}
         checkpoint["inversion"] = self.progress()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there with problems that were loaded before.
+        """Resume the batch that was passed to ``load``.
 
         Raises:
-            ReadoutError: if the checkpoint is that of others.
+            ReadoutError: if the checkpoint belongs to other problems.
         """
-        self.strict_loading = False
+        self.strict_loading = False  # the checkpoint has no weights
         self.resumed = checkpoint["inversion"]
-        begin_with(self.prior, self.resumed, self.problems)
+        restore_prior(self.prior, self.resumed, self.problems)
 
     def progress(self) -> State:
-        """What a checkpoint needs to know of a batch beside what Lightning does.
+        """Return the state for a checkpoint.
 
-        Subclasses add what their steps change, and take it from :attr:`resumed` in ``on_train_start``.
+        A subclass adds what its own steps change, and restores it from :attr:`resumed` in ``on_train_start``.
         """
         return {
             "problems": identity(self.problems),
             "prior": self.prior.progress(),
             "running": self._running.state(),
             "trajectory": self.trajectory.state(),
-            "staying": self._staying,
+            "staying": self._active,
             "random": random_states(),
             "seconds": time.perf_counter() - self._started,
         }
 
     def resume(self) -> None:
-        """Bring everything that was just made for the first step to where it was, if this batch goes on."""
+        """Restore everything but the prior, if this batch resumes a checkpoint."""
         state = self.resumed
         if state is None:
             return
         self._started -= state["seconds"]
         self._running.resume(state["running"])
         if len(self._running.rows) < len(self.problems):
-            self._present = self._target.of(self._running.rows)
+            self._active_target = self._target.of(self._running.rows)
         self.trajectory = Trajectory.resumed(state["trajectory"], self.device)
-        if state["staying"] is not None:  # it was saved before they were let go
-            self._let_go(state["staying"].to(self.device))
+        if state["staying"] is not None:  # saved between the record of a step and the drop that follows it
+            self._drop_finished(state["staying"].to(self.device))
         set_random_states(state["random"])
 
     @abstractmethod
-    def _let_go(self, staying: Tensor) -> None:
-        """Go on with these places of the batch only."""
+    def _drop_finished(self, active: Tensor) -> None:
+        """Shrink the batch to its active problems."""
 
 
 def random_states() -> State:
-    """The state of every global random number generator."""
+    """Return the state of every global random generator."""
     version, words, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
@@ -154,7 +154,7 @@ def random_states() -> State:
 
 
 def set_random_states(states: State) -> None:
-    """Go on from :func:`random_states`."""
+    """Restore the states from :func:`random_states`."""
     torch.set_rng_state(states["torch"])
     if len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])

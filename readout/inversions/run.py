@@ -1,4 +1,4 @@
-"""Inverting a batch of problems: one fit, and fits for those whose prior died."""
+"""Inversion of a batch of problems: one fit, then restarts of those whose prior died."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from readout.problems import Problem
 Row = dict[str, Any]
 
 CURVES = ("loss", "distance", "recovered_feature_distance")
-"""What a trajectory records."""
+"""Quantities in a trajectory."""
 
 
 def invert(
@@ -30,24 +30,24 @@ def invert(
     fit: Callable[[FeatureInversion], None],
     attempt: Attempt | None = None,
 ) -> tuple[list[Row], list[Tensor]]:
-    """Invert problems side by side; dead ones start again, at most ``inversion.max_restarts`` times.
+    """Invert a batch of problems; dead ones restart, at most ``inversion.max_restarts`` times.
 
-    A restart is a whole run from a fresh seed, so it does not depend on what else is in the batch. A problem without a
-    target (its feature is constant, say) is marked with the reason in its row, and the others go on.
+    A restart is a complete run from a fresh seed, so it does not depend on the rest of the batch. A problem without a
+    target, such as one with a constant feature, gets the reason in its row.
 
     Args:
-        inversion: The readout.
+        inversion: Inversion to run.
         problems: Problems of one layer.
         inputs: True inputs by sample name.
-        perturbation: How features are moved.
-        fit: Runs ``Trainer.fit`` on the inversion.
-        attempt: How far this batch has come before, kept up to date; default: not at all.
+        perturbation: Rule that moves features.
+        fit: Function that runs ``Trainer.fit`` on the inversion.
+        attempt: Earlier progress of this batch, updated in place; default: none.
 
     Returns:
-        One row a problem (without verdict), and each one's recovered input, empty where there was no target.
+        One row per problem (without verdict), and the recovered inputs, empty for problems without a target.
 
     Raises:
-        ReadoutError: if something other than the protocol ended the fit.
+        ReadoutError: if anything but the protocol ended the fit.
     """
     attempt = attempt or Attempt.fresh(len(problems))
     rows, recovered = attempt.rows, attempt.recovered
@@ -59,7 +59,7 @@ def invert(
         outcome = inversion.outcome
         if outcome is None or not outcome.complete:
             raise ReadoutError(
-                "The fit ended before its last step, so nothing of this batch was kept; take out what ends fits early "
+                "The fit ended before its last step, so this batch was discarded; remove whatever ends fits early "
                 "(max_time, max_epochs, limit_train_batches, an early-stopping callback)."
             )
         curves = _curves(outcome.trajectory)
@@ -81,7 +81,7 @@ def invert(
 def make_batch(
     problems: Sequence[Problem], inputs: Mapping[str, Tensor], perturbation: Perturbation, restart: int = 0
 ) -> ProblemBatch:
-    """The tensors and seeds behind problems of one layer."""
+    """Build the batch for problems of one layer."""
     return ProblemBatch(
         inputs=pad([inputs[problem.sample] for problem in problems]),
         layer=problems[0].layer,
@@ -93,11 +93,11 @@ def make_batch(
 
 
 def readout_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:
-    """What every row says of the readout that it comes from.
+    """Return the columns that name the readout in every row of results.
 
     Args:
-        inversion: The readout.
-        fingerprint: Its extractor's.
+        inversion: Inversion of the readout.
+        fingerprint: Fingerprint of its extractor.
     """
     return {
         "model": inversion.extractor.name,
@@ -110,7 +110,7 @@ def readout_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, 
 
 
 def _curves(trajectory: Trajectory) -> dict[str, Tensor]:
-    """What was recorded, shape (recorded steps, problems), under the names of its columns."""
+    """Return the recorded quantities by column name, shape (recorded steps, problems)."""
     return {f"trajectory_{name}": trajectory.stacked(name) for name in CURVES}
 
 
@@ -122,7 +122,7 @@ def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place
     steps = torch.tensor(outcome.trajectory.steps)[recorded].tolist()
     trajectory = {column: values[recorded, place].tolist() for column, values in curves.items()}
     if steps and outcome.steps[place] > steps[-1] and math.isfinite(scored["loss"]):
-        # a problem that arrives between two records ends with the iterate that counts
+        # the protocol may stop a problem between two records: end its curves with the scored iterate
         steps.append(int(outcome.steps[place]))
         for name in CURVES:
             trajectory[f"trajectory_{name}"].append(scored[name])

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: PyTorch's or a user's own, and the course that a run takes under one."""
+"""Learning-rate schedules: building PyTorch's or a user's own, and describing them for keys."""
 
 import inspect
 import warnings
@@ -16,22 +16,22 @@ from readout.common.errors import ReadoutError
 from readout.problems.identity import constructor_arguments, describe, digest, qualified_name
 
 ScheduleFactory = Callable[..., LRScheduler]
-"""A schedule's class, a partial of it, or a function of an optimiser and, if it takes two arguments, of the steps."""
+"""A scheduler class, a partial of one, or a function of the optimiser and optionally the number of steps."""
 
 STEP_COUNTS = ("total_iters", "total_steps", "T_max")
-"""Arguments that say how many steps a schedule spans: those of the run, where they are left out."""
+"""Arguments for the number of steps that a schedule spans; by default that of the run."""
 
 PARTS = "schedulers"
-"""The argument of a schedule that is made of others (SequentialLR, ChainedScheduler)."""
+"""Argument for the parts of a composite schedule (SequentialLR, ChainedScheduler)."""
 
 NEVER_NEGATIVE = ("lr", "momentum", "weight_decay", "betas")
 
 LEGACY: Mapping[type[LRScheduler], str] = {PolynomialLR: "total_iters", CosineAnnealingLR: "T_max"}
-"""Schedules described without their course when they span the run, so that results of earlier versions are found."""
+"""Schedules whose description omits the course if they span the run, so that keys of earlier versions stay valid."""
 
 
 def late_arguments(owner: type) -> dict[str, Any]:
-    """Types of the arguments that a schedule's class gets only once there is an optimiser and a number of steps."""
+    """Return the types of a scheduler's arguments that depend on the optimiser or the number of steps."""
     if not (inspect.isclass(owner) and issubclass(owner, LRScheduler)):
         return {}
     names = constructor_arguments(owner)
@@ -39,28 +39,35 @@ def late_arguments(owner: type) -> dict[str, Any]:
     return {**late, PARTS: list[ScheduleFactory]} if PARTS in names else late
 
 
-def taken_apart(factory: Any) -> tuple[Any, dict[str, Any]]:
-    """The class or function behind a factory, and the arguments that are bound already."""
+def unwrap(factory: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the class or function behind a factory, and its bound arguments."""
     if not isinstance(factory, partial):
         return factory, {}
-    # the parser binds the class to functions of its own
+    # the configuration parser's partial wraps the class in a function of its own
     by_parser = str(getattr(factory.func, "__module__", "")).startswith("jsonargparse")
     classes = (each for each in factory.args if inspect.isclass(each))
     return next(classes) if by_parser else factory.func, dict(factory.keywords)
 
 
 def build_schedule(factory: ScheduleFactory, optimizer: Optimizer, steps: int) -> LRScheduler:
-    """Make the schedule of a run.
+    """Build the schedule of a run.
 
     Args:
-        factory: What makes it.
-        optimizer: Its optimiser.
-        steps: Steps of the run; passed on where a step count is wanted and none was given.
+        factory: Scheduler class, partial of one, or function.
+        optimizer: Optimiser to schedule.
+        steps: Steps of the run, passed to arguments in :data:`STEP_COUNTS` that are not given.
 
     Raises:
         ReadoutError: if the schedule follows a metric.
+
+    Examples:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> schedule = build_schedule(PolynomialLR, optimizer, steps=4)
+        >>> [numbers["0.lr.0"] for numbers in course(optimizer, schedule, steps=4)]
+        [1.0, 0.75, 0.5, 0.25]
     """
-    target, given = taken_apart(factory)
+    target, given = unwrap(factory)
     late: dict[str, Any] = {}
     if inspect.isclass(target):
         wanted = late_arguments(target)
@@ -80,24 +87,24 @@ def build_schedule(factory: ScheduleFactory, optimizer: Optimizer, steps: int) -
             "of the step number."
         )
     if not isinstance(schedule, LRScheduler):
-        raise TypeError(f"it gives a {type(schedule).__name__}, not a schedule")
+        raise TypeError(f"it returns a {type(schedule).__name__}, not a schedule")
     return schedule
 
 
 def course(optimizer: Optimizer, schedule: LRScheduler | None = None, steps: int = 1) -> list[dict[str, float]]:
-    """The numbers in an optimiser's groups (rates, momenta) before each step; they change with a schedule only.
+    """Return the numbers in an optimiser's groups, such as rates and momenta, before each step.
 
     Args:
-        optimizer: Not used any more afterwards.
-        schedule: The same.
+        optimizer: Optimiser to consume; its groups end as after the last step.
+        schedule: Its schedule, which is advanced; None for constant numbers.
         steps: Steps of the run.
 
     Raises:
-        ReadoutError: if one makes no sense.
+        ReadoutError: if a number is not finite, or negative where it may not be.
     """
     seen: list[dict[str, float]] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the schedule is ahead of its optimiser here
+        warnings.simplefilter("ignore")  # PyTorch warns of a schedule stepped before its optimiser
         for step in range(steps):
             seen.append(numbers(optimizer.param_groups))
             _check(seen[-1], qualified_name(type(optimizer)), step)
@@ -107,34 +114,34 @@ def course(optimizer: Optimizer, schedule: LRScheduler | None = None, steps: int
 
 
 def describe_schedule(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> dict[str, Any]:
-    """What tells a schedule apart: its class, its plain settings and the course it takes.
+    """Describe a schedule for keys: class, plain arguments, and a digest of its :func:`course`.
 
     Args:
-        optimizer: Its optimiser; neither is used any more afterwards.
-        schedule: As it is before the first step.
+        optimizer: Its optimiser; both are consumed.
+        schedule: Schedule before its first step.
         steps: Steps of the run.
 
     Raises:
-        ReadoutError: if a number makes no sense.
+        ReadoutError: if a number in the course is invalid.
     """
     state = {key: value for key, value in schedule.state_dict().items() if not key.startswith("_")}
     described: dict[str, Any] = {"class": qualified_name(type(schedule))}
     for key, value in state.items():
         try:
             described[key] = describe(value)
-        except TypeError:  # no plain data; what it does is in the course
+        except TypeError:  # not plain data, such as a function; the course covers its effect
             continue
     count = LEGACY.get(type(schedule))
     if count and described.get(count) == steps:
-        course(optimizer, schedule, min(steps, 2))  # a number that makes no sense shows at once
+        course(optimizer, schedule, min(steps, 2))  # only to refuse invalid numbers, which show in the first steps
         return {**described, count: 1}
     seen = course(optimizer, schedule, steps)
-    # rounded, because the last digits differ between machines
+    # rounded, because last digits differ between machines
     return {**described, "course": digest([[f"{value:.6g}" for value in each.values()] for each in seen])}
 
 
 def numbers(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """What is a number in an optimiser's groups, under ``GROUP.NAME.PLACE``."""
+    """Return the numbers in an optimiser's groups, keyed ``GROUP.NAME.INDEX``."""
     found: dict[str, float] = {}
     for place, group in enumerate(groups):
         for name, value in group.items():
@@ -150,7 +157,7 @@ def numbers(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _build_parts(
     factories: Sequence[ScheduleFactory], optimizer: Optimizer, steps: int, milestones: Sequence[int]
 ) -> list[LRScheduler]:
-    """The schedules that one is made of, each for the steps between its milestones, or for all."""
+    """Build the parts of a composite schedule, each for the steps between its milestones, or for all steps."""
     spans = dict(enumerate(max(end - start, 1) for start, end in pairwise([0, *milestones, steps])))
     return [build_schedule(each, optimizer, spans.get(place, steps)) for place, each in enumerate(factories)]
 

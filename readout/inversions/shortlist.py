@@ -1,4 +1,4 @@
-"""Which tokens are worth trying: those that come near in another context."""
+"""A shortlist of candidate tokens, ranked by their hidden states in a fixed context."""
 
 import torch
 from torch import Tensor
@@ -7,28 +7,29 @@ from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
 
 CONTEXT = "When they came home, he asked for"
-"""After this every token is tried once. Any plain text does; a lone special token is too odd a context."""
+"""Fixed context in which every token is evaluated once; any plain text works, but a lone special token is atypical."""
 
 ANCHORS = 128
-"""Tokens that are tried in every context, to learn how it moves hidden states."""
+"""Number of tokens evaluated in every context, to estimate how it shifts hidden states."""
 
 EXTREME = 10
-"""Dimensions whose extremes exceed the median dimension's so many times are left out of the ranking."""
+"""Dimensions whose largest deviation exceeds this many times the median dimension's are left out of the ranking."""
 
 
 class Shortlist:
-    """Picks tokens whose hidden state will come near a target, without trying the whole vocabulary.
+    """Candidate tokens whose hidden states come near a target, found without evaluating the whole vocabulary.
 
-    Every token's hidden state is computed once, after one context that is always the same. Another context moves those
-    states, and mostly all alike; how far is the mean over a few anchor tokens tried in it. The nearest of the moved
-    states are tried for certain. A few dimensions, in which single tokens grow enormous in one context and not in the
-    next (Sun et al., 2024, arXiv 2402.17762), would spoil that order and are left out of it, though not of the trial.
-    At the very first position there is no context, so the whole vocabulary is tried, once for all texts.
+    Every token's hidden state is computed once, in a fixed context. Another context shifts these states, mostly by a
+    common vector, which is estimated as the mean over a few anchor tokens evaluated in it. The tokens with the nearest
+    shifted states are then evaluated exactly. Massive activations, dimensions in which single tokens grow enormous in
+    one context and not in the next (Sun et al., 2024, arXiv 2402.17762), would spoil this ranking, so it leaves them
+    out; the exact evaluation does not. The first position has no context, so the whole vocabulary is evaluated there,
+    once for all texts.
 
     Args:
-        extractor: A causal language model.
-        layer: A layer name.
-        count: How many tokens to pick.
+        extractor: Causal language model.
+        layer: Layer name.
+        count: Number of candidates.
     """
 
     def __init__(self, extractor: LanguageModel, layer: str, count: int) -> None:
@@ -47,26 +48,27 @@ class Shortlist:
         self._squares = self._states.square().sum(1)
 
     def tried(self, prefix: Prefix, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens after a prefix, and the hidden state of each.
+        """Return the candidates after a prefix, and their hidden states.
 
         Args:
-            prefix: What comes before.
-            target: The hidden state to come near, shape (width,).
+            prefix: Tokens before the position.
+            target: Hidden state to approach, shape (width,).
 
         Returns:
-            Ids, shape (count,), or (vocabulary,) after nothing; and states, shape (ids, width).
+            Ids, shape (count,), or (vocabulary,) after an empty prefix; and states, shape (ids, width).
         """
         if not prefix.keys_values:
             return self._vocabulary, self._first
         here = states_after(self.extractor, prefix, self._anchors, self.layer)[:, self._ranked]
         moved = (here - self._states[self._anchors]).mean(0)
+        # ‖state + moved − target‖² without ‖moved − target‖², which is the same for all tokens
         errors = self._squares - 2 * self._states @ (target[self._ranked] - moved)
         ids = errors.topk(min(self.count, len(errors)), largest=False).indices
         return ids, states_after(self.extractor, prefix, ids, self.layer)
 
 
 def _anchors(vocabulary: int) -> Tensor:
-    """Half from everywhere, half from the beginning, where vocabularies have their frequent tokens."""
+    """Choose half of the anchors from the whole vocabulary, half from its start, where frequent tokens are."""
     everywhere = torch.linspace(0, vocabulary - 1, ANCHORS // 2)
     frequent = torch.linspace(0, vocabulary / 32, ANCHORS // 2)
     ids: Tensor = torch.unique(torch.cat([everywhere, frequent]).long())  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""One optimisation step of a batch, before its update; on a GPU as one graph."""
+"""The loss and gradients of one optimisation step, on a GPU optionally as one CUDA graph."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,54 +8,53 @@ from torch import Tensor
 
 
 class Step(NamedTuple):
-    """What a step computes."""
+    """Values computed by one step."""
 
     inputs: Tensor
-    """The present iterates, shape (problems, ...)."""
+    """Current iterates, shape (problems, ...)."""
     feature: Tensor
     losses: Tensor
-    """Of each problem, shape (problems,)."""
+    """Loss of each problem, shape (problems,)."""
     total: Tensor
-    """What is minimised; its gradients reach the prior's parameters."""
+    """Minimised scalar, with gradients to the prior's parameters."""
 
 
 class StepGraph:
-    """A step with its gradients, captured once and replayed as a whole (a CUDA graph).
+    """A step with its gradients, captured once as a CUDA graph and replayed.
 
-    Launching a step's kernels from Python takes longer than running them, unless batches are large. What is
-    replayed is what was launched, so the values are the same. The tensors of a replayed step lie where those of
-    the last one lay; copy what is to be kept.
+    In small batches, launching a step's kernels from Python takes longer than running them. A replay runs the same
+    kernels, so values are the same. It also reuses the same memory: copy any tensor to be kept beyond the step.
 
-    Generators have been captured and replayed on a GPU (docs/benchmarks.md), whole steps not yet: so it has to be
-    asked for.
+    Generators have been captured and replayed on a GPU (docs/benchmarks.md), whole steps not yet, so this is off by
+    default.
 
     Args:
-        step: Computes a step, and never waits for the device.
-        parameters: What it depends on. They must stay where they are in memory.
+        step: Function that computes a step without waiting for the device.
+        parameters: Parameters of the step, which must not move in memory.
     """
 
     def __init__(self, step: Callable[[], Step], parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
         cached = torch.is_autocast_cache_enabled()
-        torch.set_autocast_cache_enabled(False)  # its weights would belong to the graph, and be used outside
+        torch.set_autocast_cache_enabled(False)  # casts cached in the graph's memory would be used outside of it
         try:
             self._capture(step)
         finally:
             torch.set_autocast_cache_enabled(cached)
 
     def __call__(self) -> Step:
-        """One step; backward from its total gives what was captured."""
+        """Replay the step; ``backward`` from its total returns the captured gradients."""
         return self.captured._replace(total=_Replayed.apply(self, *self.parameters))
 
     def replay(self) -> None:
-        """Compute :attr:`captured` and :attr:`gradients` anew."""
+        """Recompute :attr:`captured` and :attr:`gradients` in place."""
         self._graph.replay()
 
     def _capture(self, step: Callable[[], Step]) -> None:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(2):  # libraries choose their kernels, and Triton compiles, at the first
+            for _ in range(2):  # warm-up: libraries choose kernels and Triton compiles, which a capture forbids
                 self._solve(step)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
@@ -69,7 +68,7 @@ class StepGraph:
 
 
 class _Replayed(torch.autograd.Function):
-    """The total of a replayed step, whose gradients are there already."""
+    """Total of a replayed step, with its captured gradients."""
 
     @staticmethod
     def forward(ctx: Any, graph: StepGraph, *parameters: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the features of a batch are driven towards, and how far from it they are."""
+"""The targets of a batch: perturbed features, with the losses and distances relative to them."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -18,31 +18,31 @@ from readout.metrics.correlation import everywhere
 from readout.perturbations import CONSTANT
 
 Reasons = dict[int, str]
-"""Why there is no target, by place in the batch; such a problem is marked, and the others go on."""
+"""Reason per problem without a target, by its index in the batch."""
 
 INFINITE = "values that are not finite"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Clean features h and perturbed features h', one row a problem, with what follows from them."""
+    """Clean features h and perturbed features h', one row per problem, with reference losses and distances."""
 
     clean: Tensor
     perturbed: Tensor
     mask: Tensor | None
-    """What features consist of, over leading dimensions; the rest is padding."""
+    """True where a text has a token, shape (problems, positions); None for images."""
     loss: FeatureLoss
     floor: Tensor
     """L(x), the loss at the true input, shape (problems,)."""
     scale: Tensor
-    """Loss between h and its own mean; for a squared error Var(h). Shape (problems,)."""
+    """Loss between h and its mean, shape (problems,); Var(h) for a squared error."""
     feature_distance: Tensor
     """Realised d_H(h', h), shape (problems,)."""
 
     @classmethod
     def make(cls, clean: Tensor, perturbed: Tensor, mask: Tensor | None, loss: FeatureLoss) -> Self:
-        """The target of features of shape (problems, ...)."""
-        # on the CPU: not every accelerator has float64
+        """Build the target of features of shape (problems, ...)."""
+        # the realised distance is reported, so it is computed in float64, which not every accelerator has
         wide = (perturbed.cpu().double(), clean.cpu().double(), None if mask is None else mask.cpu())
         return cls(
             clean,
@@ -55,21 +55,21 @@ class Target:
         )
 
     def of(self, rows: Tensor) -> Self:
-        """The target of these problems only."""
+        """Select problems."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         changes: dict[str, Any] = {name: value[rows] for name, value in values if isinstance(value, Tensor)}
         return replace(self, **changes)
 
     def losses(self, feature: Tensor) -> Tensor:
-        """Loss of each feature against h', shape (problems,)."""
+        """Return the loss of each feature against h', shape (problems,)."""
         return _losses(self.loss, feature, self.perturbed, self.mask)
 
     def distances(self, feature: Tensor) -> Tensor:
-        """d_H of each feature to h, shape (problems,)."""
+        """Return d_H between each feature and h, shape (problems,)."""
         return correlation_distance(feature, self.clean, self.mask)
 
     def dimensions(self) -> Tensor:
-        """Dimensions of each feature, padding left out, shape (problems,)."""
+        """Count the dimensions of each feature, without padding, shape (problems,)."""
         counts = torch.ones_like(self.clean, dtype=torch.bool) if self.mask is None else expand(self.mask, self.clean)
         return counts.flatten(1).sum(1)
 
@@ -77,13 +77,18 @@ class Target:
 def make_target(
     clean: Tensor, problems: ProblemBatch, mask: Tensor | None, loss: FeatureLoss
 ) -> tuple[Target, Reasons]:
-    """Perturb features, and find the problems that have no target; zeros stand for the features of those.
+    """Perturb features, and find problems without a target, whose features are set to 0.
+
+    A problem of external features has no level (NaN); its target comes from a file and is not judged here.
 
     Args:
         clean: Features of the true inputs, shape (problems, ...).
-        problems: What is perturbed, and how. Of a problem without a level the perturbed feature is given.
+        problems: Batch with levels, seeds and perturbation.
         mask: See :class:`Target`.
-        loss: Between features.
+        loss: Loss between features.
+
+    Returns:
+        Target of the batch, and a reason per problem without one.
     """
     known, leveled = problems.known.tolist(), (~problems.levels.isnan()).tolist()
     reasons = {
@@ -94,21 +99,28 @@ def make_target(
     perturbed = _perturbed(clean, problems, mask, reasons)
     moved = unusable(perturbed, mask)
     reasons |= {place: f"perturbed, {moved[place]}" for place in moved if leveled[place] and place not in reasons}
-    target = Target.make(_blanked(clean, reasons), _blanked(perturbed, reasons), mask, loss)
+    target = Target.make(_zeroed(clean, reasons), _zeroed(perturbed, reasons), mask, loss)
     judged = (target.floor.isfinite() & target.scale.isfinite()).tolist()
     lost = [place for place in range(len(clean)) if known[place] and leveled[place] and not judged[place]]
     if lost:
         reasons |= dict.fromkeys(lost, "the loss at its true input is not finite")
-        target = Target.make(_blanked(clean, reasons), _blanked(perturbed, reasons), mask, loss)
+        target = Target.make(_zeroed(clean, reasons), _zeroed(perturbed, reasons), mask, loss)
     return target, reasons
 
 
 def unusable(feature: Tensor, mask: Tensor | None = None) -> Reasons:
-    """Which features have no correlation distance, and why.
+    """Find features without a correlation distance: constant or not finite.
 
     Args:
         feature: Shape (problems, ...).
         mask: See :class:`Target`.
+
+    Returns:
+        Reason per such feature, by its index.
+
+    Examples:
+        >>> unusable(torch.tensor([[1.0, 2.0], [1.0, float("inf")]]))
+        {1: 'its feature has values that are not finite'}
     """
     counts = None if mask is None else expand(mask, feature).flatten(1)
     flat = feature.reshape(len(feature), -1)
@@ -119,14 +131,14 @@ def unusable(feature: Tensor, mask: Tensor | None = None) -> Reasons:
 
 
 def _perturbed(clean: Tensor, problems: ProblemBatch, mask: Tensor | None, reasons: Reasons) -> Tensor:
-    """Perturbed features, zeros where there is none; adds the reasons of a perturbation that refuses."""
+    """Perturb features; a failure sets the row to 0 and adds the perturbation's own reason to ``reasons``."""
 
     def perturb(rows: slice) -> Tensor:
-        padded = () if mask is None else (mask[rows],)  # a perturbation for images need not know of masks
+        padded = () if mask is None else (mask[rows],)  # a perturbation for images may omit the argument
         return problems.perturbation(clean[rows], problems.levels[rows], problems.noise_seeds[rows], *padded)
 
     if not reasons:
-        with suppress(ReadoutError):  # it does not say which row it is about
+        with suppress(ReadoutError):  # the error does not name its row, so go on row by row
             return perturb(slice(None))
     perturbed = torch.zeros_like(clean)
     for place in range(len(clean)):
@@ -138,13 +150,13 @@ def _perturbed(clean: Tensor, problems: ProblemBatch, mask: Tensor | None, reaso
     return perturbed
 
 
-def _blanked(feature: Tensor, places: Collection[int]) -> Tensor:
+def _zeroed(feature: Tensor, places: Collection[int]) -> Tensor:
     if not places:
         return feature
     return feature.index_fill(0, torch.tensor(list(places), device=feature.device), 0.0)
 
 
 def _losses(loss: FeatureLoss, feature: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    # a loss for images need not know of masks
+    # a loss for images may omit the argument
     losses: Tensor = loss(feature, target) if mask is None else loss(feature, target, mask)
     return losses

@@ -1,4 +1,4 @@
-"""Inversion of text features, as the paper sets it."""
+"""Inversion of text features with the paper's defaults."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -21,27 +21,27 @@ from readout.priors.tokens import FREE
 
 
 def paper_text_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """AdamW at a learning rate of 0.1, as in the paper."""
+    """Return AdamW with a learning rate of 0.1, as in the paper."""
     return AdamW(parameters, lr=0.1)
 
 
 class TextInversion(FeatureInversion):
-    """Token logits against squared error and cosine distance, scored by token error rate.
+    """Inversion by token logits, squared error and cosine distance, scored by the token error rate.
 
-    What is optimised is a mixture of tokens; what is scored and stored is the likeliest token at each position, and
-    so is the loss that the verdict looks at. The trajectory's loss is that of the mixture.
+    The optimised input is a mixture of tokens, whose loss the trajectory records. Scores, stored texts and the loss
+    behind the verdict are those of the likeliest token at each position.
 
     Args:
-        extractor: The frozen language model f.
+        extractor: Frozen language model f.
         prior: Default: :class:`readout.priors.TokenLogits`.
         optimizer: Default: :func:`paper_text_optimizer`.
         lr_schedule: Default: a constant rate.
         loss: Default: :class:`readout.inversions.MeanSquaredErrorAndCosine`.
         metric: Default: :class:`readout.metrics.TokenErrorRate`.
         metrics: Default: :class:`readout.metrics.ExactMatch` and :class:`readout.metrics.EmbeddingCosine`.
-        special_tokens: ``"known"``: tokens that frame a text are known to the readout and not scored; ``"free"``:
-            they are to be found, and scored, like any other.
-        kwargs: As for :class:`FeatureInversion`.
+        special_tokens: ``"known"`` gives the special tokens around a text to the readout and does not score them;
+            ``"free"`` treats them like any other token.
+        kwargs: See :class:`FeatureInversion`.
 
     Raises:
         ReadoutError: if ``special_tokens`` is neither.
@@ -76,22 +76,22 @@ class TextInversion(FeatureInversion):
         self.special_tokens = special_tokens
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Embeddings of token ids, shape (problems, positions, width); NaN where a token is not known.
+        """Return the embeddings of token ids, shape (problems, positions, width); NaN for unknown tokens.
 
         Raises:
             ReadoutError: if the inputs are not token ids.
         """
         if inputs.is_floating_point():
-            raise ReadoutError(f"{type(self).__name__} inverts texts; choose data of texts, such as SampleText.")
+            raise ReadoutError(f"{type(self).__name__} inverts texts; choose text data, such as SampleText.")
         embedded = self.extractor.embed(inputs)
         return embedded.masked_fill((inputs == FREE).to(embedded.device).unsqueeze(-1), torch.nan)
 
     def scored(self, inputs: Tensor) -> Tensor:
-        """The token ids, :data:`PADDING` where a special token was known."""
+        """Return the token ids, with :data:`PADDING` in place of known special tokens."""
         return inputs.masked_fill(self._is_known(inputs), PADDING)
 
     def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
-        """Both texts, whole and token by token, and the positions of wrong tokens; None what is not known."""
+        """Return both texts, decoded and as tokens, and the positions of wrong tokens; None if the text is unknown."""
         known = not (true == FREE).any()
         wrong = (self.scored(true) != recovered) & (self.scored(true) != PADDING)
         return {

@@ -1,4 +1,4 @@
-"""TokenSearch: a causal model's feature read out token by token."""
+"""Recovery of a text from a causal model's feature, token by token."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ from readout.priors.tokens import FREE
 
 
 @dataclass(frozen=True)
-class _Beginning:
-    """A beginning of a text, and the squared error of the hidden states it gives."""
+class _Hypothesis:
+    """First tokens of a text, and the squared error of their hidden states."""
 
     tokens: tuple[int, ...] = ()
     error: float = 0.0
@@ -34,30 +34,30 @@ class _Beginning:
 
 
 class _Job(NamedTuple):
-    """A beginning to go on from."""
+    """A hypothesis to extend by one token."""
 
     problem: int
-    beginning: _Beginning
+    hypothesis: _Hypothesis
     known: int
-    """The next token where it is known, else :data:`FREE`."""
+    """The next token if it is known, else :data:`FREE`."""
 
-    def alike(self) -> tuple[tuple[int, ...], int]:
-        return self.beginning.tokens, self.known
+    def group_key(self) -> tuple[tuple[int, ...], int]:
+        return self.hypothesis.tokens, self.known
 
 
 class TokenSearch(TextInversion):
-    """Read a causal model's feature one position after another, by trying tokens.
+    """Beam search for the text behind a causal model's feature, one position per step.
 
-    The hidden state at a position depends on the tokens up to it, and on none after. So, given the tokens read
-    already, each token of the vocabulary is tried at the next position, and the one whose hidden state comes nearest
-    to h' is taken: under isotropic Gaussian noise the likeliest, given what was read before. Nothing is optimised and
-    nothing random; a step is a position. A beam keeps several beginnings, in case the likeliest token was wrong.
+    A hidden state depends on the tokens up to its position only. Given the tokens found so far, every token of the
+    vocabulary is evaluated at the next position, and the one whose hidden state is nearest to h' is chosen: under
+    isotropic Gaussian noise, the likeliest. Nothing is optimised or random. A beam keeps several hypotheses, in case
+    the likeliest token was wrong.
 
     Args:
-        extractor: A causal language model.
-        beam: How many beginnings to keep.
-        candidates: Try only so many tokens, those that come nearest in another context
-            (:class:`readout.inversions.shortlist.Shortlist`); None tries all.
+        extractor: Causal language model.
+        beam: Number of hypotheses to keep.
+        candidates: Number of tokens to evaluate, chosen by :class:`readout.inversions.shortlist.Shortlist`; None for
+            the whole vocabulary.
         metric: Default: :class:`readout.metrics.TokenErrorRate`.
         metrics: Default: :class:`readout.metrics.ExactMatch` and :class:`readout.metrics.EmbeddingCosine`.
         special_tokens: See :class:`readout.inversions.TextInversion`.
@@ -82,7 +82,7 @@ class TokenSearch(TextInversion):
             check_whole("candidates", candidates, beam, hint=": as many as the beam, or null for all")
         if not extractor.causal:
             raise ReadoutError(
-                f"{extractor.name} looks at later tokens too, so it can't be read token by token; use TextInversion."
+                f"{extractor.name} is not causal, so its texts can't be found token by token; use TextInversion."
             )
         super().__init__(
             extractor=extractor,
@@ -102,37 +102,37 @@ class TokenSearch(TextInversion):
         self._shortlists: dict[str, Shortlist] = {}
 
     def steps(self, max_steps: int, inputs: Iterable[Tensor]) -> int:
-        """One step a token of the longest text.
+        """Return one step per token of the longest text.
 
         Raises:
-            ReadoutError: if ``max_steps`` does not reach its end.
+            ReadoutError: if ``max_steps`` is smaller.
         """
         longest = max(x.numel() for x in inputs)
         if longest > max_steps:
             raise ReadoutError(
-                f"The longest text has {longest} tokens and each takes a step, but trainer.max_steps is {max_steps}; "
+                f"The longest text has {longest} tokens, each taking one step, but trainer.max_steps is {max_steps}; "
                 f"set it to {longest} or more."
             )
         return longest
 
     def on_train_start(self) -> None:
-        """See :class:`FeatureInversion`; every text starts out empty."""
+        """See :class:`FeatureInversion`; every text starts empty."""
         super().on_train_start()
-        self._beginnings = [[_Beginning()] for _ in range(len(self.problems))]
+        self._hypotheses = [[_Hypothesis()] for _ in range(len(self.problems))]
         if self.resumed is not None:
-            self._beginnings = [[self._read_again(*one) for one in kept] for kept in self.resumed["beginnings"]]
+            self._hypotheses = [[self._replay(*one) for one in kept] for kept in self.resumed["beginnings"]]
         layer = self.problems.layer
         if self.candidates is not None and layer not in self._shortlists:
             with torch.no_grad():
                 self._shortlists[layer] = Shortlist(self.extractor, layer, self.candidates)
 
     def progress(self) -> State:
-        """See :class:`FeatureInversion`; what the network remembers of a beginning follows from its tokens."""
-        kept = [[(list(one.tokens), one.error) for one in beginnings] for beginnings in self._beginnings]
+        """See :class:`FeatureInversion`; keys and values of a hypothesis are recomputed from its tokens."""
+        kept = [[(list(one.tokens), one.error) for one in hypotheses] for hypotheses in self._hypotheses]
         return {**super().progress(), "beginnings": kept}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Read one more position of every text."""
+        """Find one more token of every text."""
         position = self.trainer.global_step
         with torch.no_grad():
             self._record(position)
@@ -147,55 +147,55 @@ class TokenSearch(TextInversion):
     def _read(self, position: int) -> None:
         known = self.prior.tokens[:, position].tolist()
         jobs = [
-            _Job(problem, beginning, known[problem])
-            for problem, beginnings in enumerate(self._beginnings)
-            for beginning in beginnings
+            _Job(problem, hypothesis, known[problem])
+            for problem, hypotheses in enumerate(self._hypotheses)
+            for hypothesis in hypotheses
             if known[problem] != PADDING
         ]
-        continued: dict[int, list[_Beginning]] = {job.problem: [] for job in jobs}
-        # texts that begin alike share what is tried next
-        for _, group in groupby(sorted(jobs, key=_Job.alike), _Job.alike):
-            self._try(list(group), position, continued)
-        for problem, beginnings in continued.items():
-            best = sorted(beginnings, key=lambda beginning: beginning.error)[: self.beam]
-            self._beginnings[problem] = [self._advanced(beginning) for beginning in best]
+        continued: dict[int, list[_Hypothesis]] = {job.problem: [] for job in jobs}
+        # hypotheses with equal tokens share the evaluation of the next position, across texts too
+        for _, group in groupby(sorted(jobs, key=_Job.group_key), _Job.group_key):
+            self._extend(list(group), position, continued)
+        for problem, hypotheses in continued.items():
+            best = sorted(hypotheses, key=lambda hypothesis: hypothesis.error)[: self.beam]
+            self._hypotheses[problem] = [self._advanced(hypothesis) for hypothesis in best]
             tokens = torch.tensor(best[0].tokens, device=self.device)
             self.prior.tokens[problem, : len(tokens)] = tokens
 
-    def _try(self, jobs: list[_Job], position: int, continued: dict[int, list[_Beginning]]) -> None:
-        """Try tokens after a beginning that several texts share, and keep the best for each."""
-        prefix, known = jobs[0].beginning.prefix, jobs[0].known
-        shared = self._tried(prefix, known) if self.candidates is None or known != FREE else None
+    def _extend(self, jobs: list[_Job], position: int, continued: dict[int, list[_Hypothesis]]) -> None:
+        """Extend a hypothesis that several texts share by one token, and keep the best extensions for each text."""
+        prefix, known = jobs[0].hypothesis.prefix, jobs[0].known
+        shared = self._candidates(prefix, known) if self.candidates is None or known != FREE else None
         for job in jobs:
             target = self._target.perturbed[job.problem, position]
             ids, states = shared or self._shortlists[self.problems.layer].tried(prefix, target)
             errors = (states.to(target) - target).square().sum(1)
             best = errors.topk(min(self.beam, len(errors)), largest=False)
             continued[job.problem] += [
-                replace(job.beginning, tokens=(*job.beginning.tokens, token), error=job.beginning.error + error)
+                replace(job.hypothesis, tokens=(*job.hypothesis.tokens, token), error=job.hypothesis.error + error)
                 for token, error in zip(ids[best.indices].tolist(), best.values.tolist(), strict=True)
             ]
 
-    def _tried(self, prefix: Prefix, known: int) -> tuple[Tensor, Tensor]:
-        """The known token, or the whole vocabulary, and each hidden state."""
+    def _candidates(self, prefix: Prefix, known: int) -> tuple[Tensor, Tensor]:
+        """Return the known token, or the whole vocabulary, with hidden states."""
         count = self.extractor.embedding.num_embeddings
         ids = torch.arange(count) if known == FREE else torch.tensor([known])
         ids = ids.to(self.device)
         return ids, states_after(self.extractor, prefix, ids, self.problems.layer)
 
     @torch.no_grad()
-    def _read_again(self, tokens: Sequence[int], error: float) -> _Beginning:
-        beginning = _Beginning(error=error)
+    def _replay(self, tokens: Sequence[int], error: float) -> _Hypothesis:
+        hypothesis = _Hypothesis(error=error)
         for token in tokens:
-            beginning = self._advanced(replace(beginning, tokens=(*beginning.tokens, token)))
-        return beginning
+            hypothesis = self._advanced(replace(hypothesis, tokens=(*hypothesis.tokens, token)))
+        return hypothesis
 
-    def _advanced(self, beginning: _Beginning) -> _Beginning:
-        prefix = advance(self.extractor, beginning.prefix, beginning.tokens[-1], self.problems.layer)
-        return replace(beginning, prefix=prefix)
+    def _advanced(self, hypothesis: _Hypothesis) -> _Hypothesis:
+        prefix = advance(self.extractor, hypothesis.prefix, hypothesis.tokens[-1], self.problems.layer)
+        return replace(hypothesis, prefix=prefix)
 
     def _record(self, position: int) -> None:
-        """What is known of the positions read so far."""
+        """Record loss and distances over the positions found so far."""
         if not position:
             return
         target, mask = self._target, self.problems.mask
@@ -205,6 +205,6 @@ class TokenSearch(TextInversion):
         self.trajectory.add(
             position,
             loss=self.loss(feature, target.perturbed, read),
-            distance=self._measured(self.metric, self.prior.tokens),
+            distance=self._measure(self.metric, self.prior.tokens),
             recovered_feature_distance=correlation_distance(feature, target.clean, read),
         )

@@ -1,4 +1,4 @@
-"""What was seen along the way of a batch, kept on the device until it is asked for."""
+"""The trajectory of a batch, kept on the device until it is read."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 BLOCK = 256
-"""Records whose memory is taken at once: small tensors that stay would tear up what large ones want to use again."""
+"""Records per allocation: many small lasting tensors would fragment the memory that large ones reuse."""
 
 
 class Trajectory:
@@ -18,7 +18,7 @@ class Trajectory:
         self._blocks: dict[str, list[Tensor]] = {}
 
     def add(self, step: int, **values: Tensor) -> None:
-        """Record tensors of shape (problems,) at a step; they stay on their device."""
+        """Record tensors of shape (problems,) at a step, on their device; a step is recorded once."""
         if self.steps and self.steps[-1] == step:
             return
         row = len(self.steps) % BLOCK
@@ -30,12 +30,12 @@ class Trajectory:
             blocks[-1][row] = value
 
     def state(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"steps": list(self.steps), "values": {name: self.stacked(name) for name in self._blocks}}
 
     @classmethod
     def resumed(cls, state: dict[str, Any], device: torch.device) -> Self:
-        """That of :meth:`state`, to go on with on a device."""
+        """Restore a trajectory from :meth:`state` on a device."""
         trajectory = cls()
         values = {name: rows.to(device) for name, rows in state["values"].items()}
         for row, step in enumerate(state["steps"]):
@@ -43,23 +43,23 @@ class Trajectory:
         return trajectory
 
     def latest(self) -> dict[str, Tensor]:
-        """The newest values, on the CPU."""
+        """Return the newest values, on the CPU."""
         row = (len(self.steps) - 1) % BLOCK
         return {name: blocks[-1][row].cpu() for name, blocks in self._blocks.items()}
 
     def stacked(self, name: str) -> Tensor:
-        """One quantity over all recorded steps, shape (steps, problems), on the CPU; NaN once a problem is done."""
+        """Return a quantity at all recorded steps, shape (steps, problems), on the CPU; NaN once a problem finished."""
         return torch.cat(self._blocks[name])[: len(self.steps)].cpu()
 
     def best(self, distance: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """Smallest d_X of each problem and its step, the scored iterate included.
+        """Return each problem's smallest d_X and its step, among recorded steps and the scored iterate.
 
         Args:
             distance: Scored d_X, shape (problems,).
-            steps: Steps behind the scored iterates, shape (problems,).
+            steps: Steps of the scored iterates, shape (problems,).
         """
         seen = torch.cat([self.stacked("distance"), distance.unsqueeze(0)]).nan_to_num(nan=torch.inf)
         at = torch.cat([torch.tensor(self.steps).unsqueeze(1).expand(-1, len(steps)), steps.unsqueeze(0)])
         best, row = seen.min(dim=0)
-        # nothing was seen where the true input is not known
+        # no d_X at all where the true input is unknown
         return best.masked_fill(best.isinf(), torch.nan), at.gather(0, row.unsqueeze(0)).squeeze(0)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import SGD, Adagrad, AdamW
 
 from readout.inversions import DiscrepancyProtocol, ImageInversion, Outcome, ProblemBatch
-from readout.inversions.optimizers import keep_rows, rows_can_go
+from readout.inversions.optimizers import can_drop_rows, keep_rows
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
 from tests.helpers import runtime
@@ -118,7 +118,7 @@ def test_state_stays_with_its_rows(kind: Any) -> None:
         optimizer = kind([parameter], lr=0.1)
         for step in range(6):
             if step == 3 and leaving:
-                assert rows_can_go(optimizer)
+                assert can_drop_rows(optimizer)
                 with keep_rows(optimizer, torch.tensor([0, 2])):
                     parameter.data = parameter.data[[0, 2]]
             optimizer.zero_grad()

@@ -184,7 +184,7 @@ def test_groups_with_rates_of_their_own_are_told_apart() -> None:
         (partial(torchs.ExponentialLR, gamma=float("nan")), "lr of torch.optim.adamw.AdamW at step 1 is nan"),
         (partial(torchs.ExponentialLR, gamma=-0.5), "lr of torch.optim.adamw.AdamW at step 1 is -0.025"),
         (partial(torchs.ExponentialLR, gamma=1e200), "lr of torch.optim.adamw.AdamW at step 2 is inf"),
-        (lambda optimizer: None, "lambda.* can't be used here: it gives a NoneType"),
+        (lambda optimizer: None, "lambda.* can't be used here: it returns a NoneType"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_runs(schedule: ScheduleFactory, said: str) -> None:

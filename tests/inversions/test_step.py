@@ -54,7 +54,7 @@ def test_a_graph_of_a_step_optimises_as_the_step_does(prior: str) -> None:
 
 
 def test_a_part_that_cannot_be_captured_is_refused() -> None:
-    with pytest.raises(ReadoutError, match="TinyNet can't be taken into a CUDA graph"):
+    with pytest.raises(ReadoutError, match="TinyNet can't run in a CUDA graph"):
         ImageInversion(TinyNet(), Pixels(), cuda_graph=True)
 
 

@@ -119,7 +119,7 @@ def test_of_an_unknown_text_nothing_is_known_but_its_frame(folders: dict[str, st
 
 
 def test_texts_and_images_are_told_apart(folders: dict[str, str]) -> None:
-    with pytest.raises(ReadoutError, match="TextInversion inverts texts; choose data of texts"):
+    with pytest.raises(ReadoutError, match="TextInversion inverts texts; choose text data"):
         TextInversion(LanguageModel(folders["bert"])).embed(torch.rand(1, 3, 8, 8))
     with pytest.raises(ReadoutError, match="ImageInversion can't invert texts; set the model to TextInversion"):
         ImageInversion(TinyNet()).embed(torch.tensor([[1, 2]]))

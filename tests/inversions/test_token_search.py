@@ -157,7 +157,7 @@ def test_special_tokens_are_found_too_if_free(folders: dict[str, str]) -> None:
 
 
 def test_models_that_see_later_tokens_are_refused(folders: dict[str, str]) -> None:
-    with pytest.raises(ReadoutError, match=r"bert looks at later tokens too, .* use TextInversion"):
+    with pytest.raises(ReadoutError, match=r"bert is not causal, .* use TextInversion"):
         TokenSearch(LanguageModel(folders["bert"]))
 
 
