@@ -204,11 +204,12 @@ class FeatureInversion(Resumable):
         described["prior_fingerprint"] = self.prior.fingerprint()
         optimizer, _ = self._build_optimizer([nn.Parameter(torch.zeros(1, 1))], None)
         described["optimizer"] = describe_optimizer(optimizer)
-        course(optimizer)
+        course(optimizer)  # refuses invalid numbers
         optimizer, schedule = self._build_optimizer([nn.Parameter(torch.zeros(1, 1))], steps)
         if schedule is not None:
             with usable(self.lr_schedule):
                 described["lr_schedule"] = describe_schedule(optimizer, schedule, steps)
+        # with and without the schedule, whose rates may hide a coupling, such as a warm-up from 0
         constant, scheduled = (partial(self._build_optimizer, steps=count) for count in (None, steps))
         if couples(constant) or (schedule is not None and couples(scheduled, min(steps, TRIAL_STEPS))):
             described["optimizer"][ALONE] = True

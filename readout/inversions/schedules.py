@@ -71,7 +71,7 @@ def build_schedule(factory: ScheduleFactory, optimizer: Optimizer, steps: int) -
     late: dict[str, Any] = {}
     if inspect.isclass(target):
         wanted = late_arguments(target)
-        span_given = given.get("epochs") and given.get("steps_per_epoch")  # OneCycleLR's other way to say it
+        span_given = given.get("epochs") and given.get("steps_per_epoch")  # OneCycleLR's alternative to total_steps
         if not span_given:
             late = {name: steps for name in STEP_COUNTS if name in wanted and given.get(name) is None}
         if PARTS in wanted:

@@ -79,7 +79,7 @@ def make_target(
 ) -> tuple[Target, Reasons]:
     """Perturb features, and find problems without a target, whose features are set to 0.
 
-    A problem of external features has no level (NaN); its target comes from a file and is not judged here.
+    A problem of external features has level NaN, and its perturbation returns the feature from the file.
 
     Args:
         clean: Features of the true inputs, shape (problems, ...).

@@ -110,7 +110,7 @@ class TokenSearch(TextInversion):
         longest = max(x.numel() for x in inputs)
         if longest > max_steps:
             raise ReadoutError(
-                f"The longest text has {longest} tokens, each taking one step, but trainer.max_steps is {max_steps}; "
+                f"The longest text has {longest} tokens at one step each, but trainer.max_steps is {max_steps}; "
                 f"set it to {longest} or more."
             )
         return longest

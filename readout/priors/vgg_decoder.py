@@ -28,7 +28,7 @@ class VGGDecoder(DecoderPrior):
 
     def __init__(self, init_std: float = 1.0) -> None:
         check_number("init_std", init_std, 0)  # before anything is fetched
-        with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, then overwritten
             decoder = _build()
         decoder.load_state_dict(load_state_dict(fetch(VGG19_DECODER)))
         super().__init__(decoder, init_std)

@@ -25,13 +25,13 @@ def _triton_runs(device: torch.device) -> bool:
 
 
 def kernels_pay(problems: int, pixels: int) -> bool:
-    """Return whether kernels launched from Python beat one network of grouped convolutions.
+    """Return whether kernels launched from Python are faster than one network of grouped convolutions.
 
-    Launching takes about 30 ms per step, however few the problems; grouped convolutions take 125 µs per problem and
-    13 ns per pixel (docs/benchmarks.md, one H200).
+    Launching the kernels takes about 30 ms per step at any batch size; grouped convolutions take 125 µs per problem
+    and 13 ns per pixel (docs/benchmarks.md, one H200).
 
     Args:
-        problems: Problems side by side.
+        problems: Problems in the batch.
         pixels: Pixels per image.
 
     Examples:

@@ -36,7 +36,7 @@ def blocks_of(kernel: str, channels_in: int, channels_out: int, taps: int, dtype
         "input": (taps * channels_out, channels_in),
         "weight": (64, channels_out),
     }[kernel]
-    if exact:  # without tensor cores, large blocks run out of registers
+    if exact:  # FMA units hold operands in registers, which tensor cores spare: smaller blocks
         rows = 64 if kernel != "weight" else _block_size(16, taps * channels_in, 64)
         return Blocks(rows, _block_size(16, columns, 32), 16, stages=1)
     columns = _block_size(16, columns, 128 if half else 64)

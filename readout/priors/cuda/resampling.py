@@ -260,7 +260,7 @@ def _join_gradient(
     m = tl.program_id(0) * rows + tl.arange(0, rows)
     row, column = m // coarse_width, m % coarse_width
     valid = (m < cells)[:, None] & (n < coarse_channels)[None, :]
-    # fine pixels per side that one coarse pixel may reach: up to 7 at a ratio of 2.5, skips being at most that large
+    # window of fine pixels that a coarse one can reach, per side; 7 suffice up to a ratio of 2.5
     window: tl.constexpr = 4 if doubled else 7
     first_row, first_column = (
         _first_fine(row, height, coarse_height, doubled),
