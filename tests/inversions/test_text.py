@@ -188,7 +188,7 @@ def test_a_sweep_over_texts_leaves_what_one_over_images_does(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_tokens": 500}, r"max_tokens is 500, but bert takes 40 at most"),
+        ({"max_tokens": 500}, r"max_tokens is 500, but bert accepts at most 40"),
         ({"path": "nowhere.txt"}, "nowhere.txt"),
         ({"min_tokens": 30, "max_tokens": 40}, "holds no text of 30 tokens or more"),
     ],
