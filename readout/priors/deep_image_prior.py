@@ -1,5 +1,6 @@
 """The Deep Image Prior of Ulyanov et al. (2018), with one generator per problem."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -74,7 +75,7 @@ class DeepImagePrior(Prior):
         # one network, called with each problem's weights; the tuple keeps its own out of this module's parameters
         self._network = (networks[0].to("meta"),)
         self._build_grouped(len(seeds))
-        self._kernels_pay = kernels_pay(len(seeds), input_shape[1:].numel())
+        self._kernels_pay = kernels_pay(len(seeds), math.prod(input_shape[1:]))
 
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
