@@ -167,16 +167,6 @@ def test_a_network_given_in_training_mode_is_frozen() -> None:
 # Names
 
 
-def test_all_layers_come_in_the_networks_order() -> None:
-    assert TinyNet().resolve("all") == TinyNet().resolve(["all"]) == ["early", "middle", "late"]
-
-
-def test_layers_come_in_the_networks_order_and_each_once() -> None:
-    assert TinyNet().resolve(["late", "early", "late", "depth:0"]) == ["early", "late"]
-    assert TinyNet().resolve("middle") == ["middle"]
-    assert TinyNet().resolve(["middle", "all"]) == ["early", "middle", "late"]
-
-
 @pytest.mark.parametrize(
     ("depth", "layer"),
     [

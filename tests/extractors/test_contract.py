@@ -56,11 +56,19 @@ def text(owner: type[LanguageModel], kind: str, folder: Path, seed: int) -> Lang
     return owner(save_tiny(folder, kind), pretrained=False, seed=seed)
 
 
-def clip(folder: Path, seed: int) -> OpenCLIP:
-    config = {"embed_dim": 16, "vision_cfg": test_open_clip.VIT, "text_cfg": test_open_clip.TEXT}
-    (folder / "tiny-ViT.json").write_text(json.dumps(config))
+def clip(name: str, folder: Path, seed: int) -> OpenCLIP:
+    config = {"embed_dim": 16, "vision_cfg": test_open_clip.TOWERS[name], "text_cfg": test_open_clip.TEXT}
+    (folder / f"{name}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder)
-    return OpenCLIP("tiny-ViT", weights=None, seed=seed)
+    return OpenCLIP(name, weights=None, seed=seed)
+
+
+def dinov2(registers: bool, folder: Path, seed: int) -> DINOv2:
+    return DINOv2(test_dinov2.save_tiny(folder, registers), False, seed)
+
+
+def in_timm(name: str, folder: Path, seed: int) -> TimmModel:
+    return TimmModel(name, weights=None, image_size=32 if "vit" in name else None, seed=seed)
 
 
 def joined_text(folder: Path, seed: int) -> JoinedTextLayers:
@@ -82,9 +90,15 @@ EXTRACTORS = {
     "torchvision": Entry(
         TorchvisionModel, lambda _, seed: TorchvisionModel("squeezenet1_1", None, seed=seed), (3, 64, 64)
     ),
-    "timm": Entry(TimmModel, lambda _, seed: TimmModel("test_vit", weights=None, image_size=32, seed=seed), IMAGE),
-    "OpenCLIP": Entry(OpenCLIP, clip, IMAGE),
-    "DINOv2": Entry(DINOv2, lambda folder, seed: DINOv2(test_dinov2.save_tiny(folder), False, seed), (3, 28, 28)),
+    "timm": Entry(TimmModel, partial(in_timm, "test_vit"), IMAGE),
+    "timm, residual": Entry(TimmModel, partial(in_timm, "test_resnet"), IMAGE),
+    "timm, ConvNeXt": Entry(TimmModel, partial(in_timm, "test_convnext"), IMAGE),
+    "timm, EfficientNet": Entry(TimmModel, partial(in_timm, "test_efficientnet"), IMAGE),
+    "OpenCLIP": Entry(OpenCLIP, partial(clip, "tiny-ViT"), IMAGE),
+    "OpenCLIP, residual": Entry(OpenCLIP, partial(clip, "tiny-RN"), (3, 64, 64)),
+    "OpenCLIP, timm's": Entry(OpenCLIP, partial(clip, "tiny-timm-ViT"), (3, 160, 160)),
+    "DINOv2": Entry(DINOv2, partial(dinov2, False), (3, 28, 28)),
+    "DINOv2 with registers": Entry(DINOv2, partial(dinov2, True), (3, 28, 28)),
     "SDXL's autoencoder": Entry(
         SDXLVAE, lambda folder, seed: SDXLVAE(test_sdxl_vae.save_tiny(folder), False, seed), IMAGE
     ),

@@ -1,10 +1,8 @@
-import copy
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import torch
 import transformers
@@ -16,7 +14,6 @@ from readout import cli
 from readout.common.errors import ReadoutError
 from readout.extractors.language_model import LanguageModel
 from readout.extractors.transformers_text import BERT, GPT2, OPT
-from readout.extractors.validate import contrasting_pair, validate
 from readout.extractors.weights import PackagedWeights
 from tests.tiny_text import (
     DEPTH,
@@ -190,22 +187,6 @@ def test_shapes_are_positions_by_width(kind: str, extractor: LanguageModel) -> N
     assert list(shapes) == list(extractor.layers)
     assert shapes == {layer: (9, width if layer == "final" else WIDTH) for layer in extractor.layers}
     assert extractor.example(224).shape == (1, MAX_TOKENS, width)
-
-
-def test_every_layer_can_be_inverted(extractor: LanguageModel) -> None:
-    pair = contrasting_pair(extractor.embed(text_ids(extractor))[0])
-    for layer in extractor.layers:
-        validate(extractor, layer, pair)
-
-
-def test_a_copy_runs_on_its_own(extractor: LanguageModel) -> None:
-    x = extractor.embed(text_ids(extractor))
-    before = {layer: extractor.extract(x, layer) for layer in extractor.layers}
-    twin = copy.deepcopy(extractor)
-    for parameter in extractor.parameters():
-        parameter.data.zero_()
-    for layer, feature in before.items():
-        assert torch.equal(twin.extract(x, layer), feature)
 
 
 def test_gradients_reach_the_tokens_and_nothing_else(extractor: LanguageModel) -> None:
@@ -435,15 +416,6 @@ def test_a_further_model_is_a_class_of_a_few_lines(tmp_path: Path, folders: dict
         Pythia(folders["bert"])
 
 
-def test_loading_leaves_the_global_generator_alone_and_prints_nothing(
-    weights: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    before = torch.get_rng_state()
-    LanguageModel(weights).tokenize(TEXT)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert capfd.readouterr() == ("", "")
-
-
 def changed_config(source: str, folder: Path, **changes: Any) -> str:
     shutil.copytree(source, folder)
     file = folder / "config.json"
@@ -506,32 +478,6 @@ def test_a_pickled_checkpoint_is_read_where_there_is_no_other(weights: str, tmp_
     torch.save(load_file(file), tmp_path / "pickled" / "pytorch_model.bin")
     file.unlink()
     assert LanguageModel(str(tmp_path / "pickled")).fingerprint() == LanguageModel(weights).fingerprint()
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        ("lost", "1 weights of the model are missing .*'encoder.layer.0.output.dense.bias'"),
-        ("shape", "1 weights of the model are missing .* another shape .*'encoder.layer.0.output.dense.bias'"),
-        ("nan", "1 weights in .* are NaN or infinite .*'encoder.layer.0.output.dense.bias'"),
-    ],
-)
-def test_no_weight_is_left_to_chance(folders: dict[str, str], tmp_path: Path, damage: str, sentence: str) -> None:
-    folder = Path(changed_config(folders["bert"], tmp_path / "damaged"))
-    state = load_file(folder / "model.safetensors")
-    weight = state.pop("encoder.layer.0.output.dense.bias")
-    if damage != "lost":
-        state["encoder.layer.0.output.dense.bias"] = torch.zeros(5) if damage == "shape" else weight * float("nan")
-    save_file(state, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ReadoutError, match=sentence):
-        BERT(str(folder))
-
-
-def test_a_torn_file_is_one_sentence(folders: dict[str, str], tmp_path: Path) -> None:
-    folder = Path(changed_config(folders["gpt2"], tmp_path / "torn"))
-    (folder / "model.safetensors").write_text("torn")
-    with pytest.raises(ReadoutError, match="can't be loaded"):
-        GPT2(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -627,22 +573,6 @@ def test_a_gguf_file_of_another_model_is_refused(gguf_folder: Path) -> None:
 
 
 # The hub and the package index
-
-
-@pytest.mark.parametrize("weights", ["/nowhere/at/all", "./nowhere"])
-def test_a_missing_folder_is_one_sentence(weights: str) -> None:
-    with pytest.raises(ReadoutError, match=r"There is no folder .*nowhere.*; give a folder"):
-        LanguageModel(weights)
-
-
-@pytest.mark.parametrize("owner", [BERT, GPT2, OPT])
-def test_an_id_that_can_not_be_fetched_says_what_to_download(
-    owner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ReadoutError, match=r"hf download (google-bert|openai-community|facebook)/\S+ --local-dir"):
-        owner()
 
 
 class Hub:
