@@ -53,10 +53,10 @@ class Scale:
 
 
 def _readouts(scale: str, trained: bool) -> dict[str, Callable[[], Readout]]:
-    given = vision_recovery.SCALES[scale].readouts
-    smooth = Readout(Pixels(total_variation=TOTAL_VARIATION), 0.05, given["pixels"].steps, weight_decay=0.0)
-    readouts = {name: partial(given.__getitem__, name) for name in ("dip", "pixels")} | {"smooth": lambda: smooth}
-    return readouts | ({"trained": lambda: Readout(VGGDecoder(), 0.2, given["dip"].steps, 0.0)} if trained else {})
+    base = vision_recovery.SCALES[scale].readouts
+    smooth = Readout(Pixels(total_variation=TOTAL_VARIATION), 0.05, base["pixels"].steps, weight_decay=0.0)
+    readouts = {name: partial(base.__getitem__, name) for name in ("dip", "pixels")} | {"smooth": lambda: smooth}
+    return readouts | ({"trained": lambda: Readout(VGGDecoder(), 0.2, base["dip"].steps, 0.0)} if trained else {})
 
 
 SCALES = {

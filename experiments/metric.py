@@ -48,8 +48,8 @@ class Scale:
 
 
 def _inversions(name: str) -> vision_recovery.Scale:
-    given = vision_recovery.SCALES[name]
-    return replace(given, readouts={"dip": given.readouts["dip"]})
+    base = vision_recovery.SCALES[name]
+    return replace(base, readouts={"dip": base.readouts["dip"]})
 
 
 SCALES = {
