@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-from readout import cli, load_results
 from readout.common.errors import ReadoutError
 from readout.extractors.dinov2 import DINOv2
 from readout.extractors.vgg import IMAGENET_MEAN, IMAGENET_STD
-from tests.helpers import write_noise_images
 
 DEPTH = 4
 LAYERS = ["embeddings", *(f"layer.{block}" for block in range(DEPTH))]
@@ -175,30 +173,3 @@ def test_an_id_in_the_hubs_cache_is_found_offline(plain: str, monkeypatch: pytes
     extractor = DINOv2("facebook/dinov2-giant")
     assert extractor.fingerprint() == DINOv2(plain).fingerprint()
     assert extractor.weights_name == "facebook/dinov2-giant"
-
-
-# The configuration
-
-
-@pytest.mark.parametrize("registers", [False, True])
-def test_the_configuration_runs(tmp_path: Path, registers: bool) -> None:
-    weights = save_tiny(tmp_path / "weights", registers)
-    write_noise_images(tmp_path, side=28)
-    overrides = {
-        "model.extractor.weights": weights,
-        "model.prior.filters": "[4, 8]",
-        "data.folder": str(tmp_path),
-        "data.size": "28",
-        "data.limit": "2",
-        "sweep.levels": "[0, 0.5]",
-        "sweep.output": str(tmp_path / "out"),
-        "trainer.max_steps": "2",
-        "trainer.accelerator": "cpu",
-    }
-    arguments = [part for key, value in overrides.items() for part in (f"--{key}", value)]
-    assert cli.main(["fit", "--config", "dinov2_dip.yaml", *arguments]) == 0
-    results = load_results(tmp_path / "out")
-    assert list(dict.fromkeys(results["layer"])) == ["layer.0", "layer.1", "layer.2", "layer.3"]
-    assert len(results) == 4 * 2 * 2
-    assert set(results["model"]) == {"DINOv2-24-registers" if registers else "DINOv2-24"}
-    assert results["distance"].between(0, 2).all()

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from readout import cli, load_results
+from readout import cli
 from readout.common.errors import ReadoutError
 from readout.extractors.open_clip import OpenCLIP
-from tests.helpers import write_noise_images
 
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 1, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "layers": 4, "width": 32, "head_width": 16}
@@ -286,21 +285,6 @@ def test_a_local_folder_brings_its_weights_and_normalisation(whole: bool, tmp_pa
 
 
 # Command line
-
-
-def test_the_configuration_runs(tmp_path: Path) -> None:
-    write_noise_images(tmp_path, side=40)
-    arguments = ["--data.folder", str(tmp_path), "--data.size", "32", "--data.limit", "2"]
-    arguments += ["--model.extractor.name", "tiny-ViT", "--model.extractor.weights", "random"]
-    arguments += ["--model.prior.filters", "[4]", "--sweep.levels", "[0, 0.5]"]
-    arguments += ["--trainer.max_steps", "3", "--trainer.accelerator", "cpu"]
-    assert cli.main(["fit", "--config", "clip_dip.yaml", *arguments, "--sweep.output", str(tmp_path / "out")]) == 0
-    results = load_results(tmp_path / "out")
-    assert results["layer"].unique().tolist() == [f"blocks.{i}" for i in range(4)]
-    assert len(results) == 4 * 2 * 2
-    assert set(results["model"]) == {"OpenCLIP tiny-ViT"}
-    assert set(results["weights"]) == {"random (seed 0)"}
-    assert results["distance"].notna().all()
 
 
 @pytest.mark.usefixtures("offline")

@@ -7,10 +7,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from readout import cli, load_results
 from readout.common.errors import ReadoutError
 from readout.extractors.sdxl_vae import SDXLVAE
-from tests.helpers import write_noise_images
 
 LAYERS = ["conv_in", "down_blocks.0", "down_blocks.1", "down_blocks.2", "mid_block", "latent_mean"]
 
@@ -101,28 +99,3 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DConditionModel"}))
     with pytest.raises(ReadoutError, match="class UNet2DConditionModel, not an AutoencoderKL"):
         SDXLVAE(str(tmp_path))
-
-
-# The configuration
-
-
-def test_the_configuration_runs(with_quant: str, tmp_path: Path) -> None:
-    write_noise_images(tmp_path, side=16)
-    overrides = {
-        "model.extractor.weights": with_quant,
-        "model.prior.filters": "[4, 8]",
-        "data.folder": str(tmp_path),
-        "data.size": "16",
-        "data.limit": "2",
-        "sweep.levels": "[0, 0.5]",
-        "sweep.output": str(tmp_path / "out"),
-        "trainer.max_steps": "2",
-        "trainer.accelerator": "cpu",
-    }
-    arguments = [part for key, value in overrides.items() for part in (f"--{key}", value)]
-    assert cli.main(["fit", "--config", "sdxl_vae_dip.yaml", *arguments]) == 0
-    results = load_results(tmp_path / "out")
-    assert list(dict.fromkeys(results["layer"])) == LAYERS
-    assert len(results) == len(LAYERS) * 2 * 2
-    assert set(results["model"]) == {"SDXLVAE"}
-    assert results["distance"].between(0, 2).all()

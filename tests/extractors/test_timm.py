@@ -10,10 +10,9 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
-from readout import cli, load_results
+from readout import cli
 from readout.common.errors import ReadoutError
 from readout.extractors.timm import TimmModel, feature_layers
-from tests.helpers import write_noise_images
 
 LAYERS = {
     "test_vit": [f"blocks.{i}" for i in range(6)],
@@ -235,29 +234,6 @@ def test_a_wrapped_checkpoint_gives_the_same_network(wrap: str, tmp_path: Path) 
 
 
 # Command line
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "layers", "expected"),
-    [
-        ("test_resnet", 32, "all", ["act1", "layer1", "layer2", "layer3", "layer4"]),
-        ("test_vit", 64, "depth:0.25,1.0", ["blocks.1", "blocks.5"]),
-    ],
-)
-def test_the_configuration_runs(name: str, size: int, layers: str, expected: list[str], tmp_path: Path) -> None:
-    write_noise_images(tmp_path, side=70)
-    arguments = ["--data.folder", str(tmp_path), "--data.size", str(size), "--data.limit", "2"]
-    arguments += ["--model.extractor.name", name, "--model.extractor.weights", "random"]
-    arguments += ["--model.extractor.image_size", str(size), "--model.prior.filters", "[4]"]
-    arguments += ["--trainer.max_steps", "3", "--trainer.accelerator", "cpu"]
-    arguments += ["--sweep.layers", layers, "--sweep.levels", "[0, 0.5]"]
-    assert cli.main(["fit", "--config", "timm_dip.yaml", *arguments, "--sweep.output", str(tmp_path / "out")]) == 0
-    results = load_results(tmp_path / "out")
-    assert results["layer"].unique().tolist() == expected
-    assert len(results) == len(expected) * 2 * 2
-    assert set(results["model"]) == {f"timm {name}"}
-    assert set(results["weights"]) == {"random (seed 0)"}
-    assert results["distance"].notna().all()
 
 
 @pytest.mark.usefixtures("offline")
