@@ -46,7 +46,7 @@ def test_it_runs(
     layers: list[str],
     model: str,
     tmp_path: Path,
-) -> test_sdxl_vae.LAYERS:
+) -> None:
     (tmp_path / "weights").mkdir()
     write_noise_images(tmp_path, side=side + 8)
     options = {
