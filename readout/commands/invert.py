@@ -69,7 +69,7 @@ class InvertCLI(ReadoutCLI):
             "--true", type=str | None, default=None, help="folder of true images, or of texts (.txt), matched by name"
         )
         parser.add_argument("--size", type=int | None, default=None, help="side of the images in pixels")
-        parser.add_argument("--output", type=str, default="runs/predict", help="output folder")
+        parser.add_argument("--output", type=str, default="runs/invert", help="output folder")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and flatten lists of layers."""
