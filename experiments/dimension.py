@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from experiments.shared.channels import ChannelSubsets
 from experiments.shared.drawing import COLORS, MARKERS
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
-from readout.analysis.statistics import bootstrap_interval, by_sample, rank_correlation
+from experiments.shared.statistics import rank_correlation
+from readout.analysis.statistics import bootstrap_interval, by_sample
 from readout.data import ImageFolder, InputData, Photographs
 from readout.extractors import VGG19
 from readout.priors import DeepImagePrior, Pixels

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, accuracy, hits_and_misses, invert
 from experiments.shared.drawing import COLORS, dots, name_columns
 from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
-from readout.analysis.statistics import GroupDifference, group_difference, holm
+from experiments.shared.statistics import GroupDifference, group_difference, holm
 from readout.common.errors import ReadoutError
 from readout.data import ImageFolder, Sample
 from readout.extractors import VGG19, FeatureExtractor

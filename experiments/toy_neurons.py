@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS
 from experiments.shared.harness import begin, style
+from experiments.shared.statistics import rank_correlation
 from experiments.shared.toy_theory import Population, Values, distance, predicted_size, recovered_share
-from readout.analysis.statistics import bootstrap_interval, by_sample, rank_correlation
+from readout.analysis.statistics import bootstrap_interval, by_sample
 
 AXES = {"neurons": "number of neurons", "width": "tuning width", "noise": "noise of the neurons, σ / std(h)"}
 

@@ -1,7 +1,24 @@
-"""Figures in notebooks and scripts: ``readout.plot.recovery(measured)``; every function returns matplotlib axes.
+"""Figures for notebooks and scripts; every function returns matplotlib axes.
 
-Each takes what :func:`readout.measurement.measure` or :func:`readout.load_results` gives, and draws what the report
-shows.
+Each draws a figure of the report from a result of :func:`readout.measurement.measure`, or from the table of
+:func:`readout.load_results`.
+
+Examples:
+    >>> import torch
+    >>> from readout import measure
+    >>> from readout.extractors import OrthonormalLinear
+    >>> from readout.priors import Pixels
+    >>> images, fast = torch.rand(1, 3, 16, 16), {"steps": 2, "batch_size": 3, "progress": False}
+    >>> measured = measure(OrthonormalLinear(), images, levels=[0, 0.2, 0.5], prior=Pixels(), **fast)
+    >>> recovery(measured).get_xlabel()
+    'perturbation of the feature, $d_H$'
+    >>> size_by_layer(measured.problems).get_ylabel()
+    'representation size, $d_H$'
+    >>> [axes.get_title() for axes in trajectories(measured)]
+    ['linear']
+    >>> [axes.get_title() for axes in recovered_images(measured)]
+    ['true', 'level 0', 'level 0.2', 'level 0.5']
+    >>> plt.close("all")
 """
 
 from collections.abc import Sequence
@@ -20,22 +37,22 @@ Results = Measurement | pd.DataFrame
 
 
 def recovery(results: Results, axes: Axes | None = None) -> Axes:
-    """See :func:`readout.analysis.plots.recovery`; on the current axes of a new pyplot figure if None is given."""
+    """Plot d_X against d_H: :func:`readout.analysis.plots.recovery`, on a new pyplot figure if ``axes`` is None."""
     return plots.recovery(_problems(results), axes or _new(6.4, 4.4))
 
 
 def size_by_layer(results: Results, axes: Axes | None = None) -> Axes:
-    """See :func:`readout.analysis.plots.size_by_layer`; takes a table of problems, or of sizes."""
+    """Plot sizes by layer, from problems or sizes: :func:`readout.analysis.plots.size_by_layer`."""
     table = results.sizes if isinstance(results, Measurement) else results
     sizes = table if "representation_size" in table else sizes_table(table)
     return plots.size_by_layer(sizes, axes or _new(6.4, 4.0))
 
 
 def trajectories(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """See :func:`readout.analysis.plots.trajectories`.
+    """Plot d_X against optimisation step: :func:`readout.analysis.plots.trajectories`.
 
     Raises:
-        ReadoutError: if a table was not loaded with ``trajectories=True``.
+        ReadoutError: if a table was loaded without ``trajectories=True``.
     """
     problems = _problems(results)
     if "trajectory_step" not in problems:
@@ -47,17 +64,17 @@ def trajectories(results: Results, axes: Sequence[Axes] | None = None) -> Sequen
 
 
 def recovered_images(measured: Measurement, samples: Sequence[str] | None = None) -> Sequence[Axes]:
-    """See :func:`readout.analysis.plots.recovered_images`.
+    """Show true and recovered images: :func:`readout.analysis.plots.recovered_images`.
 
     Args:
-        measured: What :func:`readout.measurement.measure` gave.
-        samples: Names of images; the first four if None.
+        measured: Result of :func:`readout.measurement.measure`.
+        samples: Names of images; None for the first four.
 
     Returns:
         Axes, row by row.
 
     Raises:
-        ReadoutError: if there is no image of such a name.
+        ReadoutError: if no image has such a name.
     """
     chosen = list(measured.inputs)[:4] if samples is None else list(samples)
     for name in chosen:
@@ -73,6 +90,6 @@ def _problems(results: Results) -> pd.DataFrame:
 
 
 def _new(width: float, height: float) -> Axes:
-    """Axes that notebooks show by themselves."""
+    """Make axes in a pyplot figure, which notebooks show without being asked."""
     axes: Axes = plt.figure(figsize=(width, height), layout="constrained").subplots()
     return axes

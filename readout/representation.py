@@ -1,6 +1,6 @@
-"""The definitions of the paper, as pure functions.
+"""Definitions of the paper as pure functions.
 
-With f the network, x an input, h' a perturbed feature and x̂ what the readout π makes of h':
+With f the network, x an input, h' a perturbed feature and x̂ = π(h') the readout's recovered input:
 
 * recovered set: H_{x,t} = {h' | d_X(x, π(h')) < t}
 * representation size: r_x = max {d_H(h', f(x)) | h' ∈ H_{x,t}}
@@ -19,63 +19,63 @@ from numpy.typing import ArrayLike, NDArray
 from readout.common.checks import check_number, check_threshold
 
 ROUNDING = 0.2
-"""Share of t by which rounding moves d_X: another machine, number of threads or batch size changes the last digits, and
+"""Change of d_X by rounding, as a share of t: the machine, number of threads and batch size decide the last digits, and
 optimising a Deep Image Prior amplifies them.
 
-In repeats of ``vgg_dip.yaml`` 51 of 54 pairs of d_X differed by less (``docs/concepts.md`` has the numbers). A single
-run can't tell, because d_X settles as the learning rate falls: its last records differ by a few per mille.
+In repeats of ``vgg_dip.yaml``, 51 of 54 pairs of d_X differed by less (``docs/concepts.md`` has the numbers). A single
+run does not show it, because d_X settles as the learning rate falls: its last records differ by a few per mille.
 """
 
 
 class Verdict(str, Enum):
-    """What one inversion says about one perturbed feature."""
+    """Conclusion from one inversion of one perturbed feature."""
 
     FAILED = "failed"
-    """A value was not finite, or the prior died and its restarts too."""
+    """A value was not finite, or the prior died and so did its restarts."""
     RECOVERED = "recovered"
     """d_X < t: the feature still represents the input."""
     NOT_CONVERGED = "not_converged"
-    """The true input explains h' better than the readout does: nothing is known of the feature."""
+    """The true input explains h' better than the recovered one: nothing is known about the feature."""
     UNRECOVERED = "unrecovered"
-    """The readout explains h' at least as well as the true input, and is something else."""
+    """The recovered input explains h' at least as well as the true one, and differs from it."""
 
     def __str__(self) -> str:
         return self.value
 
 
 class Estimator(str, Enum):
-    """How a representation size is read off the verdicts over levels."""
+    """Rule by which a representation size follows from the verdicts over levels."""
 
     MAX = "max"
-    """The paper's: the largest realised d_H among recovered levels."""
+    """Largest realised d_H among recovered levels, as in the paper."""
     CONTIGUOUS = "contiguous"
-    """The largest realised d_H among recovered levels below the first unrecovered one."""
+    """Largest realised d_H among recovered levels below the first unrecovered one."""
     CROSSING = "crossing"
-    """Where the isotonic curve of d_X against d_H crosses the threshold."""
+    """d_H at which the isotonic fit of d_X against d_H crosses the threshold."""
 
     def __str__(self) -> str:
         return self.value
 
 
 class Flag(str, Enum):
-    """What a reader must know of a representation size."""
+    """Caveat about a representation size."""
 
     RESTS_ON_NOT_CONVERGED = "rests_on_not_converged"
-    """Above the size, before any unrecovered level, lies one that did not converge: a lower bound."""
+    """A level between the size and the first unrecovered level above it did not converge: a lower bound."""
     RESTS_ON_FAILED = "rests_on_failed"
-    """The same, with a level whose inversion failed."""
+    """A level between the size and the first unrecovered level above it failed: a lower bound."""
     CENSORED = "censored"
     """Recovered at the highest level tested: a lower bound."""
     NON_MONOTONE = "non_monotone"
-    """A level below the size was lost."""
+    """A level below the size was unrecovered."""
     NEVER_RECOVERED = "never_recovered"
     """No level was recovered, not even the lowest."""
     NO_CLEAN_LEVEL = "no_clean_level"
-    """Level 0 was not tested, so size 0 can't be told from a readout that never works."""
+    """Level 0 was not tested, so size 0 can't be distinguished from a readout that never works."""
     NEAR_THRESHOLD = "near_threshold"
-    """The size hangs on a d_X as near to t as rounding moves it, so another machine may give another size."""
+    """A deciding d_X is so near t that rounding may move it across: another machine may give another size."""
     UNDEFINED = "undefined"
-    """No feature of this input could be perturbed, so there is no size (NaN)."""
+    """The input's feature could not be perturbed, so its size is NaN."""
 
     def __str__(self) -> str:
         return self.value
@@ -83,14 +83,14 @@ class Flag(str, Enum):
 
 @dataclass(frozen=True)
 class RepresentationSize:
-    """A size in units of d_H, with what a reader must know of it."""
+    """A size in units of d_H, with its caveats."""
 
     size: float
     estimator: Estimator
     flags: tuple[Flag, ...]
     margin: float = math.inf
-    """Distance between t and the nearest d_X whose verdict decides the size, as a share of t. Infinite where none does,
-    as for ``crossing``, which follows every d_X without a jump."""
+    """Distance between t and the nearest d_X that decides the size, as a share of t. Infinite if there is none, as for
+    ``crossing``, which follows every d_X continuously."""
 
 
 def verdict(
@@ -109,9 +109,17 @@ def verdict(
         loss: Loss of the recovered input, L(x̂).
         floor: Loss of the true input, L(x); known exactly, because the noise is ours.
         scale: Loss between the clean feature and its own mean (for a squared error: Var(h)).
-        threshold: t; recovery is strict, d_X < t.
-        tolerance: How far L(x̂) may lie above L(x), as a share of ``scale``, and still count as converged.
-        dead: The prior collapsed, and so did its restarts.
+        threshold: t; an input is recovered if d_X < t.
+        tolerance: Largest excess of L(x̂) over L(x), as a share of ``scale``, that counts as converged.
+        dead: Whether the prior collapsed, and so did its restarts.
+
+    Examples:
+        >>> str(verdict(distance=0.05, loss=0.31, floor=0.3, scale=1, threshold=0.1))
+        'recovered'
+        >>> str(verdict(distance=0.4, loss=0.31, floor=0.3, scale=1, threshold=0.1))
+        'not_converged'
+        >>> str(verdict(distance=0.4, loss=0.29, floor=0.3, scale=1, threshold=0.1))
+        'unrecovered'
     """
     if dead or not np.isfinite([distance, loss, floor, scale]).all():
         return Verdict.FAILED
@@ -133,35 +141,45 @@ def representation_size(
     estimator: Estimator = Estimator.MAX,
     rounding: float = ROUNDING,
 ) -> RepresentationSize:
-    """Representation size of one input at one layer, from one entry a problem (levels × draws).
+    """Return the representation size of one input at one layer, from one entry per problem (levels × draws).
 
-    With several draws a level counts as recovered when all of its draws are, and as unrecovered when
-    one is. Levels that failed or did not converge never count as unrecovered; a size that rests on
-    them says so in its flags.
+    A level is recovered if all of its draws are, and unrecovered if any draw is. A level that failed or did not
+    converge never counts as unrecovered; a size that rests on one is flagged.
 
     Args:
         levels: Target level of each problem.
-        feature_distances: Realised d_H of each problem; NaN of one that could not be perturbed, for which its level
-            stands.
+        feature_distances: Realised d_H of each problem; NaN, if it could not be perturbed, is replaced by its level.
         distances: d_X of each problem.
         verdicts: Verdict of each problem.
         threshold: t, in units of d_X.
-        estimator: Which reading of the curve.
-        rounding: Share of t by which rounding moves d_X; a smaller margin is flagged.
+        estimator: Rule by which the size follows from the verdicts.
+        rounding: Change of d_X by rounding, as a share of t; a smaller margin is flagged.
 
     Raises:
         ValueError: if there are no problems or the lengths differ.
+
+    Examples:
+        >>> levels, distances = [0.0, 0.3, 0.6, 0.9], [0.01, 0.04, 0.16, 0.5]
+        >>> verdicts = ["recovered", "recovered", "unrecovered", "unrecovered"]
+        >>> found = representation_size(levels, levels, distances, verdicts, threshold=0.1)
+        >>> found.size, found.flags
+        (0.3, ())
+        >>> round(found.margin, 2)  # 0.04 and 0.16 both miss t = 0.1 by 60 %
+        0.6
+        >>> crossing = representation_size(levels, levels, distances, verdicts, 0.1, Estimator.CROSSING)
+        >>> round(crossing.size, 2)
+        0.45
     """
     check_threshold("threshold", threshold)
     check_number("rounding", rounding, low=0)
     if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
-        raise ValueError("levels, feature_distances, distances and verdicts need one entry a problem each")
+        raise ValueError("levels, feature_distances, distances and verdicts need one entry per problem")
     if np.isnan(feature_distances).all():
         return RepresentationSize(math.nan, Estimator(estimator), (Flag.UNDEFINED,))
     groups = _by_level(levels, feature_distances, distances, verdicts)
     size = {
         Estimator.MAX: lambda: _largest(groups),
-        Estimator.CONTIGUOUS: lambda: _largest(_below_first_loss(groups)),
+        Estimator.CONTIGUOUS: lambda: _largest(_before_first_loss(groups)),
         Estimator.CROSSING: lambda: _crossing(groups, threshold),
     }[Estimator(estimator)]()
     margin = _margin(groups, size, threshold, Estimator(estimator))
@@ -172,13 +190,17 @@ def representation_size(
 
 
 def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
-    """Closed form of d_X for a linear extractor with orthonormal columns and least-squares readout.
+    """Return d_X in closed form for a linear extractor with orthonormal columns and a least-squares readout.
 
     d_X(c) = 1 − 1 / √(1 + (d/D)·((1 − c)⁻² − 1))
 
     Args:
         level: Correlation distance c of the feature, in [0, 1).
-        expansion: D / d, features over inputs.
+        expansion: D / d, feature dimension over input dimension.
+
+    Examples:
+        >>> linear_distance([0, 0.5], expansion=1).tolist()  # without expansion, d_X equals c
+        [0.0, 0.5]
     """
     check_number("expansion", expansion, above=0)
     for each in np.ravel(np.asarray(level)):
@@ -188,13 +210,17 @@ def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
 
 
 def linear_size(threshold: float, expansion: float) -> float:
-    """Closed form of the representation size for the same: :func:`linear_distance`, solved for c.
+    """Return the representation size of such an extractor in closed form: :func:`linear_distance` solved for c.
 
     r(t) = 1 − 1 / √(1 + (D/d)·((1 − t)⁻² − 1))
 
     Args:
         threshold: t, in units of d_X.
-        expansion: D / d, features over inputs.
+        expansion: D / d, feature dimension over input dimension.
+
+    Examples:
+        >>> round(linear_size(threshold=0.1, expansion=4), 2)
+        0.28
     """
     check_number("threshold", threshold, above=0, below=1)
     check_number("expansion", expansion, above=0)
@@ -206,9 +232,9 @@ class _Level:
     level: float
     feature_distance: float
     distance: float
-    """Mean over the draws that did not fail."""
+    """Mean d_X over the draws that did not fail."""
     farthest: float
-    """Largest d_X among the draws, which decides whether the level is recovered; infinite if one failed."""
+    """Largest d_X among the draws, which decides whether the level is recovered; infinite if a draw failed."""
     verdict: Verdict
 
 
@@ -218,7 +244,7 @@ def _by_level(
     distances: Sequence[float],
     verdicts: Sequence[Verdict],
 ) -> list[_Level]:
-    """One entry a level, ascending; draws merged."""
+    """Merge the draws of each level; levels ascend."""
     merged = []
     for level in sorted(set(levels)):
         rows = [row for row, value in enumerate(levels) if value == level]
@@ -245,13 +271,13 @@ def _largest(groups: Sequence[_Level]) -> float:
     return max((group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED), default=0.0)
 
 
-def _below_first_loss(groups: Sequence[_Level]) -> Sequence[_Level]:
+def _before_first_loss(groups: Sequence[_Level]) -> Sequence[_Level]:
     lost = [group.verdict is Verdict.UNRECOVERED for group in groups]
     return groups[: lost.index(True)] if True in lost else groups
 
 
 def _crossing(groups: Sequence[_Level], threshold: float) -> float:
-    """Linear interpolation of the isotonic fit over the levels that say something of the feature."""
+    """Interpolate the isotonic fit over recovered and unrecovered levels: the others say nothing about the feature."""
     from sklearn.isotonic import isotonic_regression
 
     telling = sorted(
@@ -274,15 +300,15 @@ def _crossing(groups: Sequence[_Level], threshold: float) -> float:
 
 
 def _margin(groups: Sequence[_Level], size: float, threshold: float, estimator: Estimator) -> float:
-    """Share of t by which the nearest deciding d_X misses it.
+    """Return the distance of the nearest deciding d_X from t, as a share of t.
 
-    A size changes when its own level is lost, or when a level above it is recovered. ``contiguous`` also changes when a
-    level below it is lost, but never looks beyond the first unrecovered one.
+    A size changes if its own level is lost or a level above it is recovered. ``contiguous`` also changes if a level
+    below it is lost, but ignores all beyond the first unrecovered one.
     """
     if estimator is Estimator.CROSSING:
         return math.inf
     contiguous = estimator is Estimator.CONTIGUOUS
-    seen = groups[: len(_below_first_loss(groups)) + 1] if contiguous else groups
+    seen = groups[: len(_before_first_loss(groups)) + 1] if contiguous else groups
     margins = (
         abs(group.farthest / threshold - 1)
         for group in seen
@@ -294,14 +320,14 @@ def _margin(groups: Sequence[_Level], size: float, threshold: float, estimator: 
 
 
 def _open_at(group: _Level, size: float) -> bool:
-    """Whether a size rests on a level that was not recovered, as size 0 does on level 0."""
+    """Tell whether a size is that of an unrecovered level, as size 0 is that of level 0."""
     return group.feature_distance == size and group.verdict is not Verdict.RECOVERED
 
 
 def _flags(groups: Sequence[_Level], size: float) -> tuple[Flag, ...]:
     flags = []
     recovered = [group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED]
-    # What stands between the size and the first level above it that is known to be lost.
+    # levels between the size and the first one above it that is known to be lost
     above = [group.verdict for group in groups if group.feature_distance > size or _open_at(group, size)]
     gap = above[: above.index(Verdict.UNRECOVERED)] if Verdict.UNRECOVERED in above else above
     if Verdict.NOT_CONVERGED in gap:

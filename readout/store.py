@@ -1,13 +1,10 @@
-"""Results on disk: Parquet parts, each written whole or not at all, found again by problem key."""
+"""Results on disk: Parquet parts, each written whole or not at all, looked up by problem key."""
 
 import io
 import math
-import os
-import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,8 @@ from torch import Tensor
 
 from readout.common.checks import check_choice, check_number, check_threshold
 from readout.common.errors import ReadoutError
-from readout.common.files import explained, read_whole, readable, user_path, write_whole
+from readout.common.files import read_whole, readable, user_path, write_whole
+from readout.common.names import forget_listings, own_path, safe_name, set_aside
 from readout.common.seal import COMMENT, UNSEALED, is_damaged
 from readout.data.images import is_image, read_image, write_png
 from readout.problems import Setting
@@ -42,28 +40,27 @@ COLUMNS = (
 """Columns of every results table; further metrics follow."""
 
 TRAJECTORY = ("trajectory_step", "trajectory_loss", "trajectory_distance", "trajectory_recovered_feature_distance")
-"""Columns that hold a list a problem: what was recorded along the way."""
+"""Columns that hold a list per problem: its values at the recorded steps."""
 
 TOKENS = ("true_tokens", "recovered_tokens", "wrong_tokens")
-"""Columns of texts that hold a list a problem: tokens, and the places of wrong ones; ``true_text`` and
-``recovered_text`` are whole."""
-
+"""Columns of texts that hold a list per problem: tokens, and positions of wrong ones. ``true_text`` and
+``recovered_text`` hold whole texts."""
 
 _SORTED = ["model", "setting", "layer_index", "sample", "draw", "level"]
 
 _JUDGED = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
 
 _NEEDED = {"key", "layer", "threshold", *_SORTED, *_JUDGED}
-"""Columns without which a part is of no use."""
+"""Columns that every part must have."""
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 
 
 class ResultStore:
-    """The output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
+    """Output folder of a sweep: ``results/``, ``recovered/`` and ``inputs/``.
 
     Args:
-        folder: Made with the first thing that is written.
+        folder: Path of the folder; made on the first write.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -75,9 +72,9 @@ class ResultStore:
         self._checked: dict[Path, int] = {}
 
     def finished(self) -> set[str]:
-        """Keys of the problems that have an answer, by whatever process; only new parts are read.
+        """Return the keys of all problems with an answer, from any process; only new parts are read.
 
-        A part whose recovered inputs are gone does not count, so its problems are computed again.
+        A part without its recovered inputs does not count, so its problems are computed again.
 
         Raises:
             ReadoutError: if a part can't be read.
@@ -92,10 +89,10 @@ class ResultStore:
         return found
 
     def set_aside_broken(self) -> list[str]:
-        """Rename parts that can't be read, together with what was recovered, so that they count as not there.
+        """Rename unreadable parts together with their recovered inputs, so that they count as absent.
 
         Returns:
-            A sentence for each file that can't be read.
+            One sentence per unreadable file.
         """
         tables = {path.stem: path for path in self._parts()}
         tensors = {path.stem: path for path in self.recovered.glob("*.safetensors")}
@@ -109,11 +106,11 @@ class ResultStore:
         return sentences
 
     def append(self, table: pd.DataFrame, recovered: Iterable[Tensor]) -> None:
-        """Save a batch: the recovered inputs first, its table last, so that a key is finished or absent.
+        """Save a batch: recovered inputs first, table last, so that a key is either finished or absent.
 
         Args:
-            table: One row a problem, of :data:`COLUMNS`, :data:`TRAJECTORY` and further metrics.
-            recovered: The recovered input of each, empty where there is none.
+            table: One row per problem, of :data:`COLUMNS`, :data:`TRAJECTORY` and further metrics.
+            recovered: Recovered input of each problem; an empty tensor if there is none.
 
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
@@ -122,11 +119,11 @@ class ResultStore:
         tensors = {key: x.contiguous() for key, x in zip(table["key"], recovered, strict=True) if x.numel()}
         write_whole(self.recovered / f"{name}.safetensors", lambda path: save_file(tensors, path))
         for row in _records(table[table["key"].isin(list(tensors))]):
-            _alike.cache_clear()  # two files may be made within one tick of the folder's clock
+            forget_listings()
             if is_image(tensors[row["key"]]):
                 write_whole(self.readable_path(row, "png"), partial(write_png, tensors[row["key"]]))
             elif "recovered_text" in row:
-                true = f"true:      {row['true_text']}\n" if isinstance(row["true_text"], str) else ""  # not known
+                true = f"true:      {row['true_text']}\n" if isinstance(row["true_text"], str) else ""
                 lines = f"{true}recovered: {row['recovered_text']}\n"
                 write_whole(self.readable_path(row, "txt"), partial(_write_lines, lines))
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
@@ -135,17 +132,17 @@ class ResultStore:
         write_whole(self.results / f"{name}.parquet", lambda path: pq.write_table(parquet, path))
 
     def save_input(self, sample: str, x: Tensor) -> None:
-        """Keep a true input beside what was recovered of it, if it is an image.
+        """Save a true input as a picture, if it is an image.
 
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
         """
-        _alike.cache_clear()
+        forget_listings()
         if is_image(x):
             write_whole(self._input_path(sample), lambda path: write_png(x, path))
 
     def load(self, trajectories: bool = False) -> pd.DataFrame:
-        """One table of everything, one row a problem; see :func:`load_results`.
+        """Return all results as one table, one row per problem; see :func:`load_results`.
 
         Raises:
             ReadoutError: if a part can't be read.
@@ -157,7 +154,7 @@ class ResultStore:
         return table.sort_values(_SORTED, ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """Recovered inputs of the given problems, lossless; those that are there.
+        """Return the recovered inputs of these problems as they were saved, as far as there are any.
 
         Raises:
             ReadoutError: if a file can't be read.
@@ -167,32 +164,32 @@ class ResultStore:
         for path in sorted(self.recovered.glob("*.safetensors")):
             if wanted == found.keys():
                 break
-            # of a key that two processes finished, the first counts, as in the table
+            # if two processes finished a key, the first counts, as in the table
             found |= self._read_tensors(path, wanted - found.keys())
         return found
 
     def readable_path(self, row: dict[str, Any], suffix: str) -> Path:
-        """Where what was recovered is kept as a picture or text."""
+        """Return the path of a recovered input as a picture or text."""
         folder = own_path(self.recovered, row["layer"])
         if math.isnan(row["level"]):
             return own_path(folder, row["sample"], f".{suffix}")
         return own_path(folder, row["sample"]) / f"level={row['level']}_draw={row['draw']}.{suffix}"
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
-        """True inputs that were kept as pictures, by sample name.
+        """Return the true inputs that were saved as pictures, by sample name.
 
         Raises:
-            ReadoutError: if one can't be read.
+            ReadoutError: if a picture can't be read.
         """
         return {sample: _read_input(path) for sample, path in self.input_files(samples).items()}
 
     def input_files(self, samples: Iterable[str]) -> dict[str, Path]:
-        """Their files."""
+        """Return the paths of true inputs that were saved as pictures, by sample name."""
         paths = {sample: self._input_path(sample) for sample in samples}
         return {sample: path for sample, path in paths.items() if path.exists()}
 
     def latest_setting(self) -> str:
-        """The setting of the part written last."""
+        """Return the digest of the setting of the newest part."""
         latest = max(self._parts(), key=lambda path: path.stat().st_mtime)
         return str(_read_part(latest, lambda name: name == "setting")["setting"].iloc[-1])
 
@@ -200,7 +197,7 @@ class ResultStore:
         """Write a figure as PNG and SVG into ``figures/``.
 
         Returns:
-            The SVG element, to be put into a page.
+            The SVG element, for a page.
 
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
@@ -220,7 +217,7 @@ class ResultStore:
         return write_whole(self.folder / name, partial(_write_lines, text))
 
     def write_setting(self, setting: Setting) -> None:
-        """Keep what a setting is, under its digest.
+        """Save a setting under its digest.
 
         Raises:
             ReadoutError: if the disk is full or the folder can't be written.
@@ -228,10 +225,10 @@ class ResultStore:
         self.write_text(self._setting(setting.digest), COMMENT + yaml.safe_dump(asdict(setting), sort_keys=False))
 
     def read_setting(self, digest: str) -> dict[str, Any]:
-        """What a setting is; empty if that was not kept.
+        """Return a setting by its digest; empty if it was not saved.
 
         Raises:
-            ReadoutError: if it can't be read.
+            ReadoutError: if the file can't be read.
         """
         return _read_yaml(self.folder / self._setting(digest), "restore it, or delete it and the page is made without")
 
@@ -242,11 +239,11 @@ class ResultStore:
         return own_path(self.inputs, sample, ".png")
 
     def _tensors(self, part: Path) -> Path:
-        """The recovered inputs of a part."""
+        """Return the path of a part's recovered inputs."""
         return self.recovered / f"{part.stem}.safetensors"
 
     def _is_readable(self, path: Path) -> bool:
-        """Whether a part or a file of recovered inputs is as it was written."""
+        """Tell whether a part or a file of recovered inputs is intact."""
         try:
             if path.suffix == ".parquet":
                 _read_part(path, lambda _: True)
@@ -257,7 +254,7 @@ class ResultStore:
         return True
 
     def _read_tensors(self, path: Path, keys: set[str]) -> dict[str, Tensor]:
-        """Those of the keys that a file of recovered inputs holds; it is checked once, because it may be large."""
+        """Return the inputs under these keys from one file, whose seal is checked once, because it may be large."""
         try:
             written = path.stat().st_mtime_ns
             if self._checked.get(path) != written and is_damaged(path):
@@ -265,37 +262,48 @@ class ResultStore:
             self._checked[path] = written
             with safe_open(path, framework="pt") as part:
                 return {key: part.get_tensor(key) for key in keys.intersection(part.keys())}
-        except Exception as error:  # whatever a damaged file leads to
+        except Exception as error:  # a damaged file may raise anything
             raise _broken(path) from error
 
     def _parts(self) -> list[Path]:
-        """Those that have their recovered inputs first: where a problem was computed again, they count."""
+        """List the parts, those with recovered inputs first: they count if a problem was computed again."""
         with readable(self.folder):
             return sorted(self.results.glob("*.parquet"), key=lambda part: (not self._tensors(part).exists(), part))
 
 
 def save_file(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write safetensors; their own ``save_file`` leaves a temporary file behind where the process is killed."""
+    """Write safetensors; the library's ``save_file`` leaves a temporary file behind if the process is killed."""
     path.write_bytes(save(tensors, metadata={"seal": UNSEALED}))
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an SVG element, to be put into a page."""
+    """Return a figure as an SVG element, for a page."""
     written = io.StringIO()
     figure.savefig(written, format="svg", metadata={"Date": None})
     return written.getvalue()[written.getvalue().index("<svg") :]
 
 
 def load_results(folder: str | Path, threshold: float | None = None, trajectories: bool = False) -> pd.DataFrame:
-    """One table of every result in an output folder, one row a problem.
+    """Load all results of an output folder into one table, one row per problem.
 
     Args:
         folder: Output folder of a sweep.
-        threshold: Judge under this t; None for that of the folder's last sweep, with its tolerance.
-        trajectories: Also load what was recorded along the way (columns :data:`TRAJECTORY`).
+        threshold: t to judge by; None for the threshold and tolerance of the folder's last sweep.
+        trajectories: Also load the values at recorded steps (columns :data:`TRAJECTORY`).
 
     Raises:
-        ReadoutError: if the folder holds no results, or a part or its configuration can't be read.
+        ReadoutError: if the folder holds no results, or a part or the configuration can't be read.
+
+    Examples:
+        >>> import torch
+        >>> from readout import measure
+        >>> from readout.extractors import OrthonormalLinear
+        >>> images, fast = torch.rand(1, 3, 16, 16), {"steps": 2, "batch_size": 2, "progress": False}
+        >>> _ = measure(OrthonormalLinear(expansion=1), images, levels=[0, 0.5], output="runs/linear", **fast)
+        >>> load_results("runs/linear")[["layer", "sample", "level", "steps"]]
+            layer     sample  level  steps
+        0  linear  image_000    0.0      2
+        1  linear  image_000    0.5      2
     """
     if threshold is not None:
         check_threshold("threshold", threshold)
@@ -310,13 +318,13 @@ def load_results(folder: str | Path, threshold: float | None = None, trajectorie
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """The configuration kept with the results, that of the last sweep; empty if there is none.
+    """Return the configuration of a folder's last sweep; empty if there is none.
 
     Raises:
-        ReadoutError: if it can't be read, was changed, or says nothing that results can be judged by.
+        ReadoutError: if it can't be read, was changed, or holds values that can't judge results.
     """
     path = user_path(folder) / "config.yaml"
-    config = _read_yaml(path, "run the same command again, or delete its first line to have it taken as it is")
+    config = _read_yaml(path, "run the same command again, or delete its first line to accept it as it is")
     sweep = config.get("sweep") or {}
     if not isinstance(sweep, dict):
         raise ReadoutError(f"The section `sweep` of {str(path)!r} is {sweep!r:.60}; correct it, or delete the file.")
@@ -335,7 +343,7 @@ def _read_yaml(path: Path, advice: str) -> dict[str, Any]:
     text = read_whole(path, advice)
     try:
         loaded = yaml.safe_load(text)
-    except Exception as error:  # noise may also look like a date, or be nested without end
+    except Exception as error:  # of noise the parser also takes dates and endless nesting
         raise ReadoutError(f"{str(path)!r} can't be read as YAML; restore it, or delete it.") from error
     if not isinstance(loaded, dict):
         raise ReadoutError(f"{str(path)!r} holds no settings; restore it, or delete it.")
@@ -343,15 +351,15 @@ def _read_yaml(path: Path, advice: str) -> dict[str, Any]:
 
 
 def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None) -> pd.DataFrame:
-    """The same results with the verdicts that a threshold and a tolerance give.
+    """Judge results anew by a threshold and a tolerance.
 
     Args:
-        table: One row a problem.
+        table: One row per problem.
         threshold: t, in units of d_X.
-        tolerance: See :func:`readout.representation.verdict`; None keeps each row's own.
+        tolerance: See :func:`readout.representation.verdict`; None keeps the tolerance of each row.
 
     Returns:
-        The table; without a verdict (None) where the true input is not known.
+        A copy of the table with new verdicts; None for problems whose true input is unknown.
     """
     if tolerance is not None:
         table = table.assign(tolerance=tolerance)
@@ -365,79 +373,20 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
 
 
 def readable_name(row: dict[str, Any], suffix: str) -> str:
-    """Path inside ``recovered/`` of what was recovered as a picture or text."""
+    """Return the path of a recovered picture or text inside ``recovered/``."""
     name = f"{safe_name(row['layer'])}/{safe_name(row['sample'])}"
-    given = math.isnan(row["level"])
-    return f"{name}.{suffix}" if given else f"{name}/level={row['level']}_draw={row['draw']}.{suffix}"
-
-
-def safe_name(name: str) -> str:
-    """A file name that stands for a sample or layer; different names never give the same file."""
-    safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip(".")[:100]
-    looks_made = re.search(r"-[0-9a-f]{8}$", name) is not None
-    return safe if safe == name and not looks_made else f"{safe}-{digest(name)[:8]}"
-
-
-def set_aside(path: Path, then: str) -> str:
-    """Rename a file that can't be used.
-
-    Args:
-        path: The file.
-        then: What comes of it.
-
-    Returns:
-        A sentence about it.
-    """
-    with explained(path, OSError), suppress(FileNotFoundError):  # another process was faster
-        path.replace(path.with_name(f"{path.name}.broken"))
-    return f"{path} is damaged; it is now {path.name}.broken, and {then}"
-
-
-def set_aside_if_damaged(path: Path, read: Callable[[Path], object], then: str) -> list[str]:
-    """The same where ``read`` says so with a :class:`ReadoutError`; no sentence where it does not."""
-    try:
-        read(path)
-    except ReadoutError:
-        return [set_aside(path, then)]
-    return []
-
-
-def own_path(folder: Path, name: str, suffix: str = "") -> Path:
-    """Path of what a name stands for in a folder.
-
-    Names that differ in their case alone have different files, though a file system may not tell them apart: the first
-    has the plain one.
-    """
-    plain = safe_name(name)
-    apart = folder / f"{plain}-{digest(name)[:8]}{suffix}"
-    alike = _alike(folder, _modified(folder)).get(f"{plain}{suffix}".casefold(), set()) - {f"{plain}{suffix}"}
-    return apart if alike or apart.exists() else folder / f"{plain}{suffix}"
-
-
-@lru_cache(maxsize=64)
-def _alike(folder: Path, modified: int) -> dict[str, set[str]]:
-    """Names in a folder by what they are without case."""
-    found: dict[str, set[str]] = {}
-    for name in os.listdir(folder) if modified else ():
-        found.setdefault(name.casefold(), set()).add(name)
-    return found
-
-
-def _modified(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0
+    external = math.isnan(row["level"])
+    return f"{name}.{suffix}" if external else f"{name}/level={row['level']}_draw={row['draw']}.{suffix}"
 
 
 def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:
-    """The columns of a part whose names ``keep`` says to keep."""
+    """Read the columns of a part whose names ``keep`` accepts."""
     try:
-        if is_damaged(path):  # before a parser sees it
+        if is_damaged(path):  # checked first: parsers may crash on damaged bytes
             raise _broken(path)
         names = pq.read_schema(path).names
         table: pd.DataFrame = pq.read_table(path, columns=[name for name in names if keep(name)]).to_pandas()
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # a damaged file may raise anything
         raise _broken(path) from error
     if table.empty or not {*names} >= _NEEDED:
         raise _broken(path)
@@ -447,11 +396,11 @@ def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:
 def _read_input(path: Path) -> Tensor:
     try:
         with Image.open(path) as picture:
-            picture.verify()  # PIL looks at no checksum of the pixels otherwise
+            picture.verify()  # otherwise PIL ignores the checksums of pixels
         return read_image(path)
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # a damaged file may raise anything
         raise ReadoutError(
-            f"{str(path)!r} can't be read; run the same command again, which writes it anew, or delete it."
+            f"{str(path)!r} can't be read; run the same command again, which rewrites it, or delete it."
         ) from error
 
 
@@ -462,7 +411,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _broken(path: Path) -> ReadoutError:
     return ReadoutError(
         f"The results file {str(path)!r} is damaged or can't be read; run the same command again, which sets it "
-        "aside and computes only its own problems anew."
+        "aside and recomputes only its problems."
     )
 
 

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS, dots, name_columns
-from readout.analysis.statistics import bootstrap_interval, holm, paired_difference
+from experiments.shared.statistics import holm
+from readout.analysis.statistics import bootstrap_interval, paired_difference
 from readout.representation import linear_size
 
 NAMES = {

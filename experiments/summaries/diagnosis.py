@@ -6,14 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS, MARKERS, dots, name_columns
-from readout.analysis.statistics import (
-    Estimate,
-    auc_gain,
-    bootstrap_interval,
-    group_difference,
-    holm,
-    rank_correlation,
-)
+from experiments.shared.statistics import auc_gain, group_difference, holm, rank_correlation
+from readout.analysis.statistics import Estimate, bootstrap_interval
 
 TARGETS = {
     "right or wrong": ("right", "wrong"),

@@ -4,14 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS, MARKERS
+from experiments.shared.statistics import holm, rank_correlation
 from readout.analysis.plots import recovery
-from readout.analysis.statistics import (
-    bootstrap_interval,
-    by_sample,
-    holm,
-    paired_difference,
-    rank_correlation,
-)
+from readout.analysis.statistics import bootstrap_interval, by_sample, paired_difference
 
 READOUTS = {"logits": "by token logits", "search": "token by token"}
 FEWEST_NETWORKS = 4

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS
-from readout.analysis.statistics import RankCorrelation, bootstrap_interval, rank_correlation
+from experiments.shared.statistics import RankCorrelation, rank_correlation
+from readout.analysis.statistics import bootstrap_interval
 
 NAMES = {
     "correlation": "correlation distance",

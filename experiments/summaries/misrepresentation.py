@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from experiments.shared.curves import crossing
 from experiments.shared.drawing import COLORS
+from experiments.shared.statistics import holm
 from experiments.shared.toward import PATHS
-from readout.analysis.statistics import bootstrap_interval, holm, paired_difference
+from readout.analysis.statistics import bootstrap_interval, paired_difference
 from readout.data.images import to_pixels
 
 SHADES = {"to_x": COLORS[0], "to_y": COLORS[5], "to_mixture": COLORS[2]}

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS, dots, name_columns
-from readout.analysis.statistics import bootstrap_interval, group_difference, holm, paired_difference
+from experiments.shared.statistics import group_difference, holm
+from readout.analysis.statistics import bootstrap_interval, paired_difference
 
 NAMES = {
     "photographs": "photographs",

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.curves import crossing
-from readout.analysis.statistics import rank_correlation
+from experiments.shared.statistics import rank_correlation
 
 PAPER_STEPS = 10_000
 STOPS = {"best iterate": "best_distance", "discrepancy stop": "stopped_distance", "last iterate": "distance"}

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from experiments.shared.curves import at_discrepancy, crossing, crossings
 from experiments.shared.drawing import COLORS, plain_log
-from readout.analysis.statistics import bootstrap_interval, holm, paired_difference, rank_correlation
+from experiments.shared.statistics import holm, rank_correlation
+from readout.analysis.statistics import bootstrap_interval, paired_difference
 from readout.priors.unet import UNet
 
 CONDITION = ["rate", "filters", "max_steps"]

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS, dots, name_columns
-from readout.analysis.statistics import group_difference, holm, paired_difference
+from experiments.shared.statistics import group_difference, holm
+from readout.analysis.statistics import paired_difference
 
 SPLITS = {"natural or noise": (("hit", "miss"), ("noise",)), "hit or miss": (("hit",), ("miss",))}
 """Comparison → its two groups of digits."""

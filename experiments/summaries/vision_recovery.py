@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from readout.analysis.statistics import bootstrap_interval, by_sample, holm, paired_difference, rank_correlation
+from experiments.shared.statistics import holm, rank_correlation
+from readout.analysis.statistics import bootstrap_interval, by_sample, paired_difference
 
 STRONG = 0.7
 """Level up to which the paper reports recovery."""

@@ -1,4 +1,4 @@
-"""Figures from results; every function draws on given axes or makes a figure, and returns it."""
+"""Figures of results; every function draws on the axes passed in, or on a new figure, and returns them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,20 +27,20 @@ STYLE: dict[Any, Any] = {
 }
 
 MOST_VECTORS = 2000
-"""Dots of a figure, beyond which they are drawn as one picture."""
+"""Number of dots beyond which a figure holds them as one bitmap."""
 
 PANELS = 4
-"""Side by side; more go below."""
+"""Panels per row."""
 
 
 def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """d_X against realised d_H, one line a layer (mean where all inputs were inverted), every problem a dot.
+    """Plot d_X against realised d_H: one line per layer, one dot per problem.
 
-    Bands are 95 % intervals of the mean, from drawing inputs anew.
+    Lines are means at levels where all inputs were inverted; bands are their 95 % intervals from resampling inputs.
 
     Args:
-        results: One row a problem.
-        axes: Where to draw; a new figure if None.
+        results: One row per problem.
+        axes: Axes to draw on; None for a new figure.
     """
     axes = axes or _axes(6.4, 4.4)
     threshold = results["threshold"].iloc[0]
@@ -66,13 +66,13 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
 
 
 def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """Representation size of every input by layer, with the median, and broken the median by the other estimator.
+    """Plot the representation size of every input by layer; open dots are lower bounds.
 
-    Open dots rest on missing evidence.
+    Solid bars are medians, dashed bars medians by the other estimator.
 
     Args:
-        sizes: One row a (model, layer, sample).
-        axes: Where to draw; a new figure if None.
+        sizes: One row per (model, layer, sample).
+        axes: Axes to draw on; None for a new figure.
     """
     axes = axes or _axes(6.4, 4.0)
     layers = list(dict.fromkeys(sizes["layer"]))
@@ -93,16 +93,16 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
         axes.hlines(group[other].median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
     axes.set_xticks(range(len(layers)), map(label, layers), rotation=45 if len(layers) > 6 else 0)
     axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
-    axes.set_title(f"open: a lower bound (see flags); broken: by {other}", fontsize=8, loc="right", color="grey")
+    axes.set_title(f"open: lower bound (see flags); dashed: {other}", fontsize=8, loc="right", color="grey")
     return axes
 
 
 def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """d_X against optimisation step, one panel a layer, one line a level (mean over inputs and draws).
+    """Plot d_X against optimisation step: one panel per layer, one line per level (mean over inputs and draws).
 
     Args:
-        results: One row a problem, trajectories included.
-        axes: One a layer; a new figure if None.
+        results: One row per problem, trajectories included.
+        axes: One per layer; None for a new figure.
     """
     layers = list(dict.fromkeys(results["layer"]))
     if axes is None:
@@ -121,12 +121,12 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
     for panel in axes[::PANELS]:
         panel.set_ylabel("$d_X$")
     legend = axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
-    legend.set_in_layout(len(axes) <= PANELS or len(axes) % PANELS == 0)  # else beside it is an empty place
+    legend.set_in_layout(len(axes) <= PANELS or len(axes) % PANELS == 0)  # otherwise it fits beside the last panel
     return axes
 
 
 def panels(count: int, figure: Figure) -> list[Axes]:
-    """Axes that share their y, at most :data:`PANELS` side by side, in a figure that is made as large as that takes."""
+    """Make axes with a common y, at most :data:`PANELS` per row, and resize the figure to hold them."""
     across = min(count, PANELS)
     down = -(-count // across)
     figure.set_size_inches(3.1 * across, 2.9 * down)
@@ -137,7 +137,7 @@ def panels(count: int, figure: Figure) -> list[Axes]:
 
 
 def pictured(results: pd.DataFrame, samples: Sequence[str]) -> pd.DataFrame:
-    """The problems to show as pictures: the first draw of some inputs."""
+    """Select the problems to show as pictures: the first draw of these samples."""
     first_draw = results["draw"] == results["draw"].min()
     chosen: pd.DataFrame = results[first_draw & results["sample"].isin(samples)]
     return chosen
@@ -149,13 +149,13 @@ def recovered_images(
     recovered: Mapping[str, Tensor],
     figure: Figure | None = None,
 ) -> Figure:
-    """Recovered images: a row a (layer, input), a column a level, the true image first.
+    """Show recovered images: one row per (layer, input), the true image first, then one column per level.
 
     Args:
-        results: One row a problem; see :func:`pictured`.
+        results: One row per problem; see :func:`pictured`.
         inputs: True images by sample name.
         recovered: Recovered images by problem key.
-        figure: Where to draw, which is made as large as that takes; a new one if None.
+        figure: Figure to draw on, which is resized; None for a new one.
     """
     groups = list(results.groupby(["layer", "sample"], sort=False))
     levels = sorted(results["level"].unique())
@@ -184,13 +184,13 @@ def recovered_images(
 
 
 def label(name: object) -> str:
-    """A name as matplotlib shows it: dollars would begin a formula, and an underscore hide it from the legend."""
+    """Escape a name for matplotlib: a dollar would begin a formula, a leading underscore hide it from the legend."""
     shown = "".join(character if character.isprintable() else " " for character in str(name)).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
 
 def figure_of(axes: Axes) -> Figure:
-    """The figure that axes are in."""
+    """Return the figure of axes."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     return figure
@@ -201,6 +201,6 @@ def _axes(width: float, height: float) -> Axes:
 
 
 def _colors(table: pd.DataFrame) -> list[str]:
-    """One colour a layer, from shallow to deep."""
+    """Return one colour per layer, from shallow to deep."""
     count = table["layer"].nunique()
     return [to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0, 0.85, count))]

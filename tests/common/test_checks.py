@@ -122,8 +122,8 @@ RUN = (measure, prediction.predict_size)
 def _numbers() -> Iterator[tuple[Any, str]]:
     """Every number that the package takes from a user: what takes it, and the argument's name."""
     public = [vars(package)[name] for package in PACKAGES for name in getattr(package, "__all__", ())]
-    functions = [*RUN, Sweep, PlainModule, representation.linear_size, statistics.bootstrap_interval]
-    functions += [statistics.group_difference, statistics.paired_difference]
+    functions = [*RUN, Sweep, PlainModule, representation.linear_size]
+    functions += [statistics.bootstrap_interval, statistics.paired_difference]
     for taker in dict.fromkeys([*public, *functions]):
         if inspect.isabstract(taker) or is_dataclass(taker) or taker in INTERNAL:
             continue
