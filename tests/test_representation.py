@@ -161,7 +161,7 @@ def test_estimators_can_be_given_by_name(estimator: Estimator) -> None:
 @pytest.mark.parametrize("lengths", [(0, 0, 0, 0), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2)])
 def test_every_problem_needs_every_entry(lengths: tuple[int, int, int, int]) -> None:
     levels, features, distances, verdicts = lengths
-    with pytest.raises(ValueError, match="one entry a problem"):
+    with pytest.raises(ValueError, match="one entry per problem"):
         representation_size([0.0] * levels, [0.0] * features, [0.0] * distances, [R] * verdicts, 0.1)
 
 

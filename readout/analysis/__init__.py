@@ -1,1 +1,1 @@
-"""From results to sizes, figures and a page."""
+"""Analysis: sizes, statistics, figures and the report, from results."""

@@ -1,4 +1,4 @@
-"""Output folders side by side: what differs between them, and their sizes in one table."""
+"""Comparison of output folders: their settings, and their sizes in one table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class LayerSizes:
     high: float
     count: int
     bounds: int
-    """How many of them are lower bounds."""
+    """Number of sizes that are lower bounds."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Sizes of the same inputs: a folder's minus the first one's."""
+    """Sizes in one folder minus those of the same inputs in the first folder."""
 
     mean: Estimate
     count: int
     bounds: int
-    """In how many of the pairs a size is a lower bound."""
+    """Number of pairs in which a size is a lower bound."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class JoinedRow:
     layer: str
     sizes: list[LayerSizes | None]
     differences: list[Difference | None]
-    """To the first folder, one for each of the others."""
+    """Differences from the first folder, one per other folder."""
 
 
 def all_layers(outputs: Sequence[Output]) -> list[str]:
-    """Layers of all folders; one that only some have stands beside its neighbour there."""
+    """List the layers of all folders; a layer that only some have is placed after its predecessor there."""
     merged: list[str] = []
     for output in outputs:
         for place, layer in enumerate(output.layers):
@@ -61,7 +61,7 @@ def all_layers(outputs: Sequence[Output]) -> list[str]:
 
 
 def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
-    """One row a layer."""
+    """Return one row per layer."""
     rows = []
     for layer in all_layers(outputs):
         sizes = [_layer_sizes(output, layer) for output in outputs]
@@ -71,7 +71,7 @@ def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
 
 
 def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
-    """What each folder was measured with: one value a folder, by name."""
+    """Return the settings of the folders by name, one value per folder."""
     columns = {
         "model": "model",
         "weights": "weights",
@@ -86,34 +86,34 @@ def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
     table["steps"] = [f"{int(output.results['steps'].max()):,}" for output in outputs]
     table["estimator"] = [str(output.sizes["estimator"].iloc[0]) for output in outputs]
     table["inputs"] = [str(len(output.samples)) for output in outputs]
-    table["draws a level"] = [str(output.results["draw"].nunique()) for output in outputs]
+    table["draws per level"] = [str(output.results["draw"].nunique()) for output in outputs]
     table["levels"] = [", ".join(f"{level:g}" for level in output.levels) for output in outputs]
     described = {name: [_described(output.setting, *path) for output in outputs] for name, path in DESCRIBED.items()}
     return table | {name: values for name, values in described.items() if set(values) != {UNKNOWN}}
 
 
 def cautions(outputs: Sequence[Output]) -> list[str]:
-    """What a reader must know before comparing."""
+    """Return warnings about differences between the folders, in sentences."""
     if len(outputs) < 2:
         return []
     table = settings_table(outputs)
     differing = [name for name, values in table.items() if len(set(values)) > 1]
     said = []
     if "setting" in differing:
-        named = ", ".join(name for name in differing if name not in ("setting", "inputs", "draws a level", "levels"))
+        named = ", ".join(name for name in differing if name not in ("setting", "inputs", "draws per level", "levels"))
         said.append(
-            f"These folders hold different readouts ({named or 'see their configurations'}). A size belongs to its "
-            "readout, so a difference may be the readout's and not the network's."
+            f"These folders hold different readouts ({named or 'see their configurations'}). A size depends on its "
+            "readout, so a difference may come from the readout and not from the network."
         )
     if "distance" in differing:
-        said.append("Distances of the recovered inputs are of different kinds, so their curves can't be compared.")
+        said.append("The metrics of d_X differ, so the curves can't be compared.")
     if "levels" in differing:
-        said.append("The levels differ, and a size can only be as large as a level that was tested.")
+        said.append("The levels differ, and no size can exceed the highest level tested.")
     first = outputs[0]
     for other in outputs[1:]:
         common, most = len({*first.samples} & {*other.samples}), max(len(first.samples), len(other.samples))
         if not common:
-            said.append(f"{first.name} and {other.name} have no input of the same name, so no differences are given.")
+            said.append(f"{first.name} and {other.name} share no input name, so there are no differences.")
         elif common < most:
             said.append(f"{first.name} and {other.name} share {common} of {most} inputs; differences are over those.")
     return said
@@ -127,13 +127,13 @@ DESCRIBED = {
     "perturbation": ("moved_by", "class"),
     "precision": ("precision",),
 }
-"""Where a setting says what results do not."""
+"""Paths of entries in a setting that the results do not have."""
 
 UNKNOWN = "–"
 
 
 def _described(setting: Mapping[str, Any], *path: str) -> str:
-    """An entry of a setting; of a class its own name."""
+    """Return an entry of a setting; of a class, its name without the module."""
     found: Any = setting
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -164,7 +164,7 @@ def _layer_sizes(output: Output, layer: str) -> LayerSizes | None:
 
 
 def _difference(first: Output, other: Output, layer: str) -> Difference | None:
-    """Over the inputs that both have at the layer."""
+    """Compare the inputs that both folders have at the layer."""
     a, b = (
         sizes[sizes["layer"] == layer].set_index("sample").assign(bound=lower_bounds)
         for sizes in (first.sizes, other.sizes)

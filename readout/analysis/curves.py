@@ -1,4 +1,4 @@
-"""Recovery curves: mean d_X by layer and level, with what the samples leave open."""
+"""Recovery curves (mean d_X by layer and level, with intervals) and mean trajectories."""
 
 import pandas as pd
 
@@ -9,15 +9,23 @@ COLUMNS = ("layer", "level", "feature_distance", "distance", "low", "high", "sam
 
 
 def recovery_curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """One row a (layer, level) that every input of the layer was inverted at.
+    """Average d_X over samples, by layer and by level at which every input of the layer was inverted.
 
     Args:
-        results: One row a problem.
-        confidence: Of the interval.
+        results: One row per problem.
+        confidence: Coverage of the interval.
 
     Returns:
-        ``layer``, ``level``, mean ``feature_distance`` (realised d_H) and ``distance`` (d_X) over samples, ``low`` and
-        ``high`` of the mean d_X from drawing samples anew (NaN below two), and the number of ``samples``.
+        One row per (layer, level): ``layer``, ``level``, mean ``feature_distance`` (realised d_H) and ``distance``
+        (d_X), interval ``low`` to ``high`` of the mean d_X (NaN below two samples), number of ``samples``.
+
+    Examples:
+        >>> rows = {"layer": "fc", "sample": ["a", "a", "b", "b"], "level": [0.0, 0.5, 0.0, 0.5]}
+        >>> problems = pd.DataFrame(rows | {"feature_distance": [0.0, 0.48, 0.0, 0.52], "distance": [0, 0.1, 0, 0.3]})
+        >>> recovery_curves(problems)[["level", "feature_distance", "distance", "samples"]]
+           level  feature_distance  distance  samples
+        0    0.0               0.0       0.0        2
+        1    0.5               0.5       0.2        2
     """
     rows = []
     for layer, group in results.groupby("layer", sort=False):
@@ -30,21 +38,22 @@ def recovery_curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataF
 
 
 def mean_trajectory(problems: pd.DataFrame, column: str = "trajectory_distance") -> "pd.Series[float]":
-    """Mean over problems, by optimisation step: at every step that was recorded, and at the last.
+    """Average trajectories over problems, at every recorded step and the last one.
 
-    A problem that has arrived counts with what it arrived at, so the curve ends at the mean of what is scored; one that
-    died counts as long as it lived.
+    A problem that finished early keeps its last value, so the curve ends at the mean of the scored values; one that
+    died counts until then.
 
     Args:
-        problems: At least one, trajectories included.
-        column: Which one.
+        problems: One row per problem, trajectories included.
+        column: Column of the trajectory.
     """
-    problems = problems[problems["trajectory_step"].map(len) > 0]  # others never ran
+    problems = problems[problems["trajectory_step"].map(len) > 0]  # problems that never ran have none
     if problems.empty:
         return pd.Series(dtype=float)
     curves = [pd.Series(row[column], index=row["trajectory_step"], dtype=float) for _, row in problems.iterrows()]
     together = pd.concat(curves, axis="columns").sort_index()
     alive = ~problems["dead"].to_numpy(dtype=bool)
     together.loc[:, alive] = together.loc[:, alive].ffill()
-    recorded = {step for steps in problems["trajectory_step"] for step in steps[:-1]}  # the last is when it arrived
+    # the last step of a problem is that of its end, which differs between problems
+    recorded = {step for steps in problems["trajectory_step"] for step in steps[:-1]}
     return together.mean(axis="columns").loc[sorted(recorded | {together.index[-1]})].dropna()

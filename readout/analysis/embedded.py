@@ -1,4 +1,4 @@
-"""The numbers that the page's script draws, as plain data."""
+"""Data of the page's script."""
 
 import json
 import math
@@ -29,30 +29,30 @@ PROBLEM = (
     "restarts",
     "verdict",
 )
-"""Columns of a problem; before them its places in ``folders``, ``layers`` and ``samples``, after them its file and
-further metrics."""
+"""Columns of a problem; its indices into ``folders``, ``layers`` and ``samples`` precede them, its file and further
+metrics follow."""
 
 DIGITS = 5
 
 MOST_POINTS = 60
-"""Points of a trajectory."""
+"""Largest number of points per trajectory."""
 
 
 def page_data(
     outputs: Sequence[Output], files: Sequence[Mapping[str, str]], inputs: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Everything that the page's script draws; numbers rounded, those that are not finite None.
+    """Collect everything that the page's script draws, with numbers rounded and None for those that are not finite.
 
     Args:
         outputs: The folders.
-        files: Of each folder, addresses of recovered inputs by key.
-        inputs: Of each folder, addresses of true inputs by sample.
+        files: Addresses of recovered inputs by key, per folder.
+        inputs: Addresses of true inputs by sample, per folder.
 
     Returns:
-        ``folders``, ``layers``, ``samples``: names, into which rows point by number. ``columns`` and ``problems``: one
-        row a problem. ``marks``: a character a verdict. ``series``: one a (folder, layer), with the number of
-        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), what was ``predicted`` (level, d_X), ``sizes``
-        (sample, size, whether it is a lower bound, flags, size by another estimator), their ``median`` and ``mean``
+        ``folders``, ``layers``, ``samples``: names, which rows refer to by index. ``columns`` and ``problems``: one row
+        per problem. ``marks``: one character per verdict. ``series``: one per (folder, layer), with the number of
+        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``predicted`` curve (level, d_X), ``sizes``
+        (sample, size, whether it is a lower bound, flags, size by the other estimator), their ``median`` and ``mean``
         (value, low, high), the other ``estimator`` and the median by it (``beside``), and ``trajectories`` by level.
     """
     layers = all_layers(outputs)
@@ -98,17 +98,22 @@ def page_data(
 
 
 def as_script(data: Mapping[str, Any]) -> str:
-    """JSON that can stand inside a ``<script>`` element."""
+    """Return JSON that is safe inside a ``<script>`` element.
+
+    Examples:
+        >>> "</script>" in as_script({"layer": "</script>"})
+        False
+    """
     return json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def further_metrics(results: pd.DataFrame) -> list[str]:
-    """Columns of further metrics."""
+    """List the columns of further metrics."""
     return [name for name in results.columns if name not in COLUMNS and is_numeric_dtype(results[name])]
 
 
 def _predicted(predictions: pd.DataFrame, layer: str) -> list[list[Any]]:
-    """Mean predicted d_X by level."""
+    """Average the predicted d_X by level."""
     if predictions.empty:
         return []
     means = predictions[predictions["layer"] == layer].groupby("level")["predicted_distance"].mean()
@@ -131,7 +136,7 @@ def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
 
 
 def _trajectories(problems: pd.DataFrame) -> list[dict[str, Any]]:
-    """Mean d_X by step, one a level."""
+    """Return mean d_X by step, one curve per level."""
     found = []
     for level, group in problems.groupby("level"):
         mean = mean_trajectory(group)
@@ -145,7 +150,7 @@ def _trajectories(problems: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold."""
+    """Round numbers, and turn NumPy scalars into Python's and non-finite ones into None, for JSON."""
     if isinstance(value, list):
         return [_plain(one) for one in value]
     value = value.item() if hasattr(value, "item") else value

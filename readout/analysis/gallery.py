@@ -1,4 +1,4 @@
-"""What was recovered, as a page shows it: pictures and texts in it, within bounds, and links to the files of all."""
+"""Recovered inputs on a page: embedded pictures and texts up to a limit, and links to all files."""
 
 import base64
 import html
@@ -21,10 +21,10 @@ from readout.data.images import to_pixels
 from readout.store import TOKENS
 
 THUMBNAIL = 96
-"""Longest side of a picture on the page, in pixels; ``recovered/`` has them whole."""
+"""Longest side of a picture on the page, in pixels; ``recovered/`` has full size."""
 
 MOST_ON_PAGE = 800
-"""Pictures or texts that a page holds by itself, about 4 MB; more stay in their files unless they are asked for."""
+"""Default limit of embedded pictures or texts, about 4 MB; the others stay in their files."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Row:
     output: str
     sample: str
     true: str | None
-    """A picture or text."""
+    """Picture, as a data address, or text."""
     cells: Mapping[float, Mapping[str, Any]]
-    """By level: a row of the results with its ``index`` on the page, ``file``, ``picture`` or ``marked`` text."""
+    """Results by level, each with its ``index`` on the page, ``file``, ``picture`` or ``marked`` text."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One layer: rows of all folders, those of one input together."""
+    """One layer, with rows of all folders, those of one input together."""
 
     layer: str
     levels: list[float]
@@ -51,11 +51,11 @@ class Section:
 
 
 def samples_on_page(outputs: Sequence[Output], wanted: int | None = None) -> list[str]:
-    """Names of the inputs whose recoveries the page holds by itself; those that all folders have come first.
+    """Name the inputs to embed in the page, those common to all folders first.
 
     Args:
         outputs: The folders.
-        wanted: How many; as many as :data:`MOST_ON_PAGE` allows, and at least one, if None.
+        wanted: Number of inputs; None for as many as :data:`MOST_ON_PAGE` allows, at least one.
     """
     names = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
     ordered = sorted(names, key=lambda name: not all(name in output.samples for output in outputs))
@@ -64,12 +64,12 @@ def samples_on_page(outputs: Sequence[Output], wanted: int | None = None) -> lis
 
 
 def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequence[Mapping[str, str]]) -> list[Section]:
-    """Recoveries of some inputs, of the first draw, layer by layer; none where inputs are neither images nor texts.
+    """Collect recovered images and texts of the first draw, by layer.
 
     Args:
         outputs: The folders.
         samples: Names of the inputs; see :func:`samples_on_page`.
-        files: Of each folder, addresses by key; see :func:`addresses`.
+        files: Addresses by key, per folder; see :func:`addresses`.
     """
     found: dict[tuple[str, str], list[Row]] = {
         (layer, kind): [] for layer in all_layers(outputs) for kind in ("pictures", "texts")
@@ -105,14 +105,14 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
 
 
 def addresses(output: Output, folder: Path) -> dict[str, str]:
-    """Addresses of the files of recovered inputs, by key, relative to a page.
+    """Return addresses of recovered inputs by key, relative to the page.
 
-    Files are named by layer, input, level and draw. Where a folder holds several results of the same name, the file
-    is that of whichever was written last, so there is no address.
+    Files are named by layer, input, level and draw. If several results in a folder share a name, the file belongs to
+    the one written last, so they have no address.
 
     Args:
-        output: Whose.
-        folder: Where the page is.
+        output: The output folder.
+        folder: Folder of the page.
     """
     named = ["layer", "sample", "level", "draw"]
     everything = output.store.load()
@@ -127,29 +127,34 @@ def addresses(output: Output, folder: Path) -> dict[str, str]:
 
 
 def input_addresses(output: Output, folder: Path) -> dict[str, str]:
-    """Addresses of the pictures of true inputs, by sample, relative to a page."""
+    """Return addresses of the pictures of true inputs by sample, relative to the page."""
     return {name: address(path, folder) for name, path in output.store.input_files(output.samples).items()}
 
 
 def address(path: Path, folder: Path) -> str:
-    """Of a file, relative to a page in a folder."""
+    """Return the address of a file, relative to a page in ``folder``.
+
+    Examples:
+        >>> address(Path("runs/vgg dip/report.html"), Path("runs"))
+        'vgg%20dip/report.html'
+    """
     return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
 
 
 def thumbnail(image: Tensor) -> str:
-    """A picture as a data address, no larger than a page needs."""
+    """Return a picture as a data address, at most :data:`THUMBNAIL` pixels wide and high."""
     picture = Image.fromarray(to_pixels(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     png, webp = io.BytesIO(), io.BytesIO()
     picture.save(png, format="png", optimize=True)
     picture.save(webp, format="webp", quality=90)
-    # a small or flat picture is smaller without loss
+    # small or flat pictures take fewer bytes as PNG
     kind, buffer = min((("png", png), ("webp", webp)), key=lambda written: len(written[1].getvalue()))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _numbered(group: pd.DataFrame) -> list[tuple[int, dict[str, Any]]]:
-    """Rows with their place in the results."""
+    """Pair rows with their position in the results."""
     rows = [{str(name): value for name, value in row.items()} for row in group.to_dict("records")]
     return list(zip(map(int, group.index), rows, strict=True))
 

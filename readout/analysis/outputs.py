@@ -1,4 +1,4 @@
-"""Output folders of sweeps as a report shows them: read, judged, and told apart by name."""
+"""Output folders of sweeps as read for a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ from readout.store import ResultStore, load_results, read_config
 
 @dataclass(frozen=True)
 class Output:
-    """What a sweep left."""
+    """Results of a sweep, from its output folder."""
 
     name: str
-    """As short as tells it from the others."""
+    """Shortest path that distinguishes the folder from the others."""
     store: ResultStore
     results: pd.DataFrame
-    """The problems to show, trajectories included."""
+    """One row per problem to show, trajectories included."""
     sizes: pd.DataFrame
     config: dict[str, Any]
 
     @property
     def layers(self) -> list[str]:
-        """Names, in the order of the results."""
+        """Layer names in the order of the results."""
         return list(dict.fromkeys(self.results["layer"]))
 
     @property
     def samples(self) -> list[str]:
-        """Names of the inputs, in the order of the results."""
+        """Sample names in the order of the results."""
         return list(dict.fromkeys(self.results["sample"]))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """What was predicted of these layers and inputs without an inversion, one row a (layer, sample, level)."""
+        """Predictions for these layers and inputs, one row per (layer, sample, level)."""
         known = read_predictions(self.store)
         if known.empty:
             return known
@@ -51,27 +51,27 @@ class Output:
 
     @property
     def lacks(self) -> list[str]:
-        """What is missing from the folder, in sentences."""
-        said, total = [], len(self.results)
+        """Sentences that say what is missing from the folder."""
+        sentences, total = [], len(self.results)
         design = Design.read(self.store.folder)
         if design and design.setting == self.results["setting"].iloc[0]:
             missing = design.lacking(self.results)
             if missing:
-                said.append(
+                sentences.append(
                     f"{total:,} of {total + missing:,} inversions are here; the others are not finished, or were "
-                    "removed. The command that began the sweep computes them."
+                    "removed. Run the sweep's command again to compute them."
                 )
         pictures = total - len(self.store.finished().intersection(self.results["key"]))
         if pictures:
-            said.append(
-                f"What was recovered is missing for {pictures:,} of {total:,} inversions, so it is not shown. The "
-                "command that began the sweep computes it again."
+            sentences.append(
+                f"Recovered inputs of {pictures:,} of {total:,} inversions are missing, so they are not shown. Run the "
+                "sweep's command again to recompute them."
             )
-        return said
+        return sentences
 
     @cached_property
     def setting(self) -> dict[str, Any]:
-        """What the setting of the results is; empty if that was not kept."""
+        """Setting of the results; empty if it was not saved."""
         return self.store.read_setting(str(self.results["setting"].iloc[0]))
 
     @property
@@ -81,7 +81,7 @@ class Output:
 
 
 def read_outputs(folders: Sequence[str | Path]) -> list[Output]:
-    """Read output folders; where one holds results of several settings, the latest counts.
+    """Read output folders; of a folder with results of several settings, the latest setting.
 
     Raises:
         ReadoutError: if a folder holds no results of a sweep or can't be read, or two are the same.
@@ -94,7 +94,12 @@ def read_outputs(folders: Sequence[str | Path]) -> list[Output]:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The ends of paths, as long as it takes to tell them apart."""
+    """Return the shortest ends of the paths that are distinct.
+
+    Examples:
+        >>> short_names([Path("runs/vgg/seed0"), Path("runs/clip/seed0")])
+        ['vgg/seed0', 'clip/seed0']
+    """
     parts = [path.resolve().parts for path in paths]
     deepest = max(map(len, parts))
     ends = ([part[-length:] for part in parts] for length in range(1, deepest + 1))
@@ -109,6 +114,6 @@ def _read(folder: Path, name: str) -> Output:
     results = results[results["setting"] == store.latest_setting()].reset_index(drop=True)
     if results["level"].isna().all():
         raise ReadoutError(
-            f"{str(folder)!r} holds features that were given, which have no levels to compare; make its page by itself."
+            f"{str(folder)!r} holds external features, which have no levels to compare; make its report by itself."
         )
     return Output(name, store, results, sizes_table(results, estimator), config)

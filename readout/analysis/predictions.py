@@ -1,4 +1,4 @@
-"""Predictions on a figure of measured curves."""
+"""Predicted curves in figures of measured ones."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,12 +7,11 @@ from readout.analysis.plots import label
 
 
 def draw_prediction(predictions: pd.DataFrame, axes: Axes) -> Axes:
-    """Dashed lines: predicted d_X against level, one a layer (mean over inputs).
+    """Draw predicted d_X against level, one dashed line per layer (mean over inputs).
 
     Args:
-        predictions: As :func:`readout.prediction.prediction_table` gives them.
-        axes: For example those of :func:`readout.analysis.plots.recovery`; a layer takes the colour of the line
-            that bears its name there.
+        predictions: Table as returned by :func:`readout.prediction.prediction_table`.
+        axes: Axes of :func:`readout.analysis.plots.recovery`, say; a layer takes the colour of the line with its name.
     """
     colors = {line.get_label(): line.get_color() for line in axes.get_lines()}
     for layer, group in predictions.groupby("layer", sort=False):

@@ -1,4 +1,4 @@
-"""One self-contained HTML page, and the figures, from output folders."""
+"""Report: a self-contained HTML page and figures, from output folders."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,10 +31,10 @@ from readout.store import ResultStore, read_config, svg
 from readout.version import __version__
 
 FIGURE_SAMPLES = 4
-"""Inputs in the figure ``recovered``, and fewer where there are many layers."""
+"""Largest number of inputs in the figure ``recovered``."""
 
 FIGURE_ROWS = 24
-"""Rows of that figure."""
+"""Largest number of rows in that figure, one per (layer, input)."""
 
 PAGE = "report.html"
 
@@ -44,27 +44,26 @@ SCRIPTS = ("charts.js", "numbers.js", "curves.js", "sizes.js", "recoveries.js", 
 
 
 def report(folders: Sequence[str | Path], output: str | Path | None = None, inputs: int | None = None) -> Path:
-    """Make the page of one or several output folders again, from what is on disk.
+    """Remake the page of one or several output folders from their files.
 
-    Where a folder holds results of several settings, the latest one is shown.
+    Of a folder with results of several settings, the latest setting is shown.
 
     Args:
         folders: Output folders of sweeps; several are compared on one page.
-        output: The page. Default: :data:`PAGE` in the folder; of several, :data:`COMPARISON` in the folder that holds
-            them all.
-        inputs: How many inputs' recoveries the page holds by itself; see
-            :func:`readout.analysis.gallery.samples_on_page`.
+        output: Path of the page. Default: :data:`PAGE` in the folder; for several folders, :data:`COMPARISON` in the
+            folder that holds them all.
+        inputs: Number of inputs to embed; see :func:`readout.analysis.gallery.samples_on_page`.
 
     Returns:
         Path of the page.
 
     Raises:
-        ReadoutError: if a folder holds no results or was given twice, or the page can't be where it is wanted.
+        ReadoutError: if a folder holds no results or is listed twice, or ``output`` is a folder.
     """
     if inputs is not None:
         check_whole("--inputs", inputs, 1)
     outputs = read_outputs(folders)
-    page = user_path(output) if output else _usual_page(outputs)
+    page = user_path(output) if output else _default_page(outputs)
     if page.is_dir():
         raise ReadoutError(f"{str(page)!r} is a folder; give the page's file, such as {str(page / COMPARISON)!r}.")
     figures = [write_figures(outputs[0])] if len(outputs) == 1 else [_drawn(output) for output in outputs]
@@ -76,8 +75,8 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
 
     Args:
         folder: Output folder of a sweep.
-        results: The problems to show, trajectories included.
-        sizes: Their sizes.
+        results: One row per problem to show, trajectories included.
+        sizes: Table of their sizes.
 
     Returns:
         Path of the page.
@@ -111,8 +110,8 @@ def write_page(
 
     Args:
         outputs: One folder, or several to compare.
-        figures: Of each folder, SVG elements by name.
-        page: Where.
+        figures: SVG elements by name, per folder.
+        page: Path of the page.
         inputs: See :func:`report`.
     """
     files = [addresses(output, page.parent) for output in outputs]
@@ -151,7 +150,7 @@ def write_page(
 
 
 def render(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
-    """A page out of a template, with style and scripts in it."""
+    """Fill a template, with style and scripts inlined."""
     environment = Environment(
         loader=PackageLoader("readout.analysis", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -166,7 +165,7 @@ def render(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
     return environment.get_template(template).render(**shared, **values)
 
 
-def _usual_page(outputs: Sequence[Output]) -> Path:
+def _default_page(outputs: Sequence[Output]) -> Path:
     folders = [output.store.folder for output in outputs]
     if len(folders) == 1:
         return folders[0] / PAGE
@@ -192,5 +191,5 @@ def _recovery(output: Output) -> Axes:
 
 
 def _colors(count: int, low: float, high: float) -> list[str]:
-    """One a layer, from shallow to deep; the ends of the scale that can't be seen on a page are left out."""
+    """Return one colour per layer, from shallow to deep, without those invisible on the page."""
     return [to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(low, high, count))]

@@ -15,17 +15,17 @@ from readout.common.errors import ReadoutError
 from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
 
 ROUNDING_BY_PRIOR = {"Pixels": 0.001}
-"""Where d_X was seen to move by less than :data:`~readout.representation.ROUNDING`, with a prior's name."""
+"""Change of d_X by rounding for priors that amplify it less than :data:`~readout.representation.ROUNDING`."""
 
 GROUP = ["model", "weights", "prior", "protocol", "setting", "layer", "sample"]
 
 
 def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> pd.DataFrame:
-    """One row a (model, layer, sample), layers in the order in which the results list them.
+    """Return one row per (model, layer, sample), with layers in the order of the results.
 
     Args:
-        results: One row a problem, as :func:`readout.load_results` gives them.
-        estimator: Which one fills ``representation_size``; all three have a column of their own.
+        results: One row per problem, as :func:`readout.load_results` returns.
+        estimator: Estimator behind ``representation_size``; each of the three also has its own column.
 
     Returns:
         Columns ``model, weights, prior, protocol, setting, layer, sample, feature_dim, input_dim,
@@ -33,10 +33,20 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
         ``flags`` are joined by ``;`` and belong to ``representation_size``, as does ``margin``.
 
     Raises:
-        ReadoutError: if the results are of features that were given, which have no levels.
+        ReadoutError: if the results are of external features, which have no levels.
+
+    Examples:
+        >>> same = {"model": "Net", "weights": "random", "prior": "Pixels", "protocol": "paper", "setting": "abc"}
+        >>> same |= {"layer": "fc", "sample": "cat", "feature_dim": 64, "input_dim": 48, "threshold": 0.1}
+        >>> moved, missed = [0.0, 0.3, 0.6], [0.01, 0.04, 0.16]
+        >>> problems = pd.DataFrame(same | {"level": moved, "feature_distance": moved, "distance": missed})
+        >>> problems["verdict"] = ["recovered", "recovered", "unrecovered"]
+        >>> sizes_table(problems)[["layer", "sample", "representation_size", "crossing"]]
+          layer sample  representation_size  crossing
+        0    fc    cat                  0.3      0.45
     """
     if results["level"].isna().any():
-        raise ReadoutError("These results are of features that were given, which have no levels, and so no sizes.")
+        raise ReadoutError("These results are of external features, which have no levels and therefore no sizes.")
     rows = []
     for names, group in results.groupby(GROUP, sort=False):
         sizes = {kind: _size(group, kind) for kind in Estimator}
@@ -57,16 +67,16 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
 
 def beside(estimator: str) -> str:
-    """The estimator to show beside another: ``crossing``, whose sizes are not read off the grid, or ``max``."""
+    """Return the estimator to show beside another: ``crossing``, which interpolates between levels, or else ``max``."""
     return str(Estimator.MAX if estimator == Estimator.CROSSING else Estimator.CROSSING)
 
 
 def at_common_levels(problems: pd.DataFrame) -> pd.DataFrame:
-    """Problems of one layer at the levels that every sample was inverted at; a search leaves gaps elsewhere.
+    """Select the problems of one layer at levels where every sample was inverted; a search leaves gaps elsewhere.
 
-    A mean over those who happen to be there would say more of them than of the level.
+    A mean over a level with gaps would reflect its samples more than the level.
     """
-    if "reason" in problems:  # inputs that could be perturbed at no level would be missing from all
+    if "reason" in problems:  # inputs that could not be perturbed at all would empty every level
         perturbed = problems["reason"].isna().groupby(problems["sample"]).transform("any")
         problems = problems[perturbed]
     samples = problems.groupby("level")["sample"].transform("nunique")
@@ -74,7 +84,7 @@ def at_common_levels(problems: pd.DataFrame) -> pd.DataFrame:
 
 
 def lower_bounds(sizes: pd.DataFrame) -> pd.Series[bool]:
-    """Which sizes are lower bounds: they rest on levels that say nothing, or on the highest one tested."""
+    """Select lower bounds: sizes with an inconclusive level above them, or at the highest level tested."""
     return flagged(sizes, Flag.RESTS_ON_NOT_CONVERGED, Flag.RESTS_ON_FAILED, Flag.CENSORED)
 
 
@@ -103,7 +113,7 @@ def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) ->
 
 
 def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]) -> Table:
-    """One line a layer, no cell of it cut."""
+    """Return a table with one line per layer and no cell cut."""
     verdicts = [kind for kind in Verdict if (results["verdict"] == kind.value).any()]
     threshold, estimator = results["threshold"].iloc[0], sizes["estimator"].iloc[0]
     other = beside(estimator)
@@ -136,7 +146,7 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
 
 
 def _short(estimator: str) -> str:
-    """An estimator above a narrow column."""
+    """Break the name of an estimator for a narrow column."""
     return {"crossing": "cross-\ning", "contiguous": "contig-\nuous"}.get(estimator, estimator)
 
 
@@ -145,12 +155,12 @@ def _number(value: float) -> str:
 
 
 def _width(table: Table) -> int:
-    """Characters across that a table takes if nothing in it is cut."""
+    """Return the width in characters of a table with no cell cut."""
     return Console(width=1000).measure(table).maximum
 
 
 def _spread(levels: Sequence[float], count: int) -> list[float]:
-    """So many of them, the first and the last included, as evenly as it goes."""
+    """Pick ``count`` levels as evenly as possible, including the first and the last."""
     return [levels[round(place * (len(levels) - 1) / max(count - 1, 1))] for place in range(count)]
 
 
@@ -163,15 +173,14 @@ SHORT = {
 """Verdicts above narrow columns."""
 
 EXPLAINED = {
-    Flag.RESTS_ON_NOT_CONVERGED: "above the size lies a level that did not converge, so it is a lower bound",
-    Flag.RESTS_ON_FAILED: "above the size lies a level whose inversion failed, so it is a lower bound",
-    Flag.CENSORED: "recovered at the highest level tested, so it is a lower bound",
-    Flag.NON_MONOTONE: "a level below the size was lost",
+    Flag.RESTS_ON_NOT_CONVERGED: "a level above the size did not converge, so the size is a lower bound",
+    Flag.RESTS_ON_FAILED: "a level above the size failed, so the size is a lower bound",
+    Flag.CENSORED: "recovered at the highest level tested, so the size is a lower bound",
+    Flag.NON_MONOTONE: "a level below the size was unrecovered",
     Flag.NEVER_RECOVERED: "recovered at no level tested",
-    Flag.NO_CLEAN_LEVEL: "level 0 was not tested, so a loss may be the readout's",
-    Flag.NEAR_THRESHOLD: "a d_X that decides it lies no further from the threshold than rounding moves it from machine "
-    "to machine; compare crossing",
-    Flag.UNDEFINED: "no feature of the input could be perturbed at the layer, so it has no size there",
+    Flag.NO_CLEAN_LEVEL: "level 0 was not tested, so the readout itself may have failed",
+    Flag.NEAR_THRESHOLD: "rounding may move a deciding d_X across the threshold on another machine; compare crossing",
+    Flag.UNDEFINED: "the input's feature at this layer could not be perturbed, so there is no size",
 }
 """Flags in words."""
 

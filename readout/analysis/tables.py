@@ -1,4 +1,4 @@
-"""Tables of a page, row by row."""
+"""Rows of the page's tables."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from readout.representation import Verdict
 
 
 def layer_rows(output: Output) -> list[dict[str, Any]]:
-    """Sizes of each layer, their median by the other estimator too, and mean d_X by level."""
+    """Return sizes by layer, with their median by the other estimator, and mean d_X by level."""
     rows = []
     for layer, group in output.sizes.groupby("layer", sort=False):
         problems = output.results[output.results["layer"] == layer]
@@ -35,7 +35,7 @@ def layer_rows(output: Output) -> list[dict[str, Any]]:
 
 
 def verdict_rows(output: Output) -> list[dict[str, Any]]:
-    """How many inversions of each layer and level got which verdict."""
+    """Count inversions by layer, level and verdict."""
     rows = []
     for layer, group in output.results.groupby("layer", sort=False):
         counts = pd.crosstab(group["level"], group["verdict"]).reindex(
@@ -46,12 +46,12 @@ def verdict_rows(output: Output) -> list[dict[str, Any]]:
 
 
 def described(output: Output) -> str:
-    """What was measured, in a line."""
+    """Describe the sweep in one line."""
     results = output.results
     first = results.iloc[0]
     samples, draws = results["sample"].nunique(), results["draw"].nunique()
     return (
         f"{first['model']} ({first['weights']}) · {first['prior']} · {first['protocol']} protocol, "
         f"{int(results['steps'].max()):,} steps · {samples} input{'s' if samples > 1 else ''}, "
-        f"{draws} draw{'s' if draws > 1 else ''} a level"
+        f"{draws} draw{'s' if draws > 1 else ''} per level"
     )

@@ -1,16 +1,20 @@
-"""Texts with their wrong tokens marked."""
+"""Recovered texts with wrong tokens marked."""
 
 import html
 from collections.abc import Collection, Sequence
 
 
 def marked(true: Sequence[str], recovered: Sequence[str], wrong: Collection[int]) -> str:
-    """A recovered text as HTML, each wrong token in a ``<mark>`` that names the true one when pointed at.
+    """Return a recovered text as HTML, each wrong token in a ``<mark>`` whose tooltip is the true one.
 
     Args:
-        true: The true text, token by token.
-        recovered: The recovered one, as many tokens.
-        wrong: Places of the wrong tokens.
+        true: Tokens of the true text.
+        recovered: Tokens of the recovered text, as many.
+        wrong: Positions of wrong tokens.
+
+    Examples:
+        >>> marked(["a", " cat"], ["a", " hat"], wrong=[1])
+        'a <mark title="true: cat">hat</mark>'
     """
     pieces = []
     for place, (right, found) in enumerate(zip(true, recovered, strict=True)):

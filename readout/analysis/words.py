@@ -13,38 +13,38 @@ class Meaning:
     """A verdict in words."""
 
     mark: str
-    """One character, for those who don't see its colour."""
+    """One character, for readers who don't see colours."""
     found: str
     says: str
-    """What may be concluded."""
+    """Conclusion."""
     leaves: str
-    """What may not, and what to do about it."""
+    """Limits of the conclusion, and advice."""
 
 
 VERDICTS = {
     Verdict.RECOVERED: Meaning(
         "✓",
         "The recovered input lies within the threshold of the true one.",
-        "Moved as far as this, the feature still represents the input, for this readout.",
-        "Not that all of it was in the feature: the prior may have supplied some. Compare with another prior.",
+        "Moved this far, the feature still represents the input for this readout.",
+        "Not that the feature alone holds the input: the prior may have supplied a part. Compare with another prior.",
     ),
     Verdict.UNRECOVERED: Meaning(
         "✗",
-        "The recovered input explains the feature at least as well as the true one does, and is something else.",
+        "The recovered input explains the feature at least as well as the true one, and differs from it.",
         "The input is lost for this readout: the feature fits another input as well.",
-        "Not that it is lost for every readout: one that knows more of inputs may still find it.",
+        "Not that it is lost for every readout: a stronger prior may still find it.",
     ),
     Verdict.NOT_CONVERGED: Meaning(
         "?",
-        "The true input explains the feature better than what was found: the optimiser stopped short.",
+        "The true input explains the feature better than the recovered one: the optimiser stopped short.",
         "Nothing about the feature. Such a level never counts as lost.",
-        "A size below such a level is a lower bound. Try more steps, another rate or another prior.",
+        "A size below such a level is a lower bound. Try more steps, another learning rate or another prior.",
     ),
     Verdict.FAILED: Meaning(
         "!",
-        "Values were not finite, the prior died and its restarts died too, or the feature could not be perturbed.",
+        "Values were not finite, the prior and its restarts died, or the feature could not be perturbed.",
         "Nothing about the feature. Such a level never counts as lost.",
-        "A size below such a level is a lower bound. Try a lower rate.",
+        "A size below such a level is a lower bound. Try a lower learning rate.",
     ),
 }
 
@@ -53,36 +53,34 @@ VERDICTS_OF_EXTERNAL = {
     for kind, says, leaves in (
         (
             Verdict.RECOVERED,
-            "The feature that was given still tells the input, for this readout.",
-            "The prior may have supplied some of it: compare with another prior.",
+            "The external feature still represents the input for this readout.",
+            "The prior may have supplied a part: compare with another prior.",
         ),
         (
             Verdict.UNRECOVERED,
-            "The feature that was given fits another input as well.",
-            "That may be the layer's doing or that of whatever made the feature: compare how far it lies from the true "
-            "input's.",
+            "The external feature fits another input as well.",
+            "The cause may be the layer or the source of the feature: check how far it lies from the true input's.",
         ),
         (
             Verdict.NOT_CONVERGED,
             "That says nothing about the feature.",
-            "Try more steps, another rate or another prior.",
+            "Try more steps, another learning rate or another prior.",
         ),
         (
             Verdict.FAILED,
             "That says nothing about the feature.",
-            "Try a lower rate.",
+            "Try a lower learning rate.",
         ),
     )
 }
-"""The same where a feature was given: there are no levels, and it need not be the network's own."""
-
+"""Verdicts of external features, which have no levels and need not come from the network."""
 
 NAMED = 5
-"""Inputs that a sentence names, before it counts the rest."""
+"""Inputs that a sentence names before it counts the rest."""
 
 
 def not_inverted(results: pd.DataFrame) -> list[str]:
-    """Which inputs could not be inverted at which layers, and why: one sentence per layer and reason."""
+    """Return one sentence per layer and reason that names the inputs that could not be inverted."""
     if "reason" not in results:
         return []
     sentences = []
@@ -97,7 +95,7 @@ def not_inverted(results: pd.DataFrame) -> list[str]:
 
 
 def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
-    """What a hurried reader should take away, from the numbers."""
+    """Summarise the results in sentences."""
     by_layer = sizes.groupby("layer", sort=False)["representation_size"].median().dropna()
     sentences = [
         f"Median representation size runs from {by_layer.iloc[0]:.2f} at {by_layer.index[0]} to "
@@ -110,12 +108,12 @@ def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
     if unknown:
         sentences.append(
-            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing of the feature."
+            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing about the feature."
         )
     bounds = lower_bounds(sizes).sum()
     if bounds:
         sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
     near = flagged(sizes, Flag.NEAR_THRESHOLD).sum()
     if near:
-        sentences.append(f"{near} of {len(sizes)} sizes hang on a d_X near the threshold: another run may give others.")
+        sentences.append(f"{near} of {len(sizes)} sizes depend on a d_X near the threshold, so another run may differ.")
     return sentences + not_inverted(results)

@@ -1,4 +1,4 @@
-"""Sizes predicted from the network's Jacobian, without an inversion."""
+"""Sizes predicted from the network's Jacobian, without inversions."""
 
 from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
 from readout.prediction.jacobian import Jacobian

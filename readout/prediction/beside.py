@@ -1,4 +1,4 @@
-"""Predictions beside the results of a sweep: made once for every (network, layer, input), kept in its folder."""
+"""Predictions beside the results of a sweep: made once per (network, layer, input) and kept in its folder."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from readout.store import ResultStore
 
 FILE = "predicted.csv"
 SEAL = "seal"
-"""Column that holds the digest of the file, in its first row."""
+"""Column whose first row holds the digest of the file."""
 
 ADVICE = "delete it, and predictions are made again"
 
@@ -30,13 +30,13 @@ NUMBERS = ["level", "predicted_distance", "threshold"]
 
 
 def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
-    """Raise a :class:`ReadoutError` if there are no predictions of a metric, or of such inputs."""
+    """Raise a :class:`ReadoutError` unless the metric is the correlation distance and all inputs are images."""
     if not isinstance(metric, CorrelationDistance):
         raise ReadoutError(
-            f"Predictions are of correlation distances, and the metric is {metric.name}; leave out sweep.predict."
+            f"sweep.predict predicts correlation distances, but the metric is {metric.name}; leave out sweep.predict."
         )
     if not all(x.is_floating_point() for x in inputs):
-        raise ReadoutError("Predictions are of images, not of texts; leave out sweep.predict.")
+        raise ReadoutError("sweep.predict takes images, not texts; leave it out.")
 
 
 def predict_beside(
@@ -47,14 +47,14 @@ def predict_beside(
     inputs: Mapping[str, Tensor],
     threshold: float,
 ) -> None:
-    """Predict what is not predicted yet of a sweep, by :func:`readout.prediction.predict_size`.
+    """Predict every (layer, input) of a sweep that has no prediction yet, by :func:`readout.prediction.predict_size`.
 
     Args:
         store: The output folder.
         extractor: The frozen network.
-        fingerprint: Its own.
-        problems: Those of the sweep; their layers and inputs are what is predicted.
-        inputs: True inputs by name.
+        fingerprint: Fingerprint of the network.
+        problems: Problems of the sweep, which name its layers and inputs.
+        inputs: True inputs by sample name.
         threshold: t, in units of d_X.
 
     Raises:
@@ -81,7 +81,7 @@ def write_predictions(store: ResultStore, table: pd.DataFrame) -> None:
 
 
 def read_predictions(store: ResultStore) -> pd.DataFrame:
-    """The predictions in an output folder; empty if there are none.
+    """Read the predictions of an output folder; empty if there are none.
 
     Raises:
         ReadoutError: if the file can't be read.
@@ -100,6 +100,6 @@ def read_predictions(store: ResultStore) -> pd.DataFrame:
 
 
 def set_aside_broken(store: ResultStore) -> list[str]:
-    """Rename the file of predictions if it can't be read; a sentence about it."""
+    """Rename the file of predictions if it can't be read; return the sentences to print."""
     then = "`sweep.predict` makes its predictions again"
     return set_aside_if_damaged(store.folder / FILE, lambda _: read_predictions(store), then)

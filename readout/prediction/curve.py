@@ -1,4 +1,4 @@
-"""From Krylov spaces to d_X at any noise: a few small matrices."""
+"""Predicted d_X at any noise variance, from the small matrices of Krylov spaces."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from readout.prediction.gaussian import GaussianPrior
 class Curve:
     """Predicted d_X as a function of decoder and noise variance.
 
-    The recovered input is x̂ = Gx + Kε with constants left out: Gx what arrives of the input, Kε what arrives of the
-    noise. Seen by the correlation distance, which subtracts the mean of all values,
+    Up to constants, the recovered input is x̂ = Gx + Kε, with Gx transmitted from the input and Kε from the noise. The
+    correlation distance subtracts the mean of all values, so with x and x̂ centred
 
         d_X ≈ 1 − ⟨x, Gx⟩ / (‖x‖ √(‖Gx‖² + σ² tr KᵀK)).
 
     Args:
-        krylov: Spaces of J C^½; in row 0 that of C^-½(x − mean), in the others those of C^½z for probes z.
-        prior: Whose C^½ it is; its mean is a constant, which d_X does not see.
+        krylov: Krylov spaces of J C^½: row 0 starts from C^-½(x − mean), the other rows from C^½z for probes z.
+        prior: Prior with this C^½; its mean is a constant, which d_X ignores.
         x: The input.
     """
 
@@ -28,7 +28,7 @@ class Curve:
         values, coefficients, basis = krylov.ritz()
         self._values, self._squares = values, coefficients.square()
         self.largest = float(values.max())
-        """The largest eigenvalue of A = C^½JᵀJC^½ that the spaces have seen."""
+        """Largest Ritz value of A = C^½JᵀJC^½."""
         ritz = centred(prior.root(basis)).flatten(1).cpu().double() * coefficients[0].unsqueeze(1)
         true = centred(x.unsqueeze(0)).flatten().cpu().double()
         self._power = float(true @ true)
@@ -36,28 +36,28 @@ class Curve:
         self._gram = ritz @ ritz.t()
 
     def best(self, decoders: Sequence[LinearDecoder], variances: Tensor) -> tuple[Tensor, Tensor]:
-        """The least d_X that any of the decoders has at each noise variance, and its standard error.
+        """Return the smallest d_X of the decoders at each noise variance, and its standard error.
 
         Args:
             decoders: At least one.
             variances: σ², float64, shape (levels,).
 
         Returns:
-            Two of shape (levels,).
+            Two tensors of shape (levels,).
         """
         distances, errors = zip(*(self.distance(decoder, variances) for decoder in decoders), strict=True)
         least, which = torch.stack(distances).min(dim=0)
         return least, torch.stack(errors).gather(0, which.unsqueeze(0)).squeeze(0)
 
     def distance(self, decoder: LinearDecoder, variances: Tensor) -> tuple[Tensor, Tensor]:
-        """d_X of one decoder at each noise variance, and the standard error that the probes leave.
+        """Return d_X of one decoder at each noise variance, and its standard error over probes.
 
         Args:
-            decoder: Which.
+            decoder: The decoder.
             variances: σ², float64, shape (levels,).
 
         Returns:
-            Two of shape (levels,).
+            Two tensors of shape (levels,).
         """
         gains = decoder.gain(self._values[0], variances.unsqueeze(1))
         arrived = gains @ self._alignment
@@ -69,14 +69,16 @@ class Curve:
         return 1 - correlation, correlation.abs() * _standard_error(noise) / (2 * power.clamp_min(_TINY))
 
     def average(self, decoder: PosteriorMean, variances: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for an image drawn from the prior, 1 − √(1 − tr Σ / ‖x − x̄‖²) with the posterior covariance Σ.
+        """Return d_X on average over images drawn from the prior, and its standard error over probes.
+
+        With the posterior covariance Σ it is 1 − √(1 − tr Σ / ‖x − x̄‖²).
 
         Args:
             decoder: The posterior mean.
             variances: σ², float64, shape (levels,).
 
         Returns:
-            Two of shape (levels,).
+            Two tensors of shape (levels,).
         """
         lost = 1 - decoder.gain(self._values[1:].unsqueeze(1), variances.view(1, -1, 1))
         shares = (lost * self._squares[1:].unsqueeze(1)).sum(2) / self._power
@@ -85,12 +87,12 @@ class Curve:
 
 
 def centred(rows: Tensor) -> Tensor:
-    """Each row less the mean of all its values: what a correlation sees of it."""
+    """Subtract from each row the mean of its values, as a correlation does."""
     return rows - rows.flatten(1).mean(1).view(-1, *[1] * (rows.ndim - 1))
 
 
 def _standard_error(estimates: Tensor) -> Tensor:
-    """Of the mean over the first axis; NaN where there is but one estimate."""
+    """Return the standard error of the mean over the first axis; NaN for a single estimate."""
     if len(estimates) < 2:
         return torch.full_like(estimates[0], torch.nan)
     error: Tensor = estimates.std(dim=0) / len(estimates) ** 0.5

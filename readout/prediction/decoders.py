@@ -1,4 +1,4 @@
-"""Linear decoders: what each does to a singular direction of the linearised network."""
+"""Linear decoders, by their action on singular directions of the linearised network."""
 
 from abc import ABC, abstractmethod
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 class LinearDecoder(ABC):
-    """A decoder x̂ = m + C^½ ψ(A) Mᵀ (h′ − f(m)), where M = J C^½ and A = MᵀM."""
+    """Decoder x̂ = m + C^½ ψ(A) Mᵀ (h′ − f(m)), with M = J C^½ and A = MᵀM."""
 
     @abstractmethod
     def gain(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
-        """λψ(λ): the share of a direction of the input that arrives.
+        """Return λψ(λ), the share of each direction of the input that is transmitted.
 
         Args:
             eigenvalues: λ ≥ 0 of A.
@@ -19,13 +19,18 @@ class LinearDecoder(ABC):
         """
 
     def noise(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
-        """σ²λψ(λ)²: the variance of the noise that comes with it."""
+        """Return σ²λψ(λ)², the variance of the noise transmitted in each direction."""
         gain = self.gain(eigenvalues, variances)
         return torch.where(eigenvalues > 0, variances * gain.square() / eigenvalues.clamp_min(_TINY), 0.0)
 
 
 class PosteriorMean(LinearDecoder):
-    """The optimal one for a Gaussian prior, ψ = 1 / (λ + σ²); it knows how much noise there is."""
+    """Optimal decoder for a Gaussian prior and known noise variance, ψ = 1 / (λ + σ²).
+
+    Examples:
+        >>> PosteriorMean().gain(torch.tensor([0.0, 1.0, 3.0]), torch.tensor(1.0)).tolist()
+        [0.0, 0.5, 0.75]
+    """
 
     def gain(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
         """See :meth:`LinearDecoder.gain`."""
@@ -33,11 +38,11 @@ class PosteriorMean(LinearDecoder):
 
 
 class GradientDescent(LinearDecoder):
-    """k steps of gradient descent on ‖f(x̂) − h′‖² / 2, ψ = (1 − (1 − ηλ)ᵏ) / λ; whatever the noise.
+    """Gradient descent on ‖f(x̂) − h′‖² / 2 for k steps, ψ = (1 − (1 − ηλ)ᵏ) / λ, independent of the noise.
 
     Args:
         step_size: η, at most 1 / λ of the largest eigenvalue.
-        steps: k; the more, the nearer to the pseudo-inverse.
+        steps: k; the decoder tends to the pseudo-inverse as k grows.
     """
 
     def __init__(self, step_size: float, steps: int) -> None:
@@ -51,4 +56,4 @@ class GradientDescent(LinearDecoder):
 
 
 _TINY = torch.finfo(torch.float64).tiny
-"""Below this an eigenvalue is 0: the network does not see the direction at all."""
+"""Smallest divisor; an eigenvalue below it counts as 0."""

@@ -1,4 +1,4 @@
-"""What a linear decoder knows of inputs before it sees a feature: a Gaussian, or nothing."""
+"""Gaussian priors over inputs, for linear decoders."""
 
 from abc import ABC, abstractmethod
 
@@ -15,10 +15,10 @@ CHANNEL_CORRELATION = 0.93
 
 
 class GaussianPrior(ABC):
-    """A Gaussian over inputs by its mean and C^½, the symmetric root of its covariance.
+    """Gaussian over inputs, given by its mean and C^½, the symmetric root of its covariance.
 
     Args:
-        x: The input in question, shape (*input_shape).
+        x: The input to predict for, shape (*input_shape).
     """
 
     def __init__(self, x: Tensor) -> None:
@@ -26,22 +26,22 @@ class GaussianPrior(ABC):
 
     @abstractmethod
     def root(self, rows: Tensor) -> Tensor:
-        """C^½ times each row, shape (rows, *input_shape)."""
+        """Multiply each row by C^½, shape (rows, *input_shape)."""
 
     @abstractmethod
     def whiten(self, rows: Tensor) -> Tensor:
-        """C^-½ times each row, shape (rows, *input_shape)."""
+        """Multiply each row by C^-½, shape (rows, *input_shape)."""
 
     @abstractmethod
     def probes(self, count: int, seed: int) -> Tensor:
-        """Random z with E[zzᵀ] = I, made so that traces vary little between them, shape (count, *input_shape)."""
+        """Draw random z with E[zzᵀ] = I whose trace estimates scatter little, shape (count, *input_shape)."""
 
 
 class NaturalImages(GaussianPrior):
-    """Images with 1/f² power in each channel and correlated channels, as varied as the image at hand.
+    """Gaussian over images with 1/f² power per channel, correlated channels and the variance of ``x``.
 
-    Stationary on the torus, so C^½ is a filter, applied by FFT. Frequency 0 gets the power of the lowest other
-    one. The scale is such that an image drawn from it has, on average, the variance of ``x`` about its mean.
+    It is stationary on the torus, so C^½ is a filter, applied by FFT. Frequency 0 has the power of the lowest other
+    frequency. The scale makes an image drawn from it have, on average, the variance of ``x`` about its mean.
 
     Args:
         x: An image, shape (channels, height, width), 1 or 3 channels.
@@ -63,7 +63,7 @@ class NaturalImages(GaussianPrior):
         correlation = torch.full((channels, channels), channel_correlation, dtype=torch.float64)
         shares, axes = torch.linalg.eigh(correlation.fill_diagonal_(1))
         powers = shares.view(-1, 1, 1) / _squared_frequencies(height, width)
-        # The grand mean, all channels alike at frequency 0, is the one direction that d_X does not see.
+        # d_X subtracts the grand mean (frequency 0, equal in all channels), so its power does not count as variance
         visible = powers.sum() - correlation.mean() * channels / _squared_frequencies(height, width)[0, 0]
         powers = powers * ((x - self.mean).double().square().sum().cpu() / visible)
         self._amplitudes = powers.sqrt().to(x)
@@ -78,19 +78,19 @@ class NaturalImages(GaussianPrior):
         return self._filtered(rows, 1 / self._amplitudes)
 
     def probes(self, count: int, seed: int) -> Tensor:
-        """Random phases in the eigenvectors of C, in which a convolutional network is nearly diagonal too."""
-        apart = random_phases(self.mean.shape, count, seed).to(self.mean)
-        return torch.einsum("ca,nayx->ncyx", self._axes, apart)
+        """Draw random phases in the eigenbasis of C, in which a convolutional network is nearly diagonal too."""
+        decorrelated = random_phases(self.mean.shape, count, seed).to(self.mean)
+        return torch.einsum("ca,nayx->ncyx", self._axes, decorrelated)
 
     def _filtered(self, rows: Tensor, amplitudes: Tensor) -> Tensor:
-        apart = torch.einsum("ca,ncyx->nayx", self._axes, rows)
-        half = amplitudes[..., : rows.shape[-1] // 2 + 1]  # as much as rfft2 gives
-        apart = torch.fft.irfft2(torch.fft.rfft2(apart) * half, rows.shape[-2:])
-        return torch.einsum("ca,nayx->ncyx", self._axes, apart)
+        decorrelated = torch.einsum("ca,ncyx->nayx", self._axes, rows)
+        half = amplitudes[..., : rows.shape[-1] // 2 + 1]  # rfft2 leaves out the other half
+        decorrelated = torch.fft.irfft2(torch.fft.rfft2(decorrelated) * half, rows.shape[-2:])
+        return torch.einsum("ca,nayx->ncyx", self._axes, decorrelated)
 
 
 class NoPrior(GaussianPrior):
-    """Nothing is known: C^½ is the identity, and the decoder starts from mid-grey, as pixels do."""
+    """No knowledge of inputs: C^½ is the identity, and the decoder starts from mid-grey, as the Pixels prior does."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__(x)
@@ -105,13 +105,13 @@ class NoPrior(GaussianPrior):
         return rows
 
     def probes(self, count: int, seed: int) -> Tensor:
-        """Random phases for images, random signs for others."""
+        """Draw random phases for images, random signs for other inputs."""
         draw = random_phases if is_image(self.mean) else random_signs
         return draw(self.mean.shape, count, seed).to(self.mean)
 
 
 def _squared_frequencies(height: int, width: int) -> Tensor:
-    """f² of each frequency in cycles a pixel; at frequency 0 that of the lowest other one."""
+    """Return f² of each frequency, in cycles per pixel; frequency 0 gets the value of the lowest other one."""
     rows, columns = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.fftfreq(width, dtype=torch.float64)
     squares: Tensor = rows.unsqueeze(1).square() + columns.square()
     squares[0, 0] = 1 / max(height, width) ** 2

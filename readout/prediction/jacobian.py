@@ -1,4 +1,4 @@
-"""The Jacobian of a feature at one input, as products with vectors; it is never formed."""
+"""Jacobian of a feature at one input, by its products with vectors; the matrix is never formed."""
 
 import torch
 from torch import Tensor
@@ -10,27 +10,33 @@ from readout.extractors import FeatureExtractor
 
 
 class Jacobian:
-    """J = ∂f/∂x at one input, linearised once and used for any number of products.
+    """J = ∂f/∂x at one input, linearised once for any number of products.
 
-    The network runs forward once, on a batch of equal inputs: a row for each of the vectors that are
-    multiplied side by side. Jᵀw is a backward pass through that graph. Jᵀw is linear in w, so Jv is its
-    derivative with respect to w: a backward pass through the backward pass. Neither runs the network again,
-    and neither asks how :meth:`FeatureExtractor.extract` ends it.
+    The network runs forward once, on a batch with one copy of the input per vector multiplied at a time. Jᵀw is a
+    backward pass through that graph. Jᵀw is linear in w, so Jv is its derivative with respect to w: a backward pass
+    through the backward pass. Neither product runs the network again.
 
     Args:
         extractor: The frozen network f.
         layer: A layer name of the extractor.
         x: One input in the user's space, shape (*input_shape).
-        copies: How many vectors are multiplied at once.
+        copies: Number of vectors multiplied at a time.
 
     Raises:
         ReadoutError: if the network can't be differentiated twice at ``x``, or its feature is not finite.
+
+    Examples:
+        >>> from readout.extractors import OrthonormalLinear
+        >>> jacobian = Jacobian(OrthonormalLinear(input_shape=(3, 4, 4)), "linear", torch.rand(3, 4, 4))
+        >>> v = torch.rand(1, 3, 4, 4)
+        >>> torch.allclose(jacobian.transpose(jacobian.forward(v)), v, atol=1e-5)  # orthonormal columns: JᵀJ = I
+        True
     """
 
     def __init__(self, extractor: FeatureExtractor, layer: str, x: Tensor, copies: int = 1) -> None:
         copies = check_whole("copies", copies, 1)
         self._inputs = x.detach().to(extractor.mean).expand(copies, *x.shape).clone().requires_grad_()
-        # The fused kernels of attention can't be differentiated twice.
+        # fused attention kernels can't be differentiated twice
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             self._features = extractor.extract(self._inputs, layer)
             if not self._features.isfinite().all():
@@ -51,11 +57,11 @@ class Jacobian:
 
     @property
     def feature(self) -> Tensor:
-        """The feature h = f(x), shape (*feature_shape)."""
+        """Feature h = f(x), shape (*feature_shape)."""
         return self._features[0].detach()
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Jv of each row.
+        """Return Jv for each row v.
 
         Args:
             vectors: Shape (copies, *input_shape).
@@ -67,7 +73,7 @@ class Jacobian:
         return product
 
     def transpose(self, vectors: Tensor) -> Tensor:
-        """Jᵀw of each row.
+        """Return Jᵀw for each row w.
 
         Args:
             vectors: Shape (copies, *feature_shape).

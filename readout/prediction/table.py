@@ -1,4 +1,4 @@
-"""Predictions as a table, to be laid beside results."""
+"""Predictions as a table, for comparison with results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,23 +13,32 @@ from readout.prediction.size import predict_size
 def prediction_table(
     extractor: FeatureExtractor, layers: Sequence[str], inputs: Mapping[str, Tensor], **kwargs: Any
 ) -> pd.DataFrame:
-    """Predicted curves and sizes of several inputs at several layers.
+    """Predict curves and sizes of several inputs at several layers.
 
     Args:
         extractor: The frozen network.
         layers: Layer names of the extractor.
-        inputs: One input each by sample name, shape (*input_shape).
-        kwargs: As for :func:`readout.prediction.predict_size`.
+        inputs: Inputs by sample name, each of shape (*input_shape).
+        kwargs: Further arguments of :func:`readout.prediction.predict_size`.
 
     Returns:
-        One row a (layer, sample, level), with columns ``layer, sample, level, predicted_distance, standard_error,
-        predicted_size, censored, converged, iterations, seconds``; the last five are those of the whole curve.
+        One row per (layer, sample, level), with columns ``layer, sample, level, predicted_distance, standard_error,
+        predicted_size, censored, converged, iterations, seconds``; the last five describe the whole curve.
+
+    Examples:
+        >>> import torch
+        >>> from readout.extractors import OrthonormalLinear
+        >>> table = prediction_table(OrthonormalLinear(), ["linear"], {"a": torch.rand(3, 16, 16)}, levels=[0.2, 0.5])
+        >>> table[["layer", "sample", "level"]]
+            layer sample  level
+        0  linear      a    0.2
+        1  linear      a    0.5
     """
     rows = []
     for layer in layers:
         for sample, x in inputs.items():
             found = predict_size(extractor, layer, x, **kwargs)
-            whole = {
+            of_curve = {
                 "predicted_size": found.size,
                 "censored": found.censored,
                 "converged": found.converged,
@@ -39,5 +48,5 @@ def prediction_table(
             curve = zip(found.levels, found.distances, found.standard_errors, strict=True)
             for level, distance, error in curve:
                 point = {"level": level, "predicted_distance": distance, "standard_error": error}
-                rows.append({"layer": layer, "sample": sample, **point, **whole})
+                rows.append({"layer": layer, "sample": sample, **point, **of_curve})
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Problems: one (input, layer, level, draw) each, with the key and the seeds that follow from it."""
+"""Problems: one (input, layer, level, draw) each, with its key and seeds."""
 
 from readout.problems.problem import Problem, Setting, batches, check_problems, cross
 

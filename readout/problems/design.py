@@ -1,4 +1,4 @@
-"""Design: what a sweep crosses, kept beside its results."""
+"""Design: layers, inputs, levels and draws that a sweep crosses, kept beside its results."""
 
 import json
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ FILE = "planned.json"
 
 @dataclass(frozen=True)
 class Design:
-    """What the last sweep into a folder set out to do, kept beside the results so that a page can tell what is missing.
+    """Plan of the last sweep into a folder, kept so that the report can tell how many results are missing.
 
-    Attributes are those of :class:`readout.problems.Problem`, and of :class:`readout.sweep.Sweep`.
+    See :class:`readout.problems.Problem` and :class:`readout.sweep.Sweep` for the attributes.
     """
 
     setting: str
@@ -35,17 +35,23 @@ class Design:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Return the design kept in an output folder, or None if there is none."""
+        """Read the design in an output folder; None if there is none."""
         try:
             return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def lacking(self, results: pd.DataFrame) -> int:
-        """How many problems are still to be inverted; of a search, at least so many.
+        """Return how many problems are still to be inverted; for a search, a lower bound.
 
         Args:
-            results: One row a problem.
+            results: One row per problem.
+
+        Examples:
+            >>> design = Design("abc", 0, "grid", layers=["fc"], samples=["cat"], levels=[0.0, 0.5, 0.9], draws=1)
+            >>> rows = {"setting": "abc", "seed": 0, "layer": "fc", "sample": "cat", "level": [0.0, 0.5], "draw": 0}
+            >>> design.lacking(pd.DataFrame(rows))
+            1
         """
         rows = results[(results["setting"] == self.setting) & (results["seed"] == self.seed)]
         rows = rows[rows["level"].isin(self.levels) & (rows["draw"] < self.draws)]

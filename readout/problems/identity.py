@@ -1,4 +1,4 @@
-"""What decides an answer, as a digest: names for problems and seeds for their random numbers."""
+"""Digests and seeds: keys of problems, and seeds of their random numbers."""
 
 import hashlib
 import inspect
@@ -13,13 +13,18 @@ from torch import Tensor
 
 
 def digest(value: Any) -> str:
-    """Hex SHA-256 of a JSON-like value; equal values give equal digests on every machine."""
+    """Return the hex SHA-256 of a JSON-like value; equal values have equal digests on every machine.
+
+    Examples:
+        >>> digest({"level": 0.5, "draw": 0}) == digest({"draw": 0, "level": 0.5})
+        True
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def tensor_digest(named_tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Hex SHA-256 over the names, types, shapes and bytes of tensors."""
+    """Return the hex SHA-256 over the names, types, shapes and bytes of tensors."""
     sha = hashlib.sha256()
     for name, tensor in named_tensors:
         sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
@@ -29,22 +34,31 @@ def tensor_digest(named_tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A 63-bit seed that depends on every part and on nothing else."""
+    """Derive a 63-bit seed from these parts alone.
+
+    Examples:
+        >>> derive_seed("noise", 0) == derive_seed("noise", 0) != derive_seed("noise", 1)
+        True
+    """
     return int(digest(list(parts))[:16], 16) >> 1
 
 
 def describe(thing: Any, skip: Sequence[str] = ()) -> Any:
-    """What ``thing`` was built with, as JSON-like data.
+    """Turn an object into plain data for keys: its class and constructor arguments.
 
-    Classes of this package keep each argument of ``__init__`` under its own name, which is what
-    makes this possible.
+    Every class must keep each argument of ``__init__`` under its own name, as those of this package do.
 
     Args:
         thing: Plain data, or an object of such a class.
-        skip: Arguments of its constructor to leave out.
+        skip: Constructor arguments to leave out.
 
     Raises:
-        TypeError: if an argument of a constructor is not kept under its name.
+        TypeError: if a constructor argument is not kept under its name.
+
+    Examples:
+        >>> from readout.priors import Pixels
+        >>> describe(Pixels(total_variation=0.1), skip=["init_std"])
+        {'class': 'readout.Pixels', 'clamp': True, 'total_variation': 0.1}
     """
     if thing is None or isinstance(thing, str | bool | int | float):
         return thing
@@ -59,7 +73,7 @@ def describe(thing: Any, skip: Sequence[str] = ()) -> Any:
     if inspect.isclass(thing) or inspect.isfunction(thing):
         return qualified_name(thing)
     made_by_init = type(thing).__new__ is object.__new__  # type: ignore[comparison-overlap]
-    if not made_by_init:  # a set, an array, a tensor
+    if not made_by_init:  # a set, array or tensor
         raise TypeError(f"A {type(thing).__qualname__} can't be described; keep plain numbers, strings or lists.")
     described: dict[str, Any] = {"class": qualified_name(type(thing))}
     for name in constructor_arguments(type(thing)):
@@ -68,14 +82,14 @@ def describe(thing: Any, skip: Sequence[str] = ()) -> Any:
         if not hasattr(thing, name):
             raise TypeError(
                 f"{type(thing).__qualname__} takes {name!r} but does not keep it as self.{name}; "
-                "keep it, so that results can be told apart by it."
+                "keep it, so that it can go into the key of every result."
             )
         described[name] = describe(getattr(thing, name))
     return described
 
 
 def constructor_arguments(owner: type) -> list[str]:
-    """Named arguments of ``__init__``, and where it takes ``**kwargs`` those of the classes behind it."""
+    """List the named arguments of ``__init__``, including those of base classes if it takes ``**kwargs``."""
     names: dict[str, None] = {}
     for ancestor in owner.__mro__:
         if "__init__" not in vars(ancestor) or ancestor is object:

@@ -1,4 +1,4 @@
-"""Problem: one (input, layer, level, draw), and what follows from its identity."""
+"""Problem: one (input, layer, level, draw), with its key and seeds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,34 +10,40 @@ from readout.common.errors import ReadoutError
 from readout.problems.identity import derive_seed, digest
 
 ALGORITHM = 1
-"""Raised whenever a change of the code changes answers, so that no old result stands in for a new one."""
+"""Version of the algorithm; raised if new code changes answers, so that old results are not taken for new ones."""
 
 MOST_PROBLEMS = 1_000_000
-"""Most problems of a sweep, a hundred times the paper's: 12 days at a second each, and half a minute to form them."""
+"""Largest number of problems per sweep, 100 times the paper's: 12 days at a second each, half a minute to form."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all problems of a sweep share, as JSON-like data."""
+    """Everything that all problems of a sweep share, as plain data."""
 
     network: str
     """Fingerprint of the extractor."""
     readout: Any
-    """How the inversion describes itself: prior, loss, optimiser, schedule, protocol, metrics."""
+    """Description of the inversion: prior, loss, optimiser, schedule, protocol, metrics."""
     moved_by: Any
-    """What moves features."""
+    """Description of the perturbation, or of external features."""
     steps: int
     precision: str
 
     @cached_property
     def digest(self) -> str:
-        """Its name."""
+        """Digest that identifies the setting, 16 hex digits."""
         return digest([self.network, self.readout, self.moved_by, self.steps, self.precision])[:16]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One inversion. Nothing of it depends on the batch or the order it runs in."""
+    """One inversion, independent of its batch and of the order in which problems run.
+
+    Examples:
+        >>> low, high = (Problem("abc", "cat", "123", "conv1_1", level, draw=0, seed=0) for level in (0.3, 0.9))
+        >>> low.key != high.key, low.noise_seed == high.noise_seed
+        (True, True)
+    """
 
     setting: str
     """Digest of a :class:`Setting`."""
@@ -50,7 +56,7 @@ class Problem:
 
     @cached_property
     def key(self) -> str:
-        """Names the problem by all that decides its answer."""
+        """Digest of everything that decides the answer, 32 hex digits."""
         return digest(
             [
                 ALGORITHM,
@@ -66,11 +72,11 @@ class Problem:
 
     @property
     def noise_seed(self) -> int:
-        """The same at every level (common random numbers), another for every draw."""
+        """Seed of the noise: equal at all levels (common random numbers), different for each draw."""
         return derive_seed("noise", self.seed, self.input_digest, self.layer, self.draw)
 
     def prior_seed(self, restart: int = 0) -> int:
-        """The same at every level, another for every draw and restart."""
+        """Return the prior's seed: equal at all levels, different for each draw and restart."""
         return derive_seed("prior", self.seed, self.input_digest, self.layer, self.draw, restart)
 
 
@@ -82,15 +88,20 @@ def cross(
     draws: int,
     seed: int,
 ) -> list[Problem]:
-    """All problems of one layer, the levels of one input and draw side by side.
+    """Form all problems of one layer, by input, then draw, then level.
 
     Args:
-        setting: See :class:`Problem`.
+        setting: Digest of a :class:`Setting`.
         inputs: (sample name, input digest) pairs.
         layer: Layer name.
         levels: Perturbation levels.
-        draws: Independent noise draws a level.
-        seed: The sweep's seed.
+        draws: Independent noise draws per level.
+        seed: Seed of the sweep.
+
+    Examples:
+        >>> problems = cross("abc", [("cat", "123"), ("dog", "456")], "conv1_1", [0, 0.5], draws=1, seed=0)
+        >>> [(problem.sample, problem.level) for problem in problems]
+        [('cat', 0), ('cat', 0.5), ('dog', 0), ('dog', 0.5)]
     """
     return [
         Problem(setting, sample, input_digest, layer, level, draw, seed)
@@ -101,7 +112,7 @@ def cross(
 
 
 def check_problems(layers: int, levels: int, draws: int, inputs: int) -> None:
-    """Raise a :class:`ReadoutError` if a sweep has more than :data:`MOST_PROBLEMS`, before any is formed."""
+    """Raise a :class:`ReadoutError`, before problems are formed, if there are more than :data:`MOST_PROBLEMS`."""
     total = layers * levels * draws * inputs
     if total > MOST_PROBLEMS:
         raise ReadoutError(
@@ -111,7 +122,7 @@ def check_problems(layers: int, levels: int, draws: int, inputs: int) -> None:
 
 
 def batches(problems: Sequence[Problem], size: int) -> Iterator[list[Problem]]:
-    """Consecutive groups of at most ``size`` problems."""
+    """Yield consecutive groups of at most ``size`` problems."""
     rest = iter(problems)
     while group := list(islice(rest, size)):
         yield group

@@ -1,6 +1,6 @@
-"""Which levels to invert next, so that a size is known from a few of them."""
+"""Search: levels to invert next, by grid or bisection."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -9,16 +9,16 @@ from readout.problems.problem import Problem
 from readout.representation import Verdict
 
 Search = Literal["grid", "bisection"]
-"""How the largest recovered level is looked for."""
+"""Method that finds the largest recovered level: all levels, or bisection."""
 
 
 def wanted_now(problems: Sequence[Problem], results: pd.DataFrame, search: Search) -> list[Problem]:
-    """Problems of one layer to invert next; none once every size is known.
+    """Return the problems of one layer to invert next; none once every size is known.
 
     Args:
-        problems: All of the layer.
-        results: What is known of them, one row a problem.
-        search: ``grid`` for all that is left, ``bisection`` for what :func:`next_levels` says of each sample.
+        problems: All problems of the layer.
+        results: Their results so far, one row per problem.
+        search: ``grid`` for all problems that are left, ``bisection`` for those at :func:`next_levels` of each sample.
     """
     finished = set(results["key"])
     left = [problem for problem in problems if problem.key not in finished]
@@ -32,11 +32,10 @@ def wanted_now(problems: Sequence[Problem], results: pd.DataFrame, search: Searc
 
 
 def next_levels(levels: Sequence[float], recovered: Mapping[float, bool]) -> list[float]:
-    """Levels whose inversion comes next when the largest recovered one is found by bisection.
+    """Return the levels to invert next in a bisection for the largest recovered level.
 
-    Bisection takes for granted that whatever is recovered at one level is recovered at every lower one. That is
-    checked at the levels it comes by, of which one at least lies above the first lost one, if there is any; where it
-    does not hold, every level is wanted.
+    Bisection assumes that an input recovered at one level is recovered at every lower level. The levels it visits test
+    that, one of them above the first lost level if there is one; if the assumption fails, all levels are inverted.
 
     Args:
         levels: All levels, ascending.
@@ -44,6 +43,15 @@ def next_levels(levels: Sequence[float], recovered: Mapping[float, bool]) -> lis
 
     Returns:
         Levels not inverted yet; none once the size is known.
+
+    Examples:
+        >>> levels = [0, 0.2, 0.4, 0.6, 0.8]
+        >>> next_levels(levels, {})
+        [0, 0.4]
+        >>> next_levels(levels, {0: True, 0.4: True})
+        [0.6]
+        >>> next_levels(levels, {0: True, 0.4: True, 0.6: False, 0.8: False})
+        []
     """
     untested = [level for level in levels if level not in recovered]
     best = max((place for place, level in enumerate(levels) if recovered.get(level)), default=-1)
@@ -61,16 +69,16 @@ def next_levels(levels: Sequence[float], recovered: Mapping[float, bool]) -> lis
 
 
 def most_levels(levels: Sequence[float]) -> int:
-    """How many levels bisection inverts at most while recovery is monotone."""
+    """Return the largest number of levels that bisection inverts if recovery is monotone."""
     return max(_cost(levels, boundary) for boundary in range(len(levels) + 1))
 
 
 def recovered_levels(results: pd.DataFrame, draws: int) -> dict[str, dict[float, bool]]:
-    """Whether each sample was recovered at each level whose draws are all done.
+    """Tell by sample and level whether the input was recovered, at levels whose draws are all done.
 
     Args:
-        results: One row a problem, of one layer.
-        draws: Noise draws a level; a level counts as recovered when all of them are.
+        results: One row per problem of one layer.
+        draws: Noise draws per level; a level counts as recovered if all of them are.
     """
     found: dict[str, dict[float, bool]] = {}
     for sample, rows in results.groupby("sample"):
@@ -82,12 +90,8 @@ def recovered_levels(results: pd.DataFrame, draws: int) -> dict[str, dict[float,
 
 
 def _cost(levels: Sequence[float], boundary: int) -> int:
-    """Levels inverted when the first ``boundary`` of them are recovered."""
+    """Count the levels inverted if the first ``boundary`` levels are those recovered."""
     recovered: dict[float, bool] = {}
     while wanted := next_levels(levels, recovered):
-        recovered |= _answers(levels, boundary, wanted)
+        recovered |= {level: levels.index(level) < boundary for level in wanted}
     return len(recovered)
-
-
-def _answers(levels: Sequence[float], boundary: int, wanted: Iterable[float]) -> dict[float, bool]:
-    return {level: levels.index(level) < boundary for level in wanted}

@@ -58,6 +58,6 @@ def test_a_reader_is_told_what_differs(tmp_path: Path) -> None:
     texts = make_output(tmp_path / "c", results.assign(metric="token_error_rate", sample="y"))
     said = " ".join(cautions([first, texts]))
     assert "of different kinds" in said
-    assert "a and c have no input of the same name" in said
+    assert "a and c share no input name" in said
     more = make_output(tmp_path / "d", make_results({("early", "x"): KEPT, ("early", "y"): KEPT}))
     assert cautions([first, more]) == ["a and d share 1 of 2 inputs; differences are over those."]

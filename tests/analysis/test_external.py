@@ -91,7 +91,7 @@ def test_texts_stand_beside_the_true_ones_with_wrong_tokens_marked(texts: Path) 
 
 def test_the_page_speaks_of_what_was_given(images: Path) -> None:
     page = plain(images)
-    assert "The feature that was given fits another input as well." in page
+    assert "The external feature fits another input as well." in page
     assert "level" not in page
     assert "Moved" not in page
     (known,) = (card for card in re.findall(r'<div class="card">.*?</dl>', page, flags=re.S) if ">cat<" in card)

@@ -51,7 +51,7 @@ def test_the_page_says_what_was_measured(output: Path) -> None:
     for row in load_results(output).itertuples():
         assert f"d_X {row.distance:.4f}" in page  # every picture carries its numbers
     assert "class_path: tests.tiny.TinyNet" in page
-    assert "TinyNet (own) · Pixels · paper protocol, 10 steps · 2 inputs, 1 draw a level" in page
+    assert "TinyNet (own) · Pixels · paper protocol, 10 steps · 2 inputs, 1 draw per level" in page
 
 
 def test_the_report_is_made_again_from_disk_alone(output: Path) -> None:

@@ -67,12 +67,12 @@ def test_a_size_near_the_threshold_is_marked_and_crossing_stands_beside_it() -> 
     sizes = sizes_table(table)
     assert sizes["margin"].tolist() == pytest.approx([0.05])
     assert sizes["flags"].tolist() == ["near_threshold"]
-    assert summary(table, sizes)[-1].startswith("1 of 1 sizes hang on a d_X near the threshold")
+    assert summary(table, sizes)[-1].startswith("1 of 1 sizes depend on a d_X near the threshold")
     console = Console(file=io.StringIO(), width=80)
     print_sizes(sizes, table, console)
     assert isinstance(console.file, io.StringIO)
     assert "0.51*   0.51" in console.file.getvalue()
-    assert "* near_threshold (1 of 1 sizes): a d_X that decides it lies" in console.file.getvalue()
+    assert "* near_threshold (1 of 1 sizes): rounding may move a deciding d_X" in console.file.getvalue()
     assert sizes_table(table.assign(prior="Pixels"))["flags"].tolist() == [""]  # rounding hardly moves these
     assert math.isnan(sizes_table(table, Estimator.CROSSING)["margin"].iloc[0])
 

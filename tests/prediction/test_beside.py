@@ -65,7 +65,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 def test_texts_and_other_distances_are_refused_before_anything_is_inverted() -> None:
     image, text = torch.rand(3, 8, 8), torch.tensor([1, 2])
     beside.check_predictable(CorrelationDistance(), [image])
-    with pytest.raises(ReadoutError, match="of images, not of texts"):
+    with pytest.raises(ReadoutError, match="takes images, not texts"):
         beside.check_predictable(CorrelationDistance(), [image, text])
     with pytest.raises(ReadoutError, match=r"the metric is token_error_rate; leave out sweep\.predict"):
         beside.check_predictable(TokenErrorRate(), [image])

@@ -226,7 +226,7 @@ def test_one_direction_may_be_all_there_is() -> None:
     ("changes", "message"),
     [
         ({"prior": "dip"}, "prior is 'dip'; choose 'natural' or 'none'"),
-        ({"steps": 5}, "steps are those of gradient descent without a prior"),
+        ({"steps": 5}, "steps count gradient descent without a prior"),
         ({"steps": 0, "prior": "none"}, "steps is 0; give a whole number of at least 1"),
         ({"average": True, "prior": "none"}, "nothing to average over without a prior"),
         ({"probes": 0}, "probes is 0"),

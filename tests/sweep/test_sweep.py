@@ -215,11 +215,11 @@ def test_what_is_missing_is_said(tmp_path: Path, search: str) -> None:
     total = len(load_results(tmp_path))
     assert not lacks()
     next((tmp_path / "recovered").glob("*.safetensors")).unlink()
-    assert f"of {total} inversions, so it is not shown" in lacks()
+    assert f"of {total} inversions are missing, so they are not shown" in lacks()
     sweep(tmp_path, data, search=search)
     assert not lacks()
     shutil.rmtree(tmp_path / "recovered")
-    assert f"What was recovered is missing for {total} of {total} inversions" in lacks()
+    assert f"Recovered inputs of {total} of {total} inversions are missing" in lacks()
     if search == "grid":
         assert lacks() in html.unescape(report([tmp_path]).read_text())
     sorted((tmp_path / "results").iterdir())[0].unlink()

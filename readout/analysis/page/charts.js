@@ -1,8 +1,8 @@
-// SVG charts: axes, marks and lines. They know numbers and colours, nothing of what these mean.
+// SVG charts: axes, marks and lines, independent of the data's meaning.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** A new SVG element inside another. */
+/** Append a new SVG element to another. */
 function draw(parent, tag, attributes = {}, text = null) {
   const made = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -11,10 +11,10 @@ function draw(parent, tag, attributes = {}, text = null) {
   return made;
 }
 
-/** A linear map of [from, to] onto [low, high]. */
+/** Return a linear map of [from, to] onto [low, high]. */
 const scale = (from, to, low, high) => (value) => low + ((value - from) / (to - from || 1)) * (high - low);
 
-/** Round numbers that cut [0, top] into a few. */
+/** Return round numbers that divide [0, top] into a few intervals. */
 function ticks(top) {
   const rough = top / 6;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -22,7 +22,7 @@ function ticks(top) {
   return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, place) => Number((place * step).toPrecision(6)));
 }
 
-/** Empty the chart and draw its frame; returns the two scales and a group to draw in. */
+/** Clear the chart and draw its frame; return both scales and a group to draw in. */
 function frame(svg, { width, height, left = 52, bottom = 44, right = 12, top = 12, xTop, yTop, xLabel, yLabel, xTicks = null }) {
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -44,7 +44,7 @@ function frame(svg, { width, height, left = 52, bottom = 44, right = 12, top = 1
 
 const DASHES = ["none", "7 4", "2 4", "10 3 2 3"];
 
-/** Outline of a mark: one shape a folder. */
+/** Return the outline of a mark: one shape per folder. */
 function mark(shape, x, y, r) {
   const at = (dx, dy) => `${(x + dx * r).toFixed(1)},${(y + dy * r).toFixed(1)}`;
   return [
@@ -55,5 +55,5 @@ function mark(shape, x, y, r) {
   ][shape % 4];
 }
 
-/** A path through points that have both coordinates. */
+/** Return a path through points [x, y]. */
 const line = (points) => points.map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");

@@ -1,5 +1,4 @@
-// d_X against d_H: one curve a (folder, layer), every inversion a dot; a legend that switches them.
-
+// d_X against d_H: one curve per (folder, layer), one dot per inversion, and a legend that toggles them.
 
 let targets = [];
 
@@ -39,7 +38,7 @@ function drawCurves() {
   draw(svg, "circle", { class: "ring", r: 8, visibility: "hidden" });
 }
 
-/** Numbers of a target of the chart. */
+/** Show the numbers of a dot or mean. */
 function tellTarget(target, x, y) {
   const { series, point, index } = target;
   if (present(index)) return tell(named(problems[index]), numbers(problems[index]), x, y, picturesOf(index));
@@ -55,7 +54,7 @@ function visible(target) {
   return present(target.point) ? !state.hidden.has(target.series) : state.dotted.has(target.series);
 }
 
-/** Where a place of the chart is in the window. */
+/** Return the window coordinates of a point of the chart. */
 function onScreen(svg, [x, y]) {
   const point = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
   return [point.x, point.y];
@@ -78,7 +77,7 @@ function followCurves() {
     let found = null;
     let least = 18;
     for (const target of targets.filter(visible)) {
-      // a mean lies above the dots
+      // prefer a mean to the dots around it
       const away = Math.hypot(target.at[0] - at.x, target.at[1] - at.y) - (present(target.point) ? 4 : 0);
       if (away < least) [found, least] = [target, away];
     }
@@ -104,7 +103,7 @@ function followCurves() {
   });
 }
 
-/** A table of check boxes, a row a layer and a column a folder. */
+/** Fill the legend with check boxes: one row per layer, one column per folder. */
 function drawLegend() {
   const head = make("tr", {}, make("th", { scope: "col" }, several ? "layer" : ""));
   if (several) data.folders.forEach((folder) => head.append(make("th", { scope: "col" }, folder.name)));

@@ -1,4 +1,4 @@
-// What the page holds, and a box with the numbers of what is pointed at.
+// Data of the page, and a tooltip with the numbers of the element under the pointer.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -8,10 +8,10 @@ const metrics = data.columns.slice(data.columns.indexOf("file") + 1);
 const present = (value) => value !== null && value !== undefined;
 const number = (value, digits = 4) => (present(value) ? Number(value.toPrecision(digits)).toString() : "–");
 const words = (verdict) => verdict.replace("_", " ");
-/** The chosen layer; the series that are switched off, and those that show single inversions and intervals. */
+/** The chosen layer; series that are hidden, and series that show single inversions and intervals. */
 const state = { layer: data.layers[0], hidden: new Set(), dotted: new Set(), banded: new Set() };
 
-/** A new HTML element; children are nodes or text. */
+/** Return a new HTML element; children are nodes or text. */
 function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) if (present(value)) made.setAttribute(name, value);
@@ -19,8 +19,7 @@ function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-
-/** Show a title, pairs of a name and a value, and pictures beside a place in the window. */
+/** Show a title, [name, value] pairs and pictures in a tooltip at window coordinates. */
 function tell(title, pairs, x, y, pictures = []) {
   const list = make("dl");
   for (const [name, value, kind] of pairs) list.append(make("dt", {}, name), make("dd", { class: kind }, value));
@@ -35,7 +34,7 @@ function tell(title, pairs, x, y, pictures = []) {
 }
 const hush = () => { $("tip").hidden = true; };
 
-/** The numbers of one inversion. */
+/** Return the numbers of one inversion as [name, value] pairs. */
 function numbers(problem) {
   const best = present(problem.best_step) ? ` at step ${problem.best_step}` : "";
   return [

@@ -1,7 +1,6 @@
-// What was recovered: numbers of each, a layer at a time, and those that are in files.
+// Recovered inputs of the chosen layer: their numbers, and those loaded from files.
 
-
-/** The true picture and the recovered one, as far as they are on the page. */
+/** Return the true and the recovered picture, if the page holds both. */
 function picturesOf(index) {
   const image = document.querySelector(`[data-problem="${index}"] img`);
   const true_ = image?.closest("tr").querySelector(".true img");
@@ -25,7 +24,7 @@ function followCells(root) {
   }
 }
 
-/** Arrow keys go from cell to cell. */
+/** Move the focus from cell to cell by arrow keys. */
 function walk(event, cell) {
   const [across, down] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key] ?? [0, 0];
   if (event.key === "Escape") hush();
@@ -46,7 +45,7 @@ function reveal(index) {
   cell?.scrollIntoView({ block: "center" });
 }
 
-/** Recoveries of the chosen layer that the page does not hold by itself. */
+/** List recovered inputs of the chosen layer that are not on the page. */
 function others() {
   const layer = data.layers.indexOf(state.layer);
   const here = new Set([...document.querySelectorAll(".recoveries [data-problem]")].map((cell) => Number(cell.dataset.problem)));
@@ -76,7 +75,7 @@ function showOthers() {
   followCells($("others"));
 }
 
-/** A recovery by its file. */
+/** Return a cell with a recovered input from its file. */
 function linked(index) {
   const problem = problems[index];
   const cell = make("a", { class: `cell ${problem.verdict}`, "data-problem": index, href: problem.file, tabindex: problem.file ? null : 0 });

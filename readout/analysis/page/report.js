@@ -1,23 +1,22 @@
-// What is chosen: kept in the address, so that a link leads to what its sender saw.
-
+// State of the page, kept in the address so that a link restores the sender's view.
 
 function choose(layer) {
   state.layer = layer;
   keep();
 }
 
-/** Beyond these, intervals and single inversions are shown for the chosen layer only. */
+/** Above these numbers, intervals and single inversions are shown for the chosen layer only. */
 const MOST_BANDS = 6;
 const MOST_DOTS = 1500;
 
-/** Series that are switched on, and of these the chosen layer's if they have more than `most` things to show. */
+/** Return the visible series to show in detail: all, or those of the chosen layer if there are more than `most` items. */
 function detailed(count, most) {
   const on = data.series.map((_, place) => place).filter((place) => !state.hidden.has(place));
   const total = on.reduce((sum, place) => sum + count(data.series[place]), 0);
   return new Set(on.filter((place) => total <= most || data.layers[data.series[place].layer] === state.layer));
 }
 
-/** Put the state into the address, and onto the page. */
+/** Save the state in the address and show it. */
 function keep() {
   const kept = new URLSearchParams({ layer: state.layer });
   if (state.hidden.size) kept.set("hide", [...state.hidden].sort((a, b) => a - b).join(","));
@@ -25,7 +24,7 @@ function keep() {
   show();
 }
 
-/** Read the state from the address; other addresses are places on the page. */
+/** Read the state from the address, unless it is an anchor. */
 function read() {
   if (!location.hash.includes("=")) return;
   const kept = new URLSearchParams(location.hash.slice(1));

@@ -1,5 +1,4 @@
-// Sizes by layer: every input a dot, their median a bar (broken: by the other estimator), their mean a diamond.
-
+// Sizes by layer: inputs as dots, medians as bars (dashed: by the other estimator), means as diamonds.
 
 function drawSizes() {
   const svg = $("sizes-chart");

@@ -9,7 +9,7 @@ addEventListener("DOMContentLoaded", () => {
   try {
     const kept = localStorage.getItem("readout-theme");
     if (kept) root.dataset.theme = kept;
-  } catch { /* a page from disk may not keep anything */ }
+  } catch { /* browsers may deny storage to pages from disk */ }
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     try { localStorage.setItem("readout-theme", root.dataset.theme); } catch { /* as above */ }
@@ -17,7 +17,7 @@ addEventListener("DOMContentLoaded", () => {
   });
   system.addEventListener("change", show);
   show();
-  // details stand open on paper
+  // open details for printing
   const closed = [];
   addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach((one) => { one.open = true; closed.push(one); }));
   addEventListener("afterprint", () => closed.splice(0).forEach((one) => { one.open = false; }));

@@ -1,5 +1,4 @@
-// d_X along the optimisation, at the chosen layer.
-
+// d_X against optimisation step, for the chosen layer.
 
 function drawTrajectories() {
   const layer = data.layers.indexOf(state.layer);
