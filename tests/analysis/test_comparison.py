@@ -57,7 +57,7 @@ def test_a_reader_is_told_what_differs(tmp_path: Path) -> None:
     assert "different readouts (learning rate)" in cautions([of_first, slow])[0]
     texts = make_output(tmp_path / "c", results.assign(metric="token_error_rate", sample="y"))
     said = " ".join(cautions([first, texts]))
-    assert "of different kinds" in said
+    assert "The metrics of d_X differ" in said
     assert "a and c share no input name" in said
     more = make_output(tmp_path / "d", make_results({("early", "x"): KEPT, ("early", "y"): KEPT}))
     assert cautions([first, more]) == ["a and d share 1 of 2 inputs; differences are over those."]

@@ -263,5 +263,5 @@ class TestBadInput:
         given = make_results({("early", "x"): (0.0, 0.1)}).assign(level=float("nan"))
         ResultStore(tmp_path / "given").append(given, torch.zeros(len(given), 3, 8, 8))
         line = self.said([str(compared.parent / "first"), str(tmp_path / "given")], capsys)
-        assert "features that were given" in line
+        assert "holds external features" in line
         assert "--output and --inputs are for sweeps" in self.said([str(tmp_path / "given"), "--inputs", "2"], capsys)
