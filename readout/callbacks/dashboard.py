@@ -15,7 +15,6 @@ from readout.callbacks.logbook import Logbook
 from readout.callbacks.loggers import logging_folder, open_run
 from readout.callbacks.loggers.base import RunLabels
 from readout.common.files import explained
-from readout.common.names import safe_name
 from readout.problems import Problem
 from readout.problems.identity import digest
 from readout.store import ResultStore

@@ -5,7 +5,6 @@ import numpy as np
 from readout.callbacks.base import LayerResults, SweepCallback
 from readout.callbacks.loggers import adapter_for
 from readout.common.checks import check_whole
-from readout.common.names import own_path
 from readout.data.images import is_image, to_pixels
 
 

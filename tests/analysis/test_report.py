@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from readout import cli, load_results, sweep
+from readout import cli, load_results
 from readout.analysis.report import write_report
 from readout.store import ResultStore
+from readout.sweep import sweep
 from tests.analysis.chromium import Look, needs_chromium
 from tests.analysis.helpers import make_output, make_results
 from tests.helpers import tiny_config, write_config
