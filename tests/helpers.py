@@ -1,9 +1,15 @@
 """Running things as a user would."""
 
+import atexit
+import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,7 @@ import torch
 import yaml
 from PIL import Image
 
+from readout import cli
 from readout.sweep.runtime import Runtime
 
 CPU = {"accelerator": "cpu", "devices": 1}
@@ -22,17 +29,63 @@ def runtime(steps: int, precision: str = "32-true", **more: Any) -> Runtime:
     return Runtime(trainer={**CPU, "max_steps": steps, "precision": precision}, **more)
 
 
+class Command(ForkServerProcess):
+    """``python -m readout.cli`` in a process of its own, forked from one that has already imported what takes seconds.
+
+    Args:
+        arguments: Command and options.
+        cwd: Working directory.
+        limit: Size in bytes that no file may exceed, if any.
+        environment: Environment variables to add.
+    """
+
+    def __init__(
+        self, *arguments: str, cwd: Path, limit: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(daemon=True)
+        self.arguments, self.cwd, self.limit = arguments, cwd, limit
+        self.environment = {**os.environ, "WANDB_SILENT": "true", "COLUMNS": "160", **(environment or {})}
+        folder = Path(tempfile.mkdtemp())
+        self.stdout, self.stderr = folder / "stdout", folder / "stderr"
+        self.start()
+
+    def run(self) -> None:
+        """Become the command: its directory, environment, arguments, output, signals and limits."""
+        for path, stream in ((self.stdout, sys.stdout), (self.stderr, sys.stderr)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream.fileno())
+        os.environ.clear()
+        os.environ.update(self.environment)
+        os.chdir(self.cwd)
+        sys.argv = ["readout", *self.arguments]
+        # tests run in the background of a shell inherit an ignored Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, self.limit))
+        try:
+            cli.entry_point()
+        finally:
+            atexit._run_exitfuncs()  # multiprocessing leaves them out
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        assert self.pid is not None
+        os.kill(self.pid, number)
+
+    def finish(self) -> tuple[int, str, str]:
+        """Wait for the end; return exit code, standard output and standard error."""
+        self.join(600)
+        assert self.exitcode is not None, self.stderr.read_text()
+        return self.exitcode, self.stdout.read_text(), self.stderr.read_text()
+
+
+multiprocessing.get_context("forkserver").set_forkserver_preload(
+    ["readout.commands.fit", "readout.commands.invert", "readout.commands.layers", "readout.analysis.report"]
+)
+
+
 def run_cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``python -m readout.cli`` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "readout.cli", *arguments],
-        cwd=cwd,
-        env={**os.environ, "WANDB_SILENT": "true", "COLUMNS": "160", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    """Run a command to its end, in a process of its own."""
+    return subprocess.CompletedProcess(arguments, *Command(*arguments, cwd=cwd, environment=environment).finish())
 
 
 def tiny_config(output: Path, **sections: Mapping[str, Any]) -> dict[str, Any]:

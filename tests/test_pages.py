@@ -92,6 +92,7 @@ def _steps() -> Iterator[Step]:
 
 STEPS = list(_steps())
 PAGES = list(dict.fromkeys(step.page for step in STEPS if step.kind != "file" and not step.why_not))
+RUN = {(step.page, step.text) for step in STEPS if not step.why_not and not step.needs_weights}
 WITH_WEIGHTS = [step for step in STEPS if step.needs_weights and not step.why_not]
 
 

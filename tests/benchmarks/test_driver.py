@@ -29,6 +29,7 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert quartiles([7.0]) == (7, 7, 7)
 
 
+@pytest.mark.slow
 def test_sides_take_turns_and_keep_the_pace() -> None:
     ours, machine = measure([SMALL.but(problems=2), SMALL.but(side="machine")], ONE_TURN, threads=1)
     assert ours.problems == 2
@@ -40,11 +41,13 @@ def test_sides_take_turns_and_keep_the_pace() -> None:
     assert ours.facts["base_bytes"] < ours.peak_bytes
 
 
+@pytest.mark.slow
 def test_the_automatic_number_of_problems_is_a_sweeps() -> None:
     with Worker(SMALL.but(problems=0), threads=1) as worker:
         assert worker.hear()["problems"] in (1, 2, 4, 8, 16)
 
 
+@pytest.mark.slow
 def test_the_fast_paths_can_be_left_out() -> None:
     paths = ("one network", "channels last", "fused update", "kept memory")
     with Worker(SMALL.but(without=paths), threads=1) as worker:
@@ -52,6 +55,7 @@ def test_the_fast_paths_can_be_left_out() -> None:
         assert worker.turn(1)["steps"] == 1
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bdpy.py").write_text("raise ImportError(name='bdpy')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -62,11 +66,13 @@ def test_a_peer_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, monkeypa
         peer.hear()
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_not_there_is_told_in_a_sentence_too() -> None:
     with pytest.raises(Refused, match="no layer 'conv9_9'"), Worker(SMALL.but(layer="conv9_9"), 1) as side:
         side.hear()
 
 
+@pytest.mark.slow
 def test_a_side_that_breaks_shows_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'nobody'"), Worker(SMALL.but(side="nobody"), 1) as side:
         side.hear()

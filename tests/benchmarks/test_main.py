@@ -11,6 +11,7 @@ from benchmarks.table import Table
 from readout.store import judge
 
 
+@pytest.mark.slow
 def test_one_command_prints_a_table_and_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from readout.metrics import correlation_distance
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_smoke_reads_in_every_way_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = run(main, tmp_path)
     assert points.groupby("readout", sort=False).size().to_dict() == {"dip": 9, "pixels": 9, "smooth": 9}

@@ -12,6 +12,7 @@ from readout.data import Digits
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_every_group_has_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = run(main, tmp_path)
     assert inputs["group"].value_counts().to_dict() == {

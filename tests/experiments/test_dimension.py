@@ -11,6 +11,7 @@ from tests.experiments.helpers import run, run_again
 from tests.tiny import TinyNet
 
 
+@pytest.mark.slow
 def test_sizes_stand_beside_the_closed_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = run(main, tmp_path)
     assert sizes.groupby(["varied", "layer"])["feature_dim"].first().to_dict() == {

@@ -8,6 +8,7 @@ from readout.data import Digits
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_it_compares_hits_with_misses_of_the_same_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = run(main, tmp_path)
     training = SCALES["smoke"].training

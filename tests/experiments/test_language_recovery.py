@@ -10,6 +10,7 @@ from experiments.summaries.language_recovery import compare_with_chance, conclud
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_smoke_reads_causal_networks_in_both_ways_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = run(main, tmp_path)
     counts = results.groupby(["network", "readout"]).size().to_dict()

@@ -11,6 +11,7 @@ from experiments.summaries.metric import agreement
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_smoke_scores_under_every_metric_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))  # no weights of learned metrics here
     points = run(main, tmp_path / "out")

@@ -10,6 +10,7 @@ from experiments.summaries.misrepresentation import find_flips
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_smoke_finds_both_ends_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = run(main, tmp_path)
     scale = misrepresentation.SCALES["smoke"]

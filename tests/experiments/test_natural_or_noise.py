@@ -8,6 +8,7 @@ from experiments.summaries.natural_or_noise import compare, conclude
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_smoke_inverts_every_kind_in_both_ways_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = run(main, tmp_path)
     kinds = list(SCALES["smoke"].kinds)

@@ -7,6 +7,7 @@ from experiments.prediction import main
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_it_ends_in_tables_a_figure_and_two_sentences_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from experiments.summaries.stopping import find_stops, follow
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_smoke_follows_every_condition_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stops = run(main, tmp_path)
     scale = stopping.SCALES["smoke"]

@@ -8,6 +8,7 @@ from experiments.toy_neurons import SCALES, levels, main, measure, recovery
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_it_ends_in_sizes_beside_theory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = run(main, tmp_path)
     means = sizes.groupby(["varied", "neurons", "width", "noise"])[["size", "theory"]].mean()

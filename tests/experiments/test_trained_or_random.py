@@ -8,6 +8,7 @@ from experiments.trained_or_random import main
 from tests.experiments.helpers import run, run_again
 
 
+@pytest.mark.slow
 def test_it_follows_the_same_inputs_along_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = run(main, tmp_path)
     digits = sizes[sizes["model"] == "digits"]

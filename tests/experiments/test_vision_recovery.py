@@ -8,6 +8,7 @@ from experiments.vision_recovery import SCALES, main
 from tests.experiments.helpers import run
 
 
+@pytest.mark.slow
 def test_smoke_recovers_with_and_without_the_prior_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = run(main, tmp_path)
     assert results.groupby(["readout", "layer"]).size().tolist() == [9, 9, 9, 9]

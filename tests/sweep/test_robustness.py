@@ -1,14 +1,12 @@
 """Killed, interrupted, out of space, or two at once: nothing finished is lost and nothing counts twice."""
 
 import io
-import resource
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +16,16 @@ import torch
 
 from readout import cli, load_results
 from readout.store import ResultStore
-from tests.helpers import CPU, tiny_config, write_config
+from tests.helpers import CPU, Command, tiny_config, write_config
 
 ROOT = Path(__file__).parent.parent
 STEPS = 400
 OFTEN = ["--sweep.checkpoint_minutes", "0.001"]
 
 
-def start(config: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
+def start(config: Path, *more: str, limit: int | None = None) -> Command:
     """``fit`` in a process of its own, which may write no file larger than a number of bytes."""
-
-    def prepare() -> None:
-        # a test run in the background of a shell inherits an ignored Ctrl-C
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "readout.cli", "fit", "--config", str(config), *more],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=prepare,
-    )
+    return Command("fit", "--config", str(config), *more, cwd=ROOT, limit=limit)
 
 
 def config_of(folder: Path, steps: int = STEPS, **sweep: Any) -> Path:
@@ -58,23 +42,30 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], process: Command) -> None:
     deadline = time.monotonic() + 900
     while not condition():
-        assert process.poll() is None, process.communicate()
+        assert process.is_alive(), process.finish()
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
-def freeze_where(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def newest(folder: Path, pattern: str) -> int:
+    """Time of the last change of any such file in nanoseconds; 0 without one."""
+    with suppress(FileNotFoundError):  # removed meanwhile
+        return max((path.stat().st_mtime_ns for path in folder.glob(pattern)), default=0)
+    return 0
+
+
+def freeze_where(condition: Callable[[], bool], process: Command) -> None:
     """Halt a process where something holds, and keep it from going on."""
     while True:
         wait_for(condition, process)
-        process.send_signal(signal.SIGSTOP)
+        process.signal(signal.SIGSTOP)
         time.sleep(0.05)
         if condition():
             return
-        process.send_signal(signal.SIGCONT)
+        process.signal(signal.SIGCONT)
 
 
 def assert_as_if_nothing_had_happened(folder: Path, whole: Path) -> None:
@@ -103,12 +94,12 @@ def test_a_signal_is_answered_with_a_checkpoint_and_a_sentence(
     folder = tmp_path / "out"
     process = start(config_of(folder), *OFTEN)
     wait_for(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=900)
-    assert process.returncode == code
+    process.signal(number)
+    returncode, _, error = process.finish()
+    assert returncode == code
     sentence = error.strip().splitlines()[-1]
     assert sentence.startswith("Stopped after step ")
-    assert sentence.endswith(" of 400, which is saved; the same command goes on from there.")
+    assert sentence.endswith(f" of {STEPS}, which is saved; the same command goes on from there.")
     step = sentence.split()[3]
     assert f"going on at step {step} with 2 inversions" in goes_on(folder)
     assert_as_if_nothing_had_happened(folder, whole)
@@ -119,10 +110,10 @@ def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
     process = start(config_of(folder, steps=1_000_000, checkpoint_minutes=None))
     wait_for(lambda: any((folder / "checkpoints").glob("*.claim")), process)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=900)
-    assert process.returncode == 130
+    process.signal(signal.SIGINT)
+    process.signal(signal.SIGINT)
+    returncode, _, error = process.finish()
+    assert returncode == 130
     assert "Traceback" not in error
 
 
@@ -130,9 +121,10 @@ def test_kill_9_loses_no_more_than_what_came_after_the_last_checkpoint(tmp_path:
     folder = tmp_path / "out"
     process = start(config_of(folder), *OFTEN)
     wait_for(lambda: any((folder / "results").glob("*.parquet")), process)
-    freeze_where(lambda: any((folder / "checkpoints").glob("*.ckpt")), process)
+    # not one of a batch that has just been stored
+    freeze_where(lambda: newest(folder / "checkpoints", "*.ckpt") > newest(folder / "results", "*.parquet"), process)
     process.kill()
-    process.communicate()
+    process.join()
     finished = len(load_results(folder))
     said = goes_on(folder)
     assert f"{finished} already done" in said
@@ -144,8 +136,8 @@ def test_two_processes_share_the_layers(tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "out"
     config = config_of(folder)
     first, second = start(config), start(config)
-    said = [process.communicate(timeout=900) for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], said
+    ended = [process.finish() for process in (first, second)]
+    assert [code for code, _, _ in ended] == [0, 0], ended
     keys = Counter(key for part in (folder / "results").glob("*.parquet") for key in pd.read_parquet(part)["key"])
     assert set(keys.values()) == {1}
     assert_as_if_nothing_had_happened(folder, whole)
@@ -154,29 +146,25 @@ def test_two_processes_share_the_layers(tmp_path: Path, whole: Path) -> None:
 def test_who_waits_takes_over_from_one_that_is_killed(tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "out"
     slow = config_of(folder, layers=["early"])
-    first = start(slow, "--trainer.max_steps", "400", *OFTEN)
+    first = start(slow, *OFTEN)
     freeze_where(lambda: any((folder / "checkpoints").glob("*.ckpt")), first)
     second = start(config_of(folder), "--sweep.layers", "[early, middle]")
-    assert second.stdout is not None
-    said = ""
-    for line in second.stdout:
-        said += line
-        if "waiting for another process, which works on early" in line:
-            break
+    waiting = "waiting for another process, which works on early"
+    wait_for(lambda: second.stdout.is_file() and waiting in second.stdout.read_text(), second)
     assert len(load_results(folder)) == 4  # the other layer
     first.kill()
-    first.communicate()
-    rest, error = second.communicate(timeout=900)
-    assert second.returncode == 0, error
-    assert "going on at step" in rest
+    first.join()
+    returncode, said, error = second.finish()
+    assert returncode == 0, error
+    assert "going on at step" in said.partition(waiting)[2]
     assert_as_if_nothing_had_happened(folder, whole)
 
 
 def test_a_disk_without_room_is_one_sentence_and_what_is_finished_is_kept(tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "out"
     process = start(config_of(folder), limit=10_000)  # the configuration fits, a part does not
-    _, error = process.communicate(timeout=900)
-    assert process.returncode == 2
+    returncode, _, error = process.finish()
+    assert returncode == 2
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "can't be written" in line
     assert "make room" in line
@@ -187,9 +175,8 @@ def test_a_disk_without_room_is_one_sentence_and_what_is_finished_is_kept(tmp_pa
 
 @pytest.mark.parametrize("damaged", ["results", "recovered"])
 def test_a_part_cut_short_is_set_aside_and_computed_again(tmp_path: Path, whole: Path, damaged: str) -> None:
-    folder = tmp_path / "out"
+    folder = shutil.copytree(whole, tmp_path / "out")
     config_of(folder)
-    goes_on(folder)
     path = sorted((folder / damaged).glob("*.*"))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said = goes_on(folder)

@@ -79,12 +79,6 @@ def inversion(network: FeatureExtractor) -> FeatureInversion:
     return ImageInversion(network, Pixels(), optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=0.05))
 
 
-@pytest.fixture(autouse=True)
-def _quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a step costs is not looked at here."""
-    monkeypatch.setattr("readout.sweep.probe._StepTimer.enough_seconds", 0.0)
-
-
 def sweep(
     folder: Path,
     data: ImagesInMemory,
