@@ -151,3 +151,14 @@ def test_whatever_the_clock_learns_progress_never_runs_backwards_and_the_forecas
     for shares in (sweep.shares, disturbed.shares):
         assert shares == sorted(shares)
         assert shares[-1] == 1.0
+
+
+def test_a_further_round_of_a_search_takes_no_progress_back() -> None:
+    left = TimeLeft({"only": LayerTime(problems=4, least=2, forecast=1.0)})
+    left.start_batch("only", 2, 0.0)
+    left.end_batch(2.0)
+    assert left.share == pytest.approx(2 / (2 + 1))  # none to two more
+    left.start_batch("only", 2, 2.0)  # two more, for certain
+    assert left.share == pytest.approx(2 / 3)
+    left.end_batch(4.0)
+    assert left.share == 1.0
