@@ -41,6 +41,12 @@ def test_functions_of_the_matrix_come_from_one_run(ridge: float) -> None:
     assert (solved - expected[0]).norm() < 1e-2 * expected[0].norm()
 
 
+def test_no_singular_value_comes_twice() -> None:
+    """Rounding takes directions back into the space, unless new ones are kept orthogonal to all before."""
+    values, _, _ = decomposed(matrix(), starts(), DIM).ritz()
+    torch.testing.assert_close(values[0].sqrt(), torch.logspace(0, -2, DIM, dtype=torch.float64), rtol=1e-8, atol=0)
+
+
 def test_few_steps_are_enough_where_there_is_much_noise() -> None:
     m, b = matrix(), starts()
     values, coefficients, _ = decomposed(m, b, 3).ritz()
