@@ -36,7 +36,7 @@ class Dashboard:
         callbacks: The configured callbacks; only a :class:`SweepCallback` is called here.
         config: The whole configuration, logged with each run.
         store: The output folder.
-        facts: Plain values to search runs by; see :func:`readout.sweep.facts.describe_sweep`. Unused without loggers.
+        facts: Plain values to search runs by; see :func:`readout.sweep.facts.dashboard_of`. Unused without loggers.
         judgement: Options that turn results into verdicts and sizes.
     """
 

@@ -168,7 +168,8 @@ class Sweep:
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
                     self._predict(driver, results)
-            dashboard.sweep(results, sizes_table(results, self.estimator))
+            if dashboard.loggers:
+                dashboard.sweep(results, sizes_table(results, self.estimator))
         for sentence in not_inverted(results):
             say(progress_on, sentence)
         return results
