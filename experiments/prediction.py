@@ -16,12 +16,13 @@ from torch import Tensor
 
 from experiments.shared.curves import at_discrepancy
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
+from experiments.shared.posterior_mode import posterior_mode
 from experiments.summaries.prediction import PAPER_STEPS, STOPS, compare_sizes, conclude, draw, summarise
 from readout.data import InputData, Photographs, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation, noise_to_signal
-from readout.prediction import NaturalImages, posterior_mode, prediction_table
+from readout.prediction import NaturalImages, prediction_table
 from readout.priors import DeepImagePrior, Pixels
 from readout.store import ResultStore
 

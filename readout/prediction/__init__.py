@@ -2,7 +2,6 @@
 
 from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
 from readout.prediction.jacobian import Jacobian
-from readout.prediction.mode import posterior_mode
 from readout.prediction.size import PredictedSize, predict_size
 from readout.prediction.table import prediction_table
 
@@ -12,7 +11,6 @@ __all__ = [
     "NaturalImages",
     "NoPrior",
     "PredictedSize",
-    "posterior_mode",
     "predict_size",
     "prediction_table",
 ]

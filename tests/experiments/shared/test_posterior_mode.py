@@ -1,7 +1,8 @@
 import torch
 
+from experiments.shared.posterior_mode import posterior_mode
 from readout.extractors import OrthonormalLinear
-from readout.prediction import NaturalImages, posterior_mode
+from readout.prediction import NaturalImages
 
 
 def test_for_a_linear_network_it_is_the_posterior_mean() -> None:
