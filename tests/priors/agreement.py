@@ -122,9 +122,15 @@ def _drawing(device: str, dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 if __name__ == "__main__":
+    from importlib.metadata import version
+
+    from packaging.version import Version
+
     from readout.priors.cuda import blocks, convolution, launch
 
     whole = generator_differences((6, 7), [3, 5])  # in blocks as they are
     blocks.PIXELS_PER_SHARE, launch.ELEMENTS = 8, 32
-    vars(convolution)["blocks_of"] = lambda *_: blocks.Blocks(16, 4, 8, stages=1)
+    # Triton before 3.3 multiplies no blocks below 16 × 16
+    small = (16, 16, 16) if Version(version("triton")) < Version("3.3") else (16, 4, 8)
+    vars(convolution)["blocks_of"] = lambda *_: blocks.Blocks(*small, stages=1)
     print(json.dumps({"layers": differences(BARE, CONVOLVED, SIZES), "generator": whole}))

@@ -297,7 +297,8 @@ def _input_gradient(
         if reflections:
             # an output pixel on the border reads row 1 (or height - 2) a second time, as the reflection beyond the
             # border; likewise for columns, and for both at corners
-            edge_row = tl.where(down < 0, 0, height - 1)
+            # one row per pixel, though all are equal: Triton 3.2 does not broadcast a pointer to its mask
+            edge_row = tl.where(down < 0, 0, height - 1) + 0 * row[:, None]
             edge_column = tl.where(right < 0, 0, width - 1)
             row_edge = ((down < 0) & (row[:, None] == 1)) | ((down > 0) & (row[:, None] == height - 2))
             column_edge = ((right < 0) & (column[:, None] == 1)) | ((right > 0) & (column[:, None] == width - 2))
