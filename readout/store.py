@@ -22,11 +22,11 @@ from torch import Tensor
 from readout.common.checks import check_choice, check_number, check_threshold
 from readout.common.errors import ReadoutError
 from readout.common.files import read_whole, readable, user_path, write_whole
-from readout.common.names import forget_listings, own_path, safe_name, set_aside
 from readout.common.seal import COMMENT, UNSEALED, is_damaged
 from readout.data.images import is_image, read_image, write_png
 from readout.problems import Setting
 from readout.problems.identity import digest
+from readout.problems.names import forget_listings, own_path, safe_name, set_aside
 from readout.representation import Estimator, verdict
 
 # fmt: off

@@ -85,7 +85,7 @@ class Dashboard:
             results: One row per problem, trajectories included.
             sizes: One row per (layer, sample).
         """
-        if not self.loggers or results.empty:
+        if results.empty:
             return
         content = self._content(results["key"])
         run_id = self._logbook.run_id("sweep", content)

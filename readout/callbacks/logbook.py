@@ -14,9 +14,9 @@ from typing import Any
 
 from readout.common.errors import ReadoutError
 from readout.common.files import read_whole, write_first
-from readout.common.names import set_aside_if_damaged
 from readout.common.seal import DIGITS, UNSEALED
 from readout.problems.identity import digest
+from readout.problems.names import set_aside_if_damaged
 from readout.store import ResultStore
 
 FOLDER = "logged"

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from readout.common.errors import ReadoutError
 from readout.common.files import read_whole
-from readout.common.names import set_aside_if_damaged
 from readout.common.seal import UNSEALED
 from readout.extractors import FeatureExtractor
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.prediction.table import prediction_table
 from readout.problems import Problem
+from readout.problems.names import set_aside_if_damaged
 from readout.store import ResultStore
 
 FILE = "predicted.csv"

@@ -75,6 +75,7 @@ class DeepImagePrior(Prior):
         # one network, called with each problem's weights; the tuple keeps its own out of this module's parameters
         self._network = (networks[0].to("meta"),)
         self._build_grouped(len(seeds))
+        # decided once: as problems leave the batch, the others must not change their arithmetic
         self._kernels_pay = kernels_pay(len(seeds), math.prod(input_shape[1:]))
 
     def keep(self, rows: Tensor) -> bool:

@@ -84,7 +84,7 @@ class Driver:
         Args:
             plan: From :meth:`plan`.
             dashboard: Runs in loggers.
-            keep: Writes what describes the results: setting, configuration, true inputs.
+            keep: Writes what describes the results beside setting and configuration.
             console: Where progress goes.
 
         Returns:
@@ -94,17 +94,15 @@ class Driver:
             ReadoutError: if results vanish twice.
             KeyboardInterrupt: after Ctrl-C; see :func:`readout.common.signals.stoppable`.
         """
-        keep()
-        self._run_layers(plan, dashboard, console)
+        self._run_layers(plan, dashboard, keep, console)
         if count := self._missing():
             say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
-            keep()
-            self._run_layers(self.plan(), dashboard, console)
-        if count := self._missing():
-            raise ReadoutError(
-                f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, then "
-                "run the same command again: it computes what is missing."
-            )
+            self._run_layers(self.plan(), dashboard, keep, console)
+            if count := self._missing():
+                raise ReadoutError(
+                    f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, "
+                    "then run the same command again: it computes what is missing."
+                )
         return self.results(trajectories=True)
 
     def results(self, problems: Iterable[Problem] | None = None, trajectories: bool = False) -> pd.DataFrame:
@@ -130,8 +128,11 @@ class Driver:
         most = crossed * most_levels(sorted({problem.level for problem in problems})) - plan.finished
         return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
 
-    def _run_layers(self, plan: Plan, dashboard: Dashboard, console: Console) -> None:
-        finished = self.store.finished()
+    def _run_layers(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> None:
+        self.store.write_setting(self.setting)
+        self.store.write_text("config.yaml", self.options.kept(self.runtime.config, self.threshold))
+        keep()
+        finished = self.store.finished() if dashboard.loggers else set()
         layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer.problems, finished)]
         output, minutes = self.options.output, self.options.checkpoint_minutes
         limit = None if self.options.batch_size == "auto" else self.options.batch_size

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from readout.analysis.external import ASKED, BY_LAYER, print_external, write_external
 from readout.analysis.words import not_inverted
-from readout.callbacks.dashboard import Dashboard
 from readout.common.errors import ReadoutError
 from readout.common.padding import pad
 from readout.common.seal import COMMENT
@@ -30,6 +29,7 @@ from readout.perturbations import GaussianPerturbation
 from readout.problems import Problem
 from readout.problems.identity import tensor_digest
 from readout.sweep.driver import Driver, make_setting
+from readout.sweep.facts import dashboard_of
 from readout.sweep.options import RunOptions
 from readout.sweep.plan import Plan, size_in_words
 from readout.sweep.runtime import Runtime, quiet_lightning
@@ -97,8 +97,7 @@ class ExternalSweep:
             plan.show(console, _task(plan, inputs, len(true)))
             if self.plan_only:
                 return pd.DataFrame()
-            silent = Dashboard([], [], {}, driver.store, {}, {})
-            results = driver.run(plan, silent, partial(self._keep, driver, true), console)
+            results = driver.run(plan, dashboard_of(driver, plan, {}, {}), partial(_keep, driver, true), console)
         for sentence in not_inverted(results):
             say(console, sentence)
         print_external(results, console)
@@ -138,14 +137,13 @@ class ExternalSweep:
             runtime=replace(runtime, trainer={**runtime.trainer, "callbacks": []}, loggers=()),
         )
 
-    def _keep(self, driver: Driver, true: Mapping[str, Tensor]) -> None:
-        """Write what describes the results: setting, configuration, keys of the features and true inputs."""
-        store, (problems,) = driver.store, driver.problems.values()
-        store.write_setting(driver.setting)
-        store.write_text("config.yaml", self.options.kept(driver.runtime.config, driver.threshold))
-        store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
-        for name, x in true.items():
-            store.save_input(name, x)
+
+def _keep(driver: Driver, true: Mapping[str, Tensor]) -> None:
+    """Write what describes the results: keys of the features and true inputs."""
+    (problems,) = driver.problems.values()
+    driver.store.write_text(ASKED, COMMENT + "".join(f"{problem.key}\n" for problem in problems))
+    for name, x in true.items():
+        driver.store.save_input(name, x)
 
 
 def unknown_input(

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from readout.common.names import safe_name
 from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
+from readout.problems.names import safe_name
 from readout.problems.search import Search
 from readout.sweep.probe import BatchSize, Cost, probe
 from readout.sweep.runtime import Runtime

@@ -218,12 +218,10 @@ class Sweep:
         )
 
     def _keep(self, driver: Driver) -> None:
-        """Write what describes the results: setting, configuration, design and true inputs."""
-        store, setting, runtime = driver.store, driver.setting, driver.runtime
-        store.write_setting(setting)
-        store.write_text("config.yaml", self.options.kept(runtime.config, driver.threshold))
+        """Write what describes the results: design and true inputs."""
+        store, setting, seed = driver.store, driver.setting.digest, driver.runtime.seed
         layers, samples = list(driver.problems), list(driver.inputs)
-        design = Design(setting.digest, runtime.seed, self.search, layers, samples, self.levels, self.draws)
+        design = Design(setting, seed, self.search, layers, samples, self.levels, self.draws)
         store.write_text(DESIGN, design.to_json())
         for name, x in driver.inputs.items():
             store.save_input(name, x)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from readout.callbacks.problem_rows import ProblemRows
 from readout.common.files import write_first
-from readout.common.names import safe_name
+from readout.problems.names import safe_name
 
 RUN = "run"
 """Name of the file that holds the id of the run that owns a log folder."""

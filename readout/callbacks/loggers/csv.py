@@ -14,7 +14,7 @@ from PIL import Image
 from readout.callbacks.loggers.base import LoggerAdapter
 from readout.callbacks.problem_rows import ProblemRows
 from readout.common.errors import ReadoutError
-from readout.common.names import own_path
+from readout.problems.names import own_path
 
 
 class CSVAdapter(LoggerAdapter[CSVLogger]):

@@ -1,7 +1,5 @@
 """File names: for samples and layers whatever they are called, and for damaged files."""
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from readout.common.errors import ReadoutError
 from readout.common.files import explained
+from readout.problems.identity import digest
 
 
 def safe_name(name: str) -> str:
@@ -22,7 +21,7 @@ def safe_name(name: str) -> str:
     """
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip(".")[:100]
     looks_made = re.search(r"-[0-9a-f]{8}$", name) is not None
-    return safe if safe == name and not looks_made else f"{safe}-{_digest(name)}"
+    return safe if safe == name and not looks_made else f"{safe}-{digest(name)[:8]}"
 
 
 def own_path(folder: Path, name: str, suffix: str = "") -> Path:
@@ -32,7 +31,7 @@ def own_path(folder: Path, name: str, suffix: str = "") -> Path:
     gets the plain name.
     """
     plain = safe_name(name)
-    with_digest = folder / f"{plain}-{_digest(name)}{suffix}"
+    with_digest = folder / f"{plain}-{digest(name)[:8]}{suffix}"
     alike = _by_folded_case(folder, _modified(folder)).get(f"{plain}{suffix}".casefold(), set()) - {f"{plain}{suffix}"}
     return with_digest if alike or with_digest.exists() else folder / f"{plain}{suffix}"
 
@@ -61,10 +60,6 @@ def set_aside_if_damaged(path: Path, read: Callable[[Path], object], then: str) 
     except ReadoutError:
         return [set_aside(path, then)]
     return []
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(json.dumps(name).encode()).hexdigest()[:8]
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readout.common.names import safe_name
+from readout.problems.names import safe_name
 
 NAMES = ["cat", "Cat.png", "a b", "a_b", "a/b", "a\\b", "a__b", "a..b", ".", "..", "../b", ".a", "a.", "猫", "犬", "é"]
 NAMES += [" ", "\n", "a:b", "a*b", "-", "--", "_", "a b ", "n01440764/img 1.JPEG", "n01440764_img_1.JPEG"]
