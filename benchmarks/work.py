@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from readout.data import Photographs, SampleText, load_samples
 from readout.extractors import BERT, VGG19, FeatureExtractor, LanguageModel
-from readout.inversions import ProblemBatch
 from readout.perturbations import GaussianPerturbation
+from readout.readouts import ProblemBatch
 
 FILTERS = (16, 32, 64, 128)
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)

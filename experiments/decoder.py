@@ -25,11 +25,11 @@ from experiments.shared.harness import Experiment, Readout, begin, style
 from experiments.summaries.decoder import conclude, draw
 from readout.data import InputData, load_samples
 from readout.extractors import VGG19, FeatureExtractor
-from readout.inversions import FeatureLoss
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels, VGGDecoder
 from readout.problems.identity import derive_seed
+from readout.readouts import FeatureLoss
 
 TOTAL_VARIATION = 0.1
 """Weight of the penalty relative to the error; the only value here that was tuned, by d_X on astronaut and coffee."""

@@ -24,8 +24,8 @@ from experiments.shared.tiny_language import tiny_language_model
 from experiments.summaries.language_recovery import compare_with_chance, conclude, draw
 from readout.data import C4, InputData, SampleText, load_samples
 from readout.extractors import BERT, GPT2, OPT, LanguageModel
-from readout.inversions import FeatureInversion, TextInversion, TokenSearch
 from readout.priors import TokenLogits
+from readout.readouts import FeatureInversion, TextInversion, TokenSearch
 
 SEARCH_STEPS = 512
 """Exceeds the positions of any text; each step reads one."""

@@ -23,10 +23,10 @@ from readout.extractors import FeatureExtractor, LanguageModel
 from readout.extractors.base import SIZES
 from readout.extractors.submodules import Submodules
 from readout.extractors.watching import check_made, check_watchable, unwrapped
-from readout.inversions import FeatureInversion, ImageInversion
 from readout.perturbations import check_levels
 from readout.priors import DeepImagePrior, Prior
 from readout.problems.identity import describe
+from readout.readouts import ImageInversion, Readout
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from readout.sweep.runtime import Runtime
@@ -65,7 +65,7 @@ class Measurement:
 
 
 def measure(
-    model: FeatureExtractor | nn.Module,
+    model: FeatureExtractor | nn.Module | None,
     images: Images,
     layers: str | int | Sequence[str | int] = "depth:0,0.25,0.5,0.75,1",
     levels: Sequence[float] = (0, 0.3, 0.5, 0.7, 0.9),
@@ -76,7 +76,7 @@ def measure(
     steps: int = 150,
     lr: float = 5e-3,
     prior: Prior | None = None,
-    inversion: FeatureInversion | None = None,
+    readout: Readout | None = None,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
     output: str | Path | None = None,
@@ -102,9 +102,9 @@ def measure(
         size: Side in pixels to which files and PIL images are resized and cropped. Default: the size of an extractor
             that takes only one; otherwise 64, or the first size that the model takes of 224, 299, 384 and others.
         steps: Optimisation steps per inversion.
-        lr: Learning rate, unless ``inversion`` is given.
+        lr: Learning rate, unless ``readout`` is given.
         prior: Default: a Deep Image Prior with filters 16-32-64-128; :class:`readout.priors.Pixels` is the ablation.
-        inversion: A complete inversion of the same model, in place of ``lr`` and ``prior``.
+        readout: A complete readout, in place of ``model``, ``lr`` and ``prior``; ``model`` may then be None.
         mean: Per-channel mean to subtract from the inputs of a plain module.
         std: Per-channel standard deviation to divide the inputs of a plain module by.
         output: Folder for all results and the report; giving it again resumes. Default: nothing is kept.
@@ -140,7 +140,7 @@ def measure(
     """
     steps, seed = check_whole("steps", steps, 1), check_seed("seed", seed)
     size, lr = None if size is None else check_side("size", size), check_number("lr", lr, above=0)
-    if inversion is None:
+    if readout is None:
         if not isinstance(model, nn.Module):
             raise ReadoutError(
                 f"The model is a {type(model).__name__}; give a network (an nn.Module) or an extractor, such as "
@@ -149,10 +149,10 @@ def measure(
         extractor = model if isinstance(model, FeatureExtractor) else PlainModule(model, mean, std)
         if isinstance(extractor, LanguageModel):
             raise ReadoutError("measure takes images; use the command `fit` for language models.")
-        inversion = ImageInversion(
+        readout = ImageInversion(
             extractor, prior or DeepImagePrior(filters=[16, 32, 64, 128]), optimizer=partial(AdamW, lr=lr)
         )
-    extractor = inversion.extractor
+    extractor = readout.extractor
     if size is None:
         sized = isinstance(images, InputData | Tensor)
         size = SIZES[0] if sized else extractor.find_size()
@@ -164,7 +164,7 @@ def measure(
         kept = None if output is None else user_path(output)
         driver = Sweep(**asked, output=str(kept or folder))
         try:
-            problems, sizes = driver.measure(inversion, data, runtime, _console(progress), report=kept is not None)
+            problems, sizes = driver.measure(readout, data, runtime, _console(progress), report=kept is not None)
         except KeyboardInterrupt:
             if kept is None:
                 raise KeyboardInterrupt("Stopped; nothing is kept without an output folder.") from None

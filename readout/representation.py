@@ -35,7 +35,8 @@ class Verdict(str, Enum):
     RECOVERED = "recovered"
     """d_X < t: the feature still represents the input."""
     NOT_CONVERGED = "not_converged"
-    """The true input explains h' better than the recovered one: nothing is known about the feature."""
+    """The true input explains h' better than the recovered one: nothing is known about the feature. Only readouts with
+    a loss can tell."""
     UNRECOVERED = "unrecovered"
     """The recovered input explains h' at least as well as the true one, and differs from it."""
 
@@ -106,7 +107,7 @@ def verdict(
 
     Args:
         distance: d_X between the true and the recovered input.
-        loss: Loss of the recovered input, L(x̂).
+        loss: Loss of the recovered input, L(x̂); NaN for a readout without a loss, as are ``floor`` and ``scale``.
         floor: Loss of the true input, L(x); known exactly, because the noise is ours.
         scale: Loss between the clean feature and its own mean (for a squared error: Var(h)).
         threshold: t; an input is recovered if d_X < t.
@@ -121,13 +122,14 @@ def verdict(
         >>> str(verdict(distance=0.4, loss=0.29, floor=0.3, scale=1, threshold=0.1))
         'unrecovered'
     """
-    if dead or not np.isfinite([distance, loss, floor, scale]).all():
+    lossless = np.isnan([loss, floor, scale]).all()
+    if dead or not np.isfinite([distance] if lossless else [distance, loss, floor, scale]).all():
         return Verdict.FAILED
     check_threshold("threshold", threshold)
     check_number("tolerance", tolerance, 0)
     if distance < threshold:
         return Verdict.RECOVERED
-    if loss > floor + tolerance * scale:
+    if not lossless and loss > floor + tolerance * scale:
         return Verdict.NOT_CONVERGED
     return Verdict.UNRECOVERED
 
@@ -141,9 +143,9 @@ def representation_size(
     estimator: Estimator = Estimator.MAX,
     rounding: float = ROUNDING,
 ) -> RepresentationSize:
-    """Return the representation size of one input at one layer, from one entry per problem (levels × draws).
+    """Return the representation size of one input at one layer, from one entry per problem (levels × draws × readings).
 
-    A level is recovered if all of its draws are, and unrecovered if any draw is. A level that failed or did not
+    A level is recovered if all of its draws and readings are, and unrecovered if any is. A level that failed or did not
     converge never counts as unrecovered; a size that rests on one is flagged.
 
     Args:

@@ -31,9 +31,10 @@ from readout.representation import Estimator, verdict
 
 # fmt: off
 COLUMNS = (
-    "model", "weights", "weights_digest", "prior", "protocol", "layer", "layer_index", "feature_dim", "input_dim",
-    "sample", "label", "level", "draw", "seed", "threshold", "metric", "distance", "best_distance", "best_step",
-    "feature_distance", "recovered_feature_distance", "loss", "floor", "scale", "dead", "tolerance", "verdict",
+    "model", "weights", "weights_digest", "readout", "prior", "protocol", "layer", "layer_index", "feature_dim",
+    "input_dim", "sample", "label", "level", "draw", "reading", "seed", "threshold", "metric", "distance", "spread",
+    "best_distance", "best_step", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale", "dead",
+    "tolerance", "verdict",
     "steps", "restarts", "seconds", "setting", "key",
 )
 # fmt: on
@@ -52,6 +53,9 @@ _JUDGED = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
 
 _NEEDED = {"key", "layer", "threshold", *_SORTED, *_JUDGED}
 """Columns that every part must have."""
+
+_LATER = {"readout": None, "reading": 0, "spread": math.nan}
+"""Columns that older parts lack, with the value that stands for them."""
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 
@@ -150,8 +154,9 @@ class ResultStore:
         parts = [_read_part(path, lambda name: trajectories or name not in TRAJECTORY) for path in self._parts()]
         if not parts:
             return pd.DataFrame(columns=list(COLUMNS))
+        parts = [part.assign(**{name: _LATER[name] for name in _LATER.keys() - {*part}}) for part in parts]
         table = pd.concat(parts, ignore_index=True).drop_duplicates("key")
-        return table.sort_values(_SORTED, ignore_index=True)
+        return table.sort_values([*_SORTED, "reading"], ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:
         """Return the recovered inputs of these problems as they were saved, as far as there are any.
@@ -173,7 +178,7 @@ class ResultStore:
         folder = own_path(self.recovered, row["layer"])
         if math.isnan(row["level"]):
             return own_path(folder, row["sample"], f".{suffix}")
-        return own_path(folder, row["sample"]) / f"level={row['level']}_draw={row['draw']}.{suffix}"
+        return own_path(folder, row["sample"]) / f"{_variant(row)}.{suffix}"
 
     def load_inputs(self, samples: Iterable[str]) -> dict[str, Tensor]:
         """Return the true inputs that were saved as pictures, by sample name.
@@ -375,8 +380,12 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
 def readable_name(row: dict[str, Any], suffix: str) -> str:
     """Return the path of a recovered picture or text inside ``recovered/``."""
     name = f"{safe_name(row['layer'])}/{safe_name(row['sample'])}"
-    external = math.isnan(row["level"])
-    return f"{name}.{suffix}" if external else f"{name}/level={row['level']}_draw={row['draw']}.{suffix}"
+    return f"{name}.{suffix}" if math.isnan(row["level"]) else f"{name}/{_variant(row)}.{suffix}"
+
+
+def _variant(row: dict[str, Any]) -> str:
+    reading = f"_reading={row['reading']}" if row.get("reading") else ""
+    return f"level={row['level']}_draw={row['draw']}{reading}"
 
 
 def _read_part(path: Path, keep: Callable[[str], bool]) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import readout
 from readout import cli
 from readout.common.errors import ReadoutError
 from readout.data.images import read_image, to_pixels
-from readout.inversions import ImageInversion
 from readout.priors import Pixels
+from readout.readouts import ImageInversion
 from readout.representation import linear_distance
 from tests.helpers import CPU, write_noise_images
 from tests.tiny import TinyNet
@@ -160,7 +160,7 @@ def test_a_model_that_is_none() -> None:
 
 def test_a_readout_of_ones_own() -> None:
     inversion = ImageInversion(TinyNet(), Pixels(), metrics=[])
-    measured = readout.measure(inversion.extractor, IMAGES, "early", inversion=inversion, progress=False, **QUICK)
+    measured = readout.measure(inversion.extractor, IMAGES, "early", readout=inversion, progress=False, **QUICK)
     assert measured.problems["prior"].unique().tolist() == ["Pixels"]
     assert "ssim" not in measured.problems
 
@@ -174,6 +174,6 @@ def test_the_linear_closed_form() -> None:
     images: Tensor = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     network = OrthonormalLinear((3, 16, 16), expansion=8)
     inversion = ImageInversion(network, Pixels(clamp=False), optimizer=newton, lr_schedule=None)
-    measured = readout.measure(network, images, levels=[0, 0.5], inversion=inversion, steps=3, trainer=CPU)
+    measured = readout.measure(network, images, levels=[0, 0.5], readout=inversion, steps=3, trainer=CPU)
     means = measured.problems.groupby("level")["distance"].mean()
     assert means[0.5] == pytest.approx(float(linear_distance(0.5, 8)), abs=0.02)

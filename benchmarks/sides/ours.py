@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.pace import Pace, resident_bytes
 from benchmarks.work import FILTERS, Work, network, optimizer, photograph, problem_batch
 from readout.commands.memory import keep_freed_memory
-from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import DeepImagePrior, Pixels, Prior
-from readout.sweep.probe import AUTOMATIC_LIMIT, probe
+from readout.readouts import FeatureInversion, ImageInversion
+from readout.sweep.probe import probe
 from readout.sweep.runtime import Runtime
 
 ENDLESS = 10**9
@@ -68,7 +68,7 @@ def _optimizer(work: Work) -> Any:
 
 
 def _automatic(work: Work, inversion: FeatureInversion, image: Tensor, runtime: Runtime) -> int:
-    most = range(max(AUTOMATIC_LIMIT.values()))
+    most = range(max(FeatureInversion.batch_limit.values()))
     return probe(inversion, most, lambda some: problem_batch(work, image, len(some)), "auto", runtime)[1]
 
 

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from experiments.shared.harness import Experiment, Readout
 from readout.data import Digits, InputData, Sample
 from readout.extractors import FeatureExtractor
-from readout.inversions import FeatureInversion
 from readout.problems.identity import digest
+from readout.readouts import FeatureInversion
 
 SIDE = 8
 LAYERS = {"conv1": "0", "conv2": "2", "conv3": "5", "conv4": "7", "dense": "11", "logits": "13"}

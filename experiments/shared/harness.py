@@ -19,8 +19,8 @@ from readout.analysis.statistics import by_sample
 from readout.common.errors import ReadoutError
 from readout.data import InputData
 from readout.extractors import FeatureExtractor
-from readout.inversions import FeatureInversion, ImageInversion
 from readout.priors import Prior
+from readout.readouts import FeatureInversion, ImageInversion
 from readout.representation import Estimator
 from readout.store import ResultStore
 from readout.sweep import Sweep

@@ -25,7 +25,7 @@ from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS_OF_EXTERNAL
 from readout.common.errors import ReadoutError
 from readout.common.files import read_whole, user_path
-from readout.inversions.protocols import TokenByToken
+from readout.readouts.inversion.protocols import TokenByToken
 from readout.store import TOKENS, TRAJECTORY, ResultStore, load_results, read_config
 
 BY_LAYER = ("target_distance", "loss", "feature_distance")

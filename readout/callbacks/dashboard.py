@@ -168,7 +168,10 @@ class LayerRuns:
 def _name(facts: Facts) -> str:
     """Return the name of a run; learning rates are in it, and of a whole sweep all that starts another run."""
     rate = "" if facts["lr"] is None else f", lr {facts['lr']:g}"
-    readout = f"{facts['prior']}, {facts['protocol']}, {facts['steps']} steps{rate}"
+    parts = (
+        [facts["prior"], facts["protocol"], f"{facts['steps']} steps{rate}"] if facts["prior"] else [facts["readout"]]
+    )
+    readout = ", ".join(parts)
     if "layer" in facts:
         return f"{facts['model']} {facts['layer']} · {readout}"
     count = len(facts["levels"])

@@ -13,8 +13,8 @@ from readout.analysis.sizes import at_common_levels
 from readout.callbacks.base import LayerResults, OpenRun, SweepCallback
 from readout.callbacks.loggers import adapter_for
 from readout.common.checks import check_whole
-from readout.inversions import FeatureInversion
 from readout.problems.identity import digest
+from readout.readouts import FeatureInversion
 
 QUANTITIES = {
     "distance": "trajectory_distance",
@@ -53,12 +53,14 @@ class RecoveryCurve(SweepCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Log live values every N steps; a step is recorded before its update and counted after it."""
-        if self._runs and (trainer.global_step - 1) % self.every_n_steps == 0:
+        assert isinstance(pl_module, FeatureInversion)
+        if self._runs and (pl_module.steps_taken - 1) % self.every_n_steps == 0:
             self._log(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a restart of the batch continue the live axis where this fit ended."""
-        self._steps += trainer.global_step
+        assert isinstance(pl_module, FeatureInversion)
+        self._steps += pl_module.steps_taken
 
     def state_dict(self) -> dict[str, Any]:
         """Return the steps of earlier fits of the batch, for a checkpoint."""
@@ -88,9 +90,8 @@ class RecoveryCurve(SweepCallback):
                 logger.log_curve(values, step, axis="optimisation_step")
             run.entry.curves |= made_of
 
-    def _log(self, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, FeatureInversion)
-        levels, trajectory = pl_module.problems.levels, pl_module.trajectory
+    def _log(self, inversion: FeatureInversion) -> None:
+        levels, trajectory = inversion.problems.levels, inversion.trajectory
         values = {
             f"live/{name}/level={level:g}": value
             for name, tensor in trajectory.latest().items()

@@ -15,7 +15,7 @@ from readout.common.checks import check_seed
 from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console
 from readout.data import InputData
-from readout.inversions import FeatureInversion
+from readout.readouts import Readout
 from readout.sweep import Sweep
 from readout.sweep.runtime import (
     QUIET,
@@ -42,7 +42,7 @@ def build(arguments: Sequence[str]) -> "ReadoutCLI":
 def cli_arguments(command: str, description: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of :class:`ReadoutCLI` for a command."""
     return {
-        "model_class": FeatureInversion,
+        "model_class": Readout,
         "datamodule_class": InputData,
         "subclass_mode_model": True,
         "subclass_mode_data": True,

@@ -22,7 +22,7 @@ from readout.external.shapes import Features, as_features
 from readout.external.texts import as_text_features, true_texts
 from readout.external.true import true_images
 from readout.extractors import FeatureExtractor
-from readout.inversions import TextInversion
+from readout.readouts import TextInversion
 from readout.sweep.external import ExternalSweep
 from readout.sweep.runtime import quiet_lightning
 

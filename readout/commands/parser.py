@@ -11,8 +11,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from readout.commands.early import meant
 from readout.common.errors import ReadoutError, user_error
-from readout.inversions.schedules import late_arguments
 from readout.problems.identity import constructor_arguments
+from readout.readouts.inversion.schedules import late_arguments
 
 NOISE = re.compile(
     r"Parser key|Does not validate against any|Subtypes:|Errors:|Given value|Problem with given class_path|"
@@ -34,7 +34,7 @@ KINDS = {
 """Python types in words."""
 
 KNOWN = (
-    *(f"readout.{name}" for name in ("extractors", "priors", "inversions", "data", "metrics", "callbacks")),
+    *(f"readout.{name}" for name in ("extractors", "priors", "readouts", "data", "metrics", "callbacks")),
     "readout.perturbations",
     "torch.optim",
     "torch.optim.lr_scheduler",

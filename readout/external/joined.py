@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor, LanguageModel
-from readout.inversions import FeatureInversion, FeatureLoss, TextInversion, TokenSearch
+from readout.readouts import FeatureInversion, FeatureLoss, Readout, TextInversion, TokenSearch
 
 Weights = Mapping[str, float] | str
 """A weight per layer (1 where none is set), or ``balanced``."""
@@ -20,12 +20,13 @@ BALANCED = "balanced"
 
 @contextmanager
 def as_one_layer(
-    inversion: FeatureInversion, shapes: Mapping[str, Sequence[int]], weights: Weights | None = None
+    readout: Readout, shapes: Mapping[str, Sequence[int]], weights: Weights | None = None
 ) -> Iterator[str]:
     """Let an inversion see several layers of its network as one inside the context.
 
     Args:
-        inversion: Any but a token-by-token search; its loss is applied to each layer.
+        readout: Any for a single layer. For several or weighted ones, an inversion other than a token-by-token search;
+            its loss is applied to each layer.
         shapes: See :class:`SumOverLayers`.
         weights: See :class:`SumOverLayers`.
 
@@ -33,23 +34,23 @@ def as_one_layer(
         Name of the layer to load problems for.
 
     Raises:
-        ReadoutError: if the inversion can read only one layer, or as :class:`SumOverLayers` does.
+        ReadoutError: if the readout takes only one layer, or as :class:`SumOverLayers` does.
     """
-    extractor, loss = inversion.extractor, inversion.loss
+    extractor, loss = readout.extractor, readout.loss
     if len(shapes) > 1 or weights:
-        if isinstance(inversion, TokenSearch):
+        if isinstance(readout, TokenSearch) or not isinstance(readout, FeatureInversion):
             raise ReadoutError(
-                "TokenSearch compares hidden states of one layer; name it with --layer and leave out layer_weights."
+                f"{type(readout).__name__} reads one layer; name it with --layer and leave out layer_weights."
             )
-        if inversion.cuda_graph:
+        if readout.cuda_graph:
             raise ReadoutError("Several or weighted layers can't be captured in a CUDA graph; leave out cuda_graph.")
-        kind = JoinedTextLayers if isinstance(inversion, TextInversion) else JoinedLayers
-        inversion.extractor = kind(extractor, list(shapes))
-        inversion.loss = SumOverLayers(loss, shapes, weights or {})
+        kind = JoinedTextLayers if isinstance(readout, TextInversion) else JoinedLayers
+        readout.extractor = kind(extractor, list(shapes))
+        readout.loss = SumOverLayers(readout.loss, shapes, weights or {})
     try:
         yield "+".join(shapes)
     finally:
-        inversion.extractor, inversion.loss = extractor, loss
+        readout.extractor, readout.loss = extractor, loss
 
 
 class JoinedLayers(FeatureExtractor):

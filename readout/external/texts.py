@@ -13,8 +13,8 @@ from readout.external.collect import Found
 from readout.external.shapes import Features, Rows, by_name, times
 from readout.external.true import matched
 from readout.extractors import LanguageModel
-from readout.inversions import TextInversion
 from readout.priors.tokens import FREE
+from readout.readouts import TextInversion
 
 
 def as_text_features(found: Sequence[Found], widths: Mapping[str, int], inversion: TextInversion) -> Features:

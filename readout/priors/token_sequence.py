@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from readout.priors.tokens import TokenPrior
 
@@ -17,8 +17,6 @@ class TokenSequence(TokenPrior):
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size, known: Tensor | None = None) -> None:
         """See :meth:`TokenPrior.initialise`; nothing here is random."""
         self.register_buffer("tokens", self._known(seeds, input_shape, known).clone(), persistent=False)
-        # a dummy: Lightning counts the steps of an optimiser, which needs a parameter
-        self.step = nn.Parameter(torch.zeros(()))
 
     def forward(self) -> Tensor:
         """Return the tokens' embeddings, shape (problems, positions, width); token 0 stands in for unchosen ones."""

@@ -28,6 +28,7 @@ class Design:
     samples: Sequence[str]
     levels: Sequence[float]
     draws: int
+    readings: int = 1
 
     def to_json(self) -> str:
         """Return the text of :data:`FILE`."""
@@ -50,17 +51,18 @@ class Design:
         Examples:
             >>> design = Design("abc", 0, "grid", layers=["fc"], samples=["cat"], levels=[0.0, 0.5, 0.9], draws=1)
             >>> rows = {"setting": "abc", "seed": 0, "layer": "fc", "sample": "cat", "level": [0.0, 0.5], "draw": 0}
+            >>> rows |= {"reading": 0}
             >>> design.lacking(pd.DataFrame(rows))
             1
         """
         rows = results[(results["setting"] == self.setting) & (results["seed"] == self.seed)]
-        rows = rows[rows["level"].isin(self.levels) & (rows["draw"] < self.draws)]
-        count = 0
+        rows = rows[rows["level"].isin(self.levels) & (rows["draw"] < self.draws) & (rows["reading"] < self.readings)]
+        count, repeats = 0, self.draws * self.readings
         for layer in self.layers:
             of_layer = rows[(rows["layer"] == layer) & rows["sample"].isin(self.samples)]
             if self.search == "grid":
-                count += len(self.samples) * len(self.levels) * self.draws - len(of_layer)
+                count += len(self.samples) * len(self.levels) * repeats - len(of_layer)
                 continue
-            known = recovered_levels(of_layer, self.draws)
-            count += sum(self.draws * len(next_levels(self.levels, known.get(name, {}))) for name in self.samples)
+            known = recovered_levels(of_layer, repeats)
+            count += sum(repeats * len(next_levels(self.levels, known.get(name, {}))) for name in self.samples)
         return count

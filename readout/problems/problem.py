@@ -1,4 +1,4 @@
-"""Problem: one (input, layer, level, draw), with its key and seeds."""
+"""Problem: one (input, layer, level, draw, reading), with its key and seeds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ class Problem:
     level: float
     draw: int
     seed: int
+    reading: int = 0
+    """Index among the independent starts from one perturbed feature."""
 
     @cached_property
     def key(self) -> str:
@@ -67,6 +69,7 @@ class Problem:
                 self.level,
                 self.draw,
                 self.seed,
+                *self._further,
             ]
         )[:32]
 
@@ -76,8 +79,13 @@ class Problem:
         return derive_seed("noise", self.seed, self.input_digest, self.layer, self.draw)
 
     def prior_seed(self, restart: int = 0) -> int:
-        """Return the prior's seed: equal at all levels, different for each draw and restart."""
-        return derive_seed("prior", self.seed, self.input_digest, self.layer, self.draw, restart)
+        """Return the prior's seed: equal at all levels, different for each draw, reading and restart."""
+        return derive_seed("prior", self.seed, self.input_digest, self.layer, self.draw, restart, *self._further)
+
+    @property
+    def _further(self) -> list[int]:
+        """Return the reading, unless it is the first, whose keys and seeds are those of a sweep without readings."""
+        return [self.reading] if self.reading else []
 
 
 def cross(
@@ -87,8 +95,9 @@ def cross(
     levels: Sequence[float],
     draws: int,
     seed: int,
+    readings: int = 1,
 ) -> list[Problem]:
-    """Form all problems of one layer, by input, then draw, then level.
+    """Form all problems of one layer, by reading, then input, then draw, then level.
 
     Args:
         setting: Digest of a :class:`Setting`.
@@ -97,6 +106,7 @@ def cross(
         levels: Perturbation levels.
         draws: Independent noise draws per level.
         seed: Seed of the sweep.
+        readings: Independent starts per perturbed feature.
 
     Examples:
         >>> problems = cross("abc", [("cat", "123"), ("dog", "456")], "conv1_1", [0, 0.5], draws=1, seed=0)
@@ -104,7 +114,8 @@ def cross(
         [('cat', 0), ('cat', 0.5), ('dog', 0), ('dog', 0.5)]
     """
     return [
-        Problem(setting, sample, input_digest, layer, level, draw, seed)
+        Problem(setting, sample, input_digest, layer, level, draw, seed, reading)
+        for reading in range(readings)
         for sample, input_digest in inputs
         for draw in range(draws)
         for level in levels

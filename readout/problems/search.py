@@ -25,7 +25,7 @@ def wanted_now(problems: Sequence[Problem], results: pd.DataFrame, search: Searc
     if search == "grid":
         return left
     levels = sorted({problem.level for problem in problems})
-    known = recovered_levels(results, draws=len({problem.draw for problem in problems}))
+    known = recovered_levels(results, len({(problem.draw, problem.reading) for problem in problems}))
     samples = dict.fromkeys(problem.sample for problem in problems)
     wanted = {sample: next_levels(levels, known.get(sample, {})) for sample in samples}
     return [problem for problem in left if problem.level in wanted[problem.sample]]
@@ -73,17 +73,17 @@ def most_levels(levels: Sequence[float]) -> int:
     return max(_cost(levels, boundary) for boundary in range(len(levels) + 1))
 
 
-def recovered_levels(results: pd.DataFrame, draws: int) -> dict[str, dict[float, bool]]:
-    """Tell by sample and level whether the input was recovered, at levels whose draws are all done.
+def recovered_levels(results: pd.DataFrame, repeats: int) -> dict[str, dict[float, bool]]:
+    """Tell by sample and level whether the input was recovered, at levels whose draws and readings are all done.
 
     Args:
         results: One row per problem of one layer.
-        draws: Noise draws per level; a level counts as recovered if all of them are.
+        repeats: Problems per level, draws × readings; a level counts as recovered if all of them are.
     """
     found: dict[str, dict[float, bool]] = {}
     for sample, rows in results.groupby("sample"):
         by_level = rows.assign(recovered=rows["verdict"] == Verdict.RECOVERED.value).groupby("level")
-        complete = by_level["draw"].nunique() == draws
+        complete = by_level.size() == repeats
         recovered = by_level["recovered"].all()[complete]
         found[str(sample)] = dict(zip(recovered.index.astype(float), recovered.astype(bool), strict=True))
     return found

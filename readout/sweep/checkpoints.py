@@ -19,9 +19,9 @@ from readout.common.files import read_whole, remove_unfinished, write_whole
 from readout.common.seal import UNSEALED, is_damaged
 from readout.common.signals import KEPT, Stop, Stopped
 from readout.common.terminal import say
-from readout.inversions import FeatureInversion
-from readout.inversions.resuming import Attempt
 from readout.problems import Problem
+from readout.readouts import Readout
+from readout.readouts.inversion.resuming import Attempt
 from readout.store import ResultStore
 from readout.sweep.plan import LayerPlan
 from readout.version import __version__
@@ -82,7 +82,7 @@ class LayerCheckpoint(Callback):
             if is_damaged(self.path):
                 return self._ignored("is damaged")
             saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-            batch, step = saved["batch"], int(saved["global_step"])
+            batch, step = saved["batch"], int(saved["inversion"]["step"])
             keys, software, _ = list(map(str, batch["keys"])), dict(batch["versions"]), Attempt(**batch["attempt"])
         except Exception:  # a damaged file can raise anything
             return self._ignored("can't be read")
@@ -112,11 +112,11 @@ class LayerCheckpoint(Callback):
         self._attempt = Attempt(**found["attempt"]) if found and self._going_on else Attempt.fresh(len(batch))
         return self._attempt
 
-    def fit(self, trainer: Trainer, inversion: FeatureInversion) -> None:
-        """Call ``Trainer.fit``, from the checkpoint if it is of this batch; ``self`` must be among the callbacks."""
+    def run(self, trainer: Trainer, readout: Readout) -> None:
+        """Run a readout, from the checkpoint if it is of this batch; ``self`` must be among the callbacks."""
         trainer.strategy.checkpoint_io = _WholeFiles()
         path, self._going_on = str(self.path) if self._going_on else None, False
-        trainer.fit(inversion, range(trainer.max_steps), ckpt_path=path)
+        readout.run(trainer, path)
 
     def stored(self) -> None:
         """Delete the checkpoint of a batch that is stored."""
@@ -158,10 +158,11 @@ class LayerCheckpoint(Callback):
         Raises:
             Stopped: after saving, if a stop is requested.
         """
-        if trainer.should_stop or trainer.global_step >= trainer.max_steps:
+        assert isinstance(pl_module, Readout)
+        if trainer.should_stop or pl_module.steps_taken >= trainer.max_steps:
             return  # the batch is done
         if self.stop.asked is not None:
-            step = f"Stopped after step {trainer.global_step:,} of {trainer.max_steps:,}"
+            step = f"Stopped after step {pl_module.steps_taken:,} of {trainer.max_steps:,}"
             problem = self._save(trainer)
             if problem is None:
                 raise Stopped(f"{step}, which is saved; the same command goes on from there.")

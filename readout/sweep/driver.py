@@ -1,6 +1,7 @@
-"""Driver: plans inversions, runs unfinished ones and stores each batch, for sweeps and external features alike."""
+"""Driver: plans the problems, runs unfinished ones and stores each batch, for sweeps and external features alike."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,12 +16,11 @@ from readout.callbacks.dashboard import Dashboard
 from readout.common.errors import ReadoutError
 from readout.common.signals import stoppable
 from readout.common.terminal import say
-from readout.inversions import FeatureInversion, ProblemBatch
-from readout.inversions.base import optimisation_steps
-from readout.inversions.run import Row, invert
 from readout.perturbations import Perturbation
 from readout.problems import Problem, Setting, batches
 from readout.problems.search import Search, most_levels, wanted_now
+from readout.readouts import ProblemBatch, Readout
+from readout.readouts.run import Row, read
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
 from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, batches_left, tidy
@@ -34,9 +34,9 @@ from readout.sweep.runtime import Runtime
 
 @dataclass(frozen=True)
 class Driver:
-    """Inversions of all problems, layer by layer and batch by batch, into one output folder."""
+    """Reads all problems, layer by layer and batch by batch, into one output folder."""
 
-    inversion: FeatureInversion
+    readout: Readout
     inputs: Mapping[str, Tensor]
     """True inputs by sample name."""
     problems: Mapping[str, Sequence[Problem]]
@@ -59,15 +59,16 @@ class Driver:
         """Check each layer, measure the cost of a step, and form batches of unfinished problems.
 
         Raises:
-            ReadoutError: if a layer can't be inverted, or a part of the readout couples the problems of a batch.
+            ReadoutError: if a layer can't be read, or a part of the readout couples the problems of a batch.
         """
         known = self.results()
         plan = Plan(
-            title=title(self.inversion),
+            title=title(self.readout),
             layers=[
                 self._plan_layer(problems, known[known["layer"] == layer]) for layer, problems in self.problems.items()
             ],
-            steps=self.inversion.steps(optimisation_steps(self.runtime.make_bare_trainer()), self.inputs.values()),
+            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.inputs.values()),
+            iterative=self.readout.iterative,
             output=self.options.output,
             search=self.search,
             alone_for=self.options.alone_for,
@@ -75,11 +76,11 @@ class Driver:
         layer = next((layer for layer in plan.layers if layer.remaining), None)
         if layer and self.options.batch_size != 1:
             moved_most = max(layer.problems, key=lambda problem: problem.level)
-            check_independent(self.inversion, self.example([moved_most]), self.runtime)
+            check_independent(self.readout, self.example([moved_most]), self.runtime)
         return plan
 
     def run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> pd.DataFrame:
-        """Run unfinished inversions, and run again if results have vanished from the folder meanwhile.
+        """Run unfinished problems, and run again if results have vanished from the folder meanwhile.
 
         Args:
             plan: From :meth:`plan`.
@@ -121,10 +122,10 @@ class Driver:
         wanted = wanted_now(problems, known, self.search)
         largest_first = sorted(wanted, key=lambda problem: -self.inputs[problem.sample].numel())
         size, finished = self.options.batch_size, set(known["key"])
-        plan = plan_layer(problems, largest_first, finished, self.inversion, self.example, size, self.runtime)
+        plan = plan_layer(problems, largest_first, finished, self.readout, self.example, size, self.runtime)
         if self.search == "grid" or not wanted:
             return plan
-        crossed = len({(problem.sample, problem.draw) for problem in problems})
+        crossed = len({(problem.sample, problem.draw, problem.reading) for problem in problems})
         most = crossed * most_levels(sorted({problem.level for problem in problems})) - plan.finished
         return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
 
@@ -157,11 +158,11 @@ class Driver:
         loggers = dashboard.loggers if first else dashboard.missing(plan.problems, self.store.finished())
         if not first and not loggers:
             return  # another process has done the whole layer
-        index = list(self.inversion.extractor.layers).index(plan.layer)
+        index = list(self.readout.extractor.layers).index(plan.layer)
         with dashboard.layer(plan.problems, index, loggers) as runs:
             trainer = partial(self.runtime.make_trainer, runs.loggers, progress, checkpoint)
             for batch in itertools.chain(first, left):
-                self._run_batch(batch, checkpoint, progress, lambda inversion: checkpoint.fit(trainer(), inversion))
+                self._run_batch(batch, checkpoint, progress, lambda readout: checkpoint.run(trainer(), readout))
                 runs.batch_stored()
                 progress.done()
             results = self.results(plan.problems, trajectories=True) if runs.loggers else pd.DataFrame()
@@ -174,14 +175,27 @@ class Driver:
         batch: Sequence[Problem],
         checkpoint: LayerCheckpoint,
         progress: SweepProgress,
-        fit: Callable[[FeatureInversion], None],
+        run: Callable[[Readout], None],
     ) -> None:
         checkpoint.stop.check()
         progress.start(batch)
         attempt = checkpoint.attempt(batch)
-        rows, recovered = invert(self.inversion, batch, self.inputs, self.perturbation, fit, attempt)
-        self.store.append(self._judged(self.label(rows, recovered)), recovered)
+        rows, recovered = read(self.readout, batch, self.inputs, self.perturbation, run, attempt)
+        table = self.label(rows, recovered).assign(spread=self._spreads(batch, recovered))
+        self.store.append(self._judged(table), recovered)
         checkpoint.stored()
+
+    def _spreads(self, batch: Sequence[Problem], recovered: Sequence[Tensor]) -> list[float]:
+        """Return d_S between each reading and the first one of the same feature; NaN for the first."""
+        firsts = {place: replace(problem, reading=0).key for place, problem in enumerate(batch) if problem.reading}
+        known = self.store.load_recovered(firsts.values()) if firsts else {}
+        known |= {problem.key: found for problem, found in zip(batch, recovered, strict=True) if found.numel()}
+        spreads = [math.nan] * len(batch)
+        for place, key in firsts.items():
+            if key in known and recovered[place].numel():
+                pair = [self.readout.signal(each.unsqueeze(0)) for each in (recovered[place], known[key])]
+                spreads[place] = float(self.readout.metric.cpu().per_sample(*pair))
+        return spreads
 
     def _batches(self, plan: LayerPlan, checkpoint: LayerCheckpoint) -> Iterator[list[Problem]]:
         """Yield the batches of a layer, the interrupted one first; a search forms each round from the results so far.
@@ -209,11 +223,11 @@ class Driver:
         return judge(results, self.threshold, self.options.tolerance)
 
 
-def make_setting(inversion: FeatureInversion, moved_by: object, runtime: Runtime) -> Setting:
+def make_setting(readout: Readout, moved_by: object, runtime: Runtime) -> Setting:
     """Return the setting that all problems share.
 
     Args:
-        inversion: The readout.
+        readout: The readout.
         moved_by: The perturbation as plain data.
         runtime: Makes Trainers.
 
@@ -223,8 +237,9 @@ def make_setting(inversion: FeatureInversion, moved_by: object, runtime: Runtime
     trainer = runtime.make_bare_trainer()
     if trainer.world_size > 1:
         raise ReadoutError(
-            f"Inversions run on one device, not {trainer.world_size}; set `trainer.devices: 1`. To share a sweep among "
+            f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1`. To share a sweep among "
             "devices, start the same command for each, with the same output."
         )
-    readout, steps = inversion.describe(trainer.max_steps), trainer.max_steps
-    return Setting(inversion.extractor.fingerprint(), readout, moved_by, steps, str(trainer.precision))
+    steps = trainer.max_steps if readout.iterative else 1
+    network = readout.extractor.fingerprint()
+    return Setting(network, readout.describe(steps), moved_by, steps, str(trainer.precision))

@@ -22,12 +22,12 @@ from readout.external.joined import Weights, extract_several
 from readout.external.shapes import Features
 from readout.external.texts import unknown_text
 from readout.extractors import FeatureExtractor, LanguageModel
-from readout.inversions import FeatureInversion, FeatureLoss, ProblemBatch, TextInversion
-from readout.inversions.run import Row, readout_columns
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation
 from readout.problems import Problem
 from readout.problems.identity import tensor_digest
+from readout.readouts import FeatureLoss, ProblemBatch, Readout, TextInversion
+from readout.readouts.run import Row, readout_columns
 from readout.sweep.driver import Driver, make_setting
 from readout.sweep.facts import dashboard_of
 from readout.sweep.options import RunOptions
@@ -52,7 +52,7 @@ class ExternalSweep:
 
     def run(
         self,
-        inversion: FeatureInversion,
+        readout: Readout,
         features: Features,
         input_shape: Sequence[int] | None,
         runtime: Runtime,
@@ -62,7 +62,7 @@ class ExternalSweep:
         """Run unfinished inversions, write the output folder and print a table.
 
         Args:
-            inversion: The readout, with its extractor.
+            readout: The readout, with its extractor.
             features: Name → layer → feature; the same layers for every name, in the network's order.
             input_shape: Shape of an image, (3, height, width); None for texts, whose length is that of their features.
             runtime: Trainers, configuration and seed; its loggers and callbacks are not used.
@@ -77,21 +77,21 @@ class ExternalSweep:
             ReadoutError: if an argument can't be used.
         """
         console, true = console or make_console(), true or {}
-        if inversion.protocol.needs_true_input and len(true) < len(features):
+        if readout.needs_true_input and len(true) < len(features):
             raise ReadoutError(
-                f"The {inversion.protocol.name} protocol stops at the loss of the true input, which is known for "
+                f"The {readout.protocol_name} protocol stops at the loss of the true input, which is known for "
                 f"{len(true)} of {len(features)} features; give true inputs (--true), or take another protocol."
             )
         if input_shape is not None:
-            inversion.check_scores(torch.linspace(0, 1, math.prod(input_shape)).view(*input_shape))
+            readout.check_scores(torch.linspace(0, 1, math.prod(input_shape)).view(*input_shape))
         first = next(iter(features.values()))
-        start = int(isinstance(inversion, TextInversion))  # the number of positions is no part of a text's shape
+        start = int(isinstance(readout, TextInversion))  # the number of positions is no part of a text's shape
         shapes = {layer: tuple(feature.shape[start:]) for layer, feature in first.items()}
-        inputs = {name: true.get(name, unknown_input(inversion, features[name], input_shape)) for name in features}
-        index = [*inversion.extractor.layers].index([*shapes][-1])  # of the deepest layer
-        by_layer = partial(scores_by_layer, inversion, inversion.extractor, inversion.loss)
-        with quiet_lightning(), as_one_layer(inversion, shapes, self.layer_weights) as layer:
-            driver = self._driver(inversion, layer, features, inputs, true, by_layer, runtime, index, console)
+        inputs = {name: true.get(name, unknown_input(readout, features[name], input_shape)) for name in features}
+        index = [*readout.extractor.layers].index([*shapes][-1])  # of the deepest layer
+        by_layer = partial(scores_by_layer, readout, readout.extractor, readout.loss)
+        with quiet_lightning(), as_one_layer(readout, shapes, self.layer_weights) as layer:
+            driver = self._driver(readout, layer, features, inputs, true, by_layer, runtime, index, console)
             with console.status("checking the layers and the cost of a step"):
                 plan = driver.plan()
             plan.show(console, _task(plan, inputs, len(true)))
@@ -106,7 +106,7 @@ class ExternalSweep:
 
     def _driver(
         self,
-        inversion: FeatureInversion,
+        readout: Readout,
         layer: str,
         features: Features,
         inputs: Mapping[str, Tensor],
@@ -117,18 +117,18 @@ class ExternalSweep:
         console: Console,
     ) -> Driver:
         """Form one problem per feature, and open the output folder."""
-        threshold = self.options.threshold_for(inversion.metric, judging=bool(true))
+        threshold = self.options.threshold_for(readout.metric, judging=bool(true))
         store = self.options.open_store("external", console)
-        setting = make_setting(inversion, "external", runtime)
+        setting = make_setting(readout, "external", runtime)
         problems = _problems(setting.digest, layer, features, true, runtime.seed)
-        columns = {**readout_columns(inversion, setting.network), "layer_index": index}
+        columns = {**readout_columns(readout, setting.network), "layer_index": index}
         return Driver(
-            inversion=inversion,
+            readout=readout,
             inputs=inputs,
             problems={layer: problems},
             setting=setting,
             perturbation=ExternalFeatures({problem.noise_seed: features[problem.sample] for problem in problems}),
-            example=partial(_example, inversion, inputs),
+            example=partial(_example, readout, inputs),
             label=partial(_label, by_layer, features, inputs, columns),
             store=store,
             options=self.options.for_readout(setting.readout),
@@ -146,31 +146,29 @@ def _keep(driver: Driver, true: Mapping[str, Tensor]) -> None:
         driver.store.save_input(name, x)
 
 
-def unknown_input(
-    inversion: FeatureInversion, external: Mapping[str, Tensor], input_shape: Sequence[int] | None
-) -> Tensor:
+def unknown_input(readout: Readout, external: Mapping[str, Tensor], input_shape: Sequence[int] | None) -> Tensor:
     """Return a placeholder for an unknown true input: a text of as many tokens, or an image.
 
     Args:
-        inversion: The readout.
+        readout: The readout.
         external: Feature by layer.
         input_shape: See :meth:`ExternalSweep.run`.
 
     Raises:
         ReadoutError: if the readout does not take such inputs.
     """
-    if isinstance(inversion, TextInversion):
-        return unknown_text(inversion, len(next(iter(external.values()))))
+    if isinstance(readout, TextInversion):
+        return unknown_text(readout, len(next(iter(external.values()))))
     if input_shape is None:
-        raise ReadoutError(f"{type(inversion).__name__} can't invert texts; set the model to TextInversion.")
+        raise ReadoutError(f"{type(readout).__name__} can't invert texts; set the model to TextInversion.")
     return unknown(input_shape)
 
 
 @torch.no_grad()
 def scores_by_layer(
-    inversion: FeatureInversion,
+    readout: Readout,
     extractor: FeatureExtractor,
-    loss: FeatureLoss,
+    loss: FeatureLoss | None,
     recovered: Tensor,
     external: Mapping[str, Tensor],
     true: Tensor,
@@ -178,9 +176,9 @@ def scores_by_layer(
     """Score one recovered input layer by layer.
 
     Args:
-        inversion: The readout.
+        readout: The readout.
         extractor: The network.
-        loss: Loss of one layer.
+        loss: Loss of one layer, if the readout has one.
         recovered: Recovered input.
         external: Feature by layer.
         true: True input, or its placeholder.
@@ -190,14 +188,16 @@ def scores_by_layer(
         ``loss.LAYER`` between them, without its weight; ``feature_distance.LAYER``, d_H between the external feature
         and the true input's.
     """
-    both = inversion.embed(torch.stack([recovered, true]))
+    both = readout.embed(torch.stack([recovered if readout.reads_inputs else true, true]))
     found = extract_several(extractor, both.to(extractor.mean), list(external))
     scores: Row = {}
     for layer, feature in external.items():
         here, wanted = found[layer].float(), feature.unsqueeze(0).to(found[layer].device)
         scores |= {
-            f"target_distance.{layer}": float(correlation_distance(here[:1], wanted)),
-            f"loss.{layer}": float(loss(here[:1], wanted)),
+            f"target_distance.{layer}": float(correlation_distance(here[:1], wanted))
+            if readout.reads_inputs
+            else math.nan,
+            f"loss.{layer}": float(loss(here[:1], wanted)) if loss else math.nan,
             f"feature_distance.{layer}": float(correlation_distance(wanted, here[1:])),
         }
     return scores
@@ -237,16 +237,17 @@ def _problems(setting: str, layer: str, features: Features, true: Mapping[str, T
     ]
 
 
-def _example(inversion: FeatureInversion, inputs: Mapping[str, Tensor], problems: Sequence[Problem]) -> ProblemBatch:
+def _example(readout: Readout, inputs: Mapping[str, Tensor], problems: Sequence[Problem]) -> ProblemBatch:
     """Make a batch that costs as much as these problems, with known true inputs."""
     generator, count = torch.Generator().manual_seed(0), len(problems)
     shapes = [inputs[problem.sample].shape for problem in problems]
-    if isinstance(inversion, TextInversion):
-        examples = [_any_text(inversion.extractor, shape.numel(), generator) for shape in shapes]
+    if isinstance(readout, TextInversion):
+        examples = [_any_text(readout.extractor, shape.numel(), generator) for shape in shapes]
     else:
         examples = [torch.rand(shape, generator=generator) for shape in shapes]
     return ProblemBatch(
         inputs=pad(examples),
+        names=[problem.sample for problem in problems],
         layer=problems[0].layer,
         levels=torch.zeros(count),
         noise_seeds=range(count),

@@ -1,7 +1,7 @@
 """Facts: the plain values by which runs are searched and compared in a logger."""
 
 from readout.callbacks.dashboard import Dashboard, Facts
-from readout.inversions.run import readout_columns
+from readout.readouts.run import readout_columns
 from readout.sweep.driver import Driver
 from readout.sweep.plan import Plan
 from readout.version import __version__
@@ -19,14 +19,14 @@ def dashboard_of(driver: Driver, plan: Plan, judgement: Facts, more: Facts) -> D
     runtime, store = driver.runtime, driver.store
     if not runtime.loggers:
         return Dashboard([], [], {}, store, {}, judgement)
-    inversion, inputs = driver.inversion, driver.inputs
+    readout, inputs = driver.readout, driver.inputs
     optimizer, schedule = (driver.setting.readout.get(part) or {} for part in ("optimizer", "lr_schedule"))
     facts = {
-        **readout_columns(inversion, driver.setting.network),
+        **readout_columns(readout, driver.setting.network),
         "optimizer": _short(optimizer.get("class")),
         "lr": optimizer.get("lr"),
         "lr_schedule": _short(schedule.get("class")),
-        "loss": type(inversion.loss).__name__,
+        "loss": type(readout.loss).__name__ if readout.loss else None,
         "inputs": len(inputs),
         "input_shape": "×".join(map(str, next(iter(inputs.values())).shape)),
         "seed": runtime.seed,

@@ -13,11 +13,19 @@ from torch import Tensor
 from torch.optim import SGD
 
 from readout.common.errors import ReadoutError
-from readout.inversions import FeatureInversion, MeanSquaredError, PaperProtocol, ProblemBatch, TextInversion
-from readout.inversions.resuming import random_states, set_random_states
-from readout.inversions.target import Target, unusable
 from readout.metrics import SampleMetric
-from readout.priors import Pixels, TokenLogits
+from readout.priors import Pixels, Prior, TokenLogits
+from readout.readouts import (
+    FeatureInversion,
+    MeanSquaredError,
+    OnePassReadout,
+    PaperProtocol,
+    ProblemBatch,
+    Readout,
+    TextInversion,
+)
+from readout.readouts.inversion.resuming import random_states, set_random_states
+from readout.readouts.target import Target, unusable
 from readout.sweep.runtime import Runtime
 
 STEPS = 2
@@ -49,34 +57,28 @@ Part = Callable[[Rows], list[Tensor]]
 """Output of one part of a readout for the first, the second or both of two problems; one row per problem."""
 
 
-def check_independent(inversion: FeatureInversion, example: ProblemBatch, runtime: Runtime) -> None:
-    """Refuse a readout with a part that couples the problems of a batch.
+def check_independent(readout: Readout, example: ProblemBatch, runtime: Runtime) -> None:
+    """Refuse a readout that couples the problems of a batch, or has a part that does.
 
     Each part runs on two problems, alone and together. Networks are checked by
-    :func:`readout.extractors.validate.validate`, optimisers by :func:`readout.inversions.optimizers.couples`.
+    :func:`readout.extractors.validate.validate`, optimisers by :func:`readout.readouts.inversion.optimizers.couples`.
 
     Args:
-        inversion: The readout; a probe must have run it once.
+        readout: The readout; a probe must have run it once.
         example: A problem like those to come.
         runtime: Makes Trainers, and holds the callbacks.
 
     Raises:
         ReadoutError: if a part couples problems.
     """
-    pair, target, states = _pair(example), inversion._target, random_states()
-    metrics = (each for each in (inversion.metric, *inversion.metrics) if isinstance(each, SampleMetric))
-    callbacks = (each for each in runtime.callbacks if _sees_gradients(each))
-    loss = getattr(inversion.loss, "loss", inversion.loss)  # joined layers wrap the loss of each
+    pair, target, states = _pair(example), readout._target, random_states()
     trials: list[tuple[object, Callable[[], bool]]] = [
-        (pair.perturbation, partial(_precisely, partial(_perturbed, pair, target))),
-        (loss, partial(_precisely, partial(_losses, target))),
-        (inversion.protocol, partial(_precisely, partial(_reached, inversion))),
-        *((each, partial(_precisely, partial(_measured, each, inversion, pair))) for each in metrics),
-        (inversion.prior, partial(_prior_couples, inversion, pair)),
-        *((each, partial(_fits_couple, inversion, pair, runtime, [each])) for each in callbacks),
+        (pair.perturbation, partial(_precisely, partial(_perturbed, pair, target)))
     ]
-    if not type(inversion).__module__.startswith("readout."):
-        trials.append((inversion, partial(_fits_couple, inversion, pair, runtime, [])))
+    if isinstance(readout, FeatureInversion):
+        trials += _inversion_trials(readout, pair, runtime)
+    elif isinstance(readout, OnePassReadout):
+        trials.append((readout, partial(_couples, partial(_read, readout, target))))
     for part, couples in trials:
         try:
             coupled = couples()
@@ -90,6 +92,31 @@ def check_independent(inversion: FeatureInversion, example: ProblemBatch, runtim
                 "on the batch; take out what joins them (statistics over the batch, shared parameters, a norm of all "
                 "gradients), or set sweep.batch_size to 1."
             )
+
+
+def _inversion_trials(
+    inversion: FeatureInversion, pair: ProblemBatch, runtime: Runtime
+) -> list[tuple[object, Callable[[], bool]]]:
+    """Return the parts of an inversion with their trials."""
+    target = inversion._target
+    metrics = (each for each in (inversion.metric, *inversion.metrics) if isinstance(each, SampleMetric))
+    callbacks = (each for each in runtime.callbacks if _sees_gradients(each))
+    loss = getattr(inversion.loss, "loss", inversion.loss)  # joined layers wrap the loss of each
+    trials: list[tuple[object, Callable[[], bool]]] = [
+        (loss, partial(_precisely, partial(_losses, target))),
+        (inversion.protocol, partial(_precisely, partial(_reached, inversion))),
+        *((each, partial(_precisely, partial(_measured, each, inversion, pair))) for each in metrics),
+        *((each, partial(_prior_couples, inversion, pair)) for each in [inversion.prior] if _optimises(each)),
+        *((each, partial(_fits_couple, inversion, pair, runtime, [each])) for each in callbacks),
+    ]
+    if not type(inversion).__module__.startswith("readout."):
+        trials.append((inversion, partial(_fits_couple, inversion, pair, runtime, [])))
+    return trials
+
+
+def _optimises(prior: Prior) -> bool:
+    """Return whether anything of a prior is optimised; a search only looks things up in it."""
+    return any(parameter.requires_grad for parameter in prior.parameters())
 
 
 def _couples(part: Part) -> bool:
@@ -133,11 +160,18 @@ def _perturbed(pair: ProblemBatch, target: Target, dtype: torch.dtype, rows: Row
 
 def _losses(target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
     """Return losses, gradients and scales."""
+    assert target.loss is not None
     wanted, mask = _features(target, dtype, rows)
     found = (wanted.roll(1, -1) / 2 + wanted / 3).requires_grad_()
     losses = target.loss(found, wanted, *mask)
     (gradient,) = torch.autograd.grad(losses.sum(), found)
     return [losses.unsqueeze(1), gradient, target.loss.scale(wanted, *mask).unsqueeze(1)]
+
+
+@torch.no_grad()
+def _read(readout: OnePassReadout, target: Target, rows: Rows) -> list[Tensor]:
+    features, _ = _features(target, torch.float32, rows)
+    return [readout.read(features.to(readout.device, readout._type)).float().flatten(1)]
 
 
 def _reached(inversion: FeatureInversion, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
@@ -150,7 +184,7 @@ def _measured(
     metric: SampleMetric, inversion: FeatureInversion, pair: ProblemBatch, dtype: torch.dtype, rows: Rows
 ) -> list[Tensor]:
     inputs = pair.inputs.to(dtype) if pair.inputs.is_floating_point() else pair.inputs
-    inputs = inversion.scored(inputs[rows])
+    inputs = inversion.signal(inputs[rows])
     return [metric.per_sample(inputs.roll(1, -1), inputs).to(dtype).unsqueeze(1)]
 
 

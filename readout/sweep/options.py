@@ -15,9 +15,9 @@ from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.common.seal import COMMENT
 from readout.common.terminal import say
-from readout.inversions.optimizers import ALONE
 from readout.metrics import SampleMetric
 from readout.prediction.beside import set_aside_broken
+from readout.readouts.inversion.optimizers import ALONE
 from readout.store import ResultStore
 from readout.sweep.probe import BatchSize
 
@@ -54,9 +54,9 @@ class RunOptions:
         """Return the options for a readout: one problem at a time if its optimiser couples problems.
 
         Args:
-            readout: From :meth:`readout.inversions.FeatureInversion.describe`.
+            readout: From :meth:`readout.readouts.Readout.describe`.
         """
-        optimizer = readout["optimizer"]
+        optimizer = readout.get("optimizer") or {}
         return replace(self, batch_size=1, alone_for=optimizer["class"]) if optimizer.get(ALONE) else self
 
     def threshold_for(self, metric: SampleMetric, judging: bool = True) -> float:

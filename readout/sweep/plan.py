@@ -1,4 +1,4 @@
-"""Plan: the inversions left at each layer, how many run at a time, and how long they take on this machine."""
+"""Plan: the problems left at each layer, how many run at a time, and how long they take on this machine."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from readout.inversions import FeatureInversion, ProblemBatch
 from readout.problems import Problem, batches
 from readout.problems.names import safe_name
 from readout.problems.search import Search
+from readout.readouts import ProblemBatch, Readout
 from readout.sweep.probe import BatchSize, Cost, probe
 from readout.sweep.runtime import Runtime
 from readout.version import __version__
@@ -50,13 +50,15 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All inversions that are left, by layer."""
+    """All problems that are left, by layer."""
 
     title: str
     layers: list[LayerPlan]
     steps: int
     output: Path
     search: Search = "grid"
+    iterative: bool = True
+    """Whether the readout takes steps."""
     alone_for: str = ""
     """Optimiser that couples the problems of a batch, so that each runs by itself; empty if none does."""
 
@@ -74,6 +76,11 @@ class Plan:
     def seconds(self) -> float:
         """Estimated time left."""
         return self.steps * sum(plan.step_seconds for plan in self.layers)
+
+    @property
+    def unit(self) -> str:
+        """Plural of what a problem is called on the terminal."""
+        return "inversions" if self.iterative else "problems"
 
     @property
     def _device(self) -> str:
@@ -98,11 +105,12 @@ class Plan:
             largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
             memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
             most = "at most " if searching else ""
-            table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
+            if self.iterative:
+                table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
             # what backward keeps; a readout without one is not measured
             size = f", about {memory / 2**20:,.0f} MiB" if memory else ""
             one = f"1 inversion, because {self.alone_for} lets those of a batch change each other"
-            table.add_row("at a time", f"{one if self.alone_for else f'up to {largest} inversions'}{size}")
+            table.add_row("at a time", f"{one if self.alone_for else f'up to {largest} {self.unit}'}{size}")
             table.add_row("time", f"{most or 'about '}{duration(self.seconds)} on {self._device}, measured just now")
         else:
             table.add_row("time", "nothing left to do")
@@ -111,20 +119,17 @@ class Plan:
         console.print(table)
 
 
-def title(inversion: FeatureInversion) -> str:
+def title(readout: Readout) -> str:
     """Return one line that names the network and the readout."""
-    extractor = inversion.extractor
-    return (
-        f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · {type(inversion.prior).__name__} · "
-        f"{inversion.protocol.name} protocol"
-    )
+    extractor = readout.extractor
+    return f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · {readout.title}"
 
 
 def plan_layer(
     problems: Sequence[Problem],
     wanted: Sequence[Problem],
     finished: Set[str],
-    inversion: FeatureInversion,
+    readout: Readout,
     batch: Callable[[Sequence[Problem]], ProblemBatch],
     size: BatchSize,
     runtime: Runtime,
@@ -135,18 +140,18 @@ def plan_layer(
         problems: All of one layer.
         wanted: Problems that come next, largest input first; empty if nothing is left.
         finished: Keys of finished problems.
-        inversion: The readout.
+        readout: The readout.
         batch: Makes a batch that costs what these problems do.
         size: Problems side by side, or ``auto``.
         runtime: Makes Trainers.
 
     Raises:
-        ReadoutError: if the layer can't be inverted.
+        ReadoutError: if the layer can't be read.
     """
     layer, done = problems[0].layer, sum(problem.key in finished for problem in problems)
     if not wanted:
         return LayerPlan(layer, [*problems], [], Cost(), done, remaining=0, least=0, batch_size=1)
-    cost, side_by_side = probe(inversion, wanted, batch, size, runtime)
+    cost, side_by_side = probe(readout, wanted, batch, size, runtime)
     left = len(problems) - done
     return LayerPlan(
         layer, [*problems], unfinished(problems, side_by_side, finished), cost, done, left, left, side_by_side

@@ -1,7 +1,7 @@
-"""Probe: the time and memory of a step at one layer, measured on a few real steps."""
+"""Probe: the time and memory of a step or a pass at one layer, measured on a few real ones."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -12,18 +12,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from readout.common.errors import ReadoutError, reason
 from readout.common.signals import handlers, set_handlers
 from readout.extractors.validate import Trial, contrasting_pair, validate
-from readout.inversions import FeatureInversion, ProblemBatch
-from readout.inversions.target import unusable
+from readout.readouts import FeatureInversion, ProblemBatch, Readout
+from readout.readouts.target import unusable
 from readout.sweep.runtime import Runtime
-
-AUTOMATIC_LIMIT = {"cpu": 16, "cuda": 256}
-"""Largest automatic batch size; no measurement so far gains from more."""
 
 MEMORY_SHARE = 0.5
 """Share of the free memory that a batch of automatic size may take."""
 
 FEW = 4
 """Problems in the first measurement, from which the number that fits the memory follows."""
+
+COPIES = 12
+"""Tensors of a feature's size that a pass holds at once, roughly: clean, perturbed, noise, some of them in float64."""
 
 LONG_STEP = 5.0
 """Seconds per step above which a full batch is not timed."""
@@ -49,18 +49,18 @@ class Cost:
 
 
 def probe(
-    inversion: FeatureInversion,
+    readout: Readout,
     wanted: Sequence[T],
     batch: Callable[[Sequence[T]], ProblemBatch],
     size: BatchSize,
     runtime: Runtime,
 ) -> tuple[Cost, int]:
-    """Check a layer and time a step of a few problems and of a full batch.
+    """Check a layer and time a step, or the pass, of a few problems and of a full batch.
 
     Two sizes, because on parallel hardware the cost of a step hardly grows with the number of problems.
 
     Args:
-        inversion: The readout.
+        readout: The readout.
         wanted: Problems of the layer to choose from, largest input first: memory is measured on the largest, time on
             a batch of middling ones.
         batch: Makes a batch of some of them.
@@ -75,40 +75,45 @@ def probe(
     """
     few = min(FEW, len(wanted)) if size == "auto" else min(FEW, len(wanted), size)
     examples = (batch([one]).inputs for one in wanted)
-    timer = _steps(inversion, batch(wanted[:few]), runtime, _Validation(examples))
+    timer = _timed(readout, batch(wanted[:few]), runtime, _Validation(examples))
     cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device))
     if size == "auto":
-        size = automatic_batch_size(cost.problem_bytes, cost.device)
+        size = automatic_batch_size(cost.problem_bytes, cost.device, readout.batch_limit)
     many = min(size, len(wanted))
     if many == few or many * cost.problem_seconds > LONG_STEP:
         return cost, size
     middle = (len(wanted) - many) // 2
-    together = _steps(inversion, batch(wanted[middle : middle + many]), runtime).quiet()
+    together = _timed(readout, batch(wanted[middle : middle + many]), runtime).quiet()
     # the line through both measurements; through the larger alone where noise would give it a negative slope
     each = min(max((together - timer.quiet()) / (many - few), 0.0), together / many)
     return replace(cost, fixed_seconds=together - many * each, problem_seconds=each), size
 
 
-def automatic_batch_size(problem_bytes: int, device: str) -> int:
-    """Return the largest power of two that fits the free memory, up to :data:`AUTOMATIC_LIMIT`.
+def automatic_batch_size(problem_bytes: int, device: str, limit: Mapping[str, int]) -> int:
+    """Return the largest power of two that fits the free memory, up to a limit.
 
     Powers of two keep the batches of a rerun the same on a slightly busier machine.
+
+    Args:
+        problem_bytes: Memory of one problem.
+        device: Where they run.
+        limit: See :attr:`readout.readouts.Readout.batch_limit`.
     """
     on_cuda = device.startswith("cuda")
     free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
-    size = AUTOMATIC_LIMIT["cuda" if on_cuda else "cpu"]
+    size = limit["cuda" if on_cuda else "cpu"]
     while size > 1 and size * problem_bytes > MEMORY_SHARE * free:
         size //= 2
     return size
 
 
-def _steps(inversion: FeatureInversion, problems: ProblemBatch, runtime: Runtime, *more: Callback) -> "_StepTimer":
-    """Run a few steps."""
-    timer = _StepTimer()
-    trainer = runtime.make_bare_trainer(*more, timer, max_steps=timer.most_steps)
+def _timed(readout: Readout, problems: ProblemBatch, runtime: Runtime, *more: Callback) -> "_StepTimer | _PassTimer":
+    """Run a few steps, or one pass."""
+    timer = _StepTimer() if readout.iterative else _PassTimer()
+    trainer = runtime.make_bare_trainer(*more, timer, max_steps=_StepTimer.most_steps)
     try:
-        inversion.load(problems)
-        trainer.fit(inversion, range(timer.most_steps))
+        readout.load(problems)
+        readout.run(trainer)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
@@ -135,7 +140,7 @@ class _Validation(Callback):
         self.examples = examples
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, FeatureInversion)
+        assert isinstance(pl_module, Readout)
         extractor, layer = pl_module.extractor, pl_module.problems.layer
         before = None
         for x in self.examples:
@@ -147,7 +152,28 @@ class _Validation(Callback):
                 feature = Trial(extractor, layer, pair).again[:1]
                 if feature.numel() < 2 or not unusable(feature):
                     validate(extractor, layer, pair)
+                    pl_module.check_layer(layer, example.unsqueeze(0))
                     return
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_start(trainer, pl_module)
+
+
+class _PassTimer(Callback):
+    """Timer of one pass, and estimate of its memory from the size of its features."""
+
+    def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._started = time.perf_counter()
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, Readout)
+        assert pl_module.outcome is not None
+        self.seconds, self.device = time.perf_counter() - self._started, pl_module.device
+        self.bytes = COPIES * 4 * int(pl_module.outcome.feature_dim.sum())
+
+    def quiet(self) -> float:
+        """Return the seconds of the pass."""
+        return self.seconds
 
 
 class _StepTimer(Callback):

@@ -14,8 +14,8 @@ from rich.text import Text
 from typing_extensions import Self
 
 from readout.common.terminal import say
-from readout.inversions import FeatureInversion
 from readout.problems import Problem
+from readout.readouts import FeatureInversion
 from readout.sweep.plan import LayerPlan, Plan, duration
 from readout.sweep.time_left import LayerTime, Left, TimeLeft
 
@@ -30,7 +30,7 @@ class SweepProgress(Callback):
     On a terminal two lines are redrawn, in a notebook one; elsewhere a plain line is printed every ``quiet_seconds``.
 
     Args:
-        plan: The inversions that are left.
+        plan: The problems that are left.
         console: Where to show them.
         quiet_seconds: Time between plain lines.
         clock: Returns the time in seconds.
@@ -95,21 +95,21 @@ class SweepProgress(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of a fit."""
         assert isinstance(pl_module, FeatureInversion)
-        self._fit_started, self._first_step, self._distance = self._clock(), trainer.global_step, ""
+        self._fit_started, self._first_step, self._distance = self._clock(), pl_module.steps_taken, ""
         self._read = self._fit_started
         before = 0.0 if pl_module.resumed is None else pl_module.resumed["seconds"]
         self.time_left.step(self._fit_started, self._first_step / self.plan.steps, before)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Redraw a few times a second."""
+        assert isinstance(pl_module, FeatureInversion)
         now = self._clock()
-        self.time_left.step(now, min(trainer.global_step / self.plan.steps, 1.0))
+        self.time_left.step(now, min(pl_module.steps_taken / self.plan.steps, 1.0))
         if not self._due(now):
             return
-        assert isinstance(pl_module, FeatureInversion)
         if now - self._read >= READ_SECONDS or not self.console.is_terminal:
             self._read, self._distance = now, _distances(pl_module)
-        self._show(self._what(trainer.global_step, now))
+        self._show(self._what(pl_module.steps_taken, now))
 
     def _due(self, now: float) -> bool:
         return now - self._shown >= (REDRAW_SECONDS if self.console.is_terminal else self.quiet_seconds)
@@ -121,7 +121,7 @@ class SweepProgress(Callback):
         self._shown = now
         left, share = self.time_left.seconds, self.time_left.share
         guess = "" if self.time_left.measured else ", a first guess"
-        done = f"{self._problems_done:,}/{self._problems:,} inversions"
+        done = f"{self._problems_done:,}/{self._problems:,} {self.plan.unit}"
         time_left = f"{_span(left)} left{guess}"
         if not self.console.is_terminal:
             line = f"{share:4.0%}  {done} · {' · '.join(what)} · {time_left}"
@@ -149,7 +149,7 @@ class SweepProgress(Callback):
 
     def _show_end(self) -> None:
         took = duration(self._clock() - self._started)
-        line = f"100%  {self._problems_done:,}/{self._problems:,} inversions · done in {took}"
+        line = f"100%  {self._problems_done:,}/{self._problems:,} {self.plan.unit} · done in {took}"
         if self.console.is_terminal:
             self._draw(Text(line))
         else:

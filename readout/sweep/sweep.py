@@ -18,15 +18,15 @@ from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console, say, say_where
 from readout.data import InputData, Sample, load_samples
 from readout.extractors import FeatureExtractor
-from readout.inversions import FeatureInversion
-from readout.inversions.run import Row, make_batch, readout_columns
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.prediction.beside import check_predictable, predict_beside
 from readout.problems import check_problems, cross
 from readout.problems.design import FILE as DESIGN
 from readout.problems.design import Design
-from readout.problems.identity import describe, tensor_digest
+from readout.problems.identity import describe
 from readout.problems.search import Search
+from readout.readouts import Readout
+from readout.readouts.run import Row, make_batch, readout_columns
 from readout.representation import Estimator
 from readout.store import ResultStore
 from readout.sweep.driver import Driver, make_setting
@@ -37,13 +37,15 @@ from readout.sweep.runtime import Runtime, quiet_lightning
 
 
 class Sweep:
-    """Representation sizes from inversions over layers × levels × draws × inputs; finished ones are kept.
+    """Representation sizes over layers × levels × draws × inputs; finished problems are kept.
 
     Args:
         layers: Layer names, ``all``, or ``depth:FRACTION`` (0 the first layer, 1 the last).
         levels: Perturbation levels: target correlation distances in [0, 1). Keep 0 among them, to tell
             "the feature is lost" from "the readout never works".
         draws: Independent noise draws per level.
+        readings: Independent starts of an iterative readout from each perturbed feature. A level counts as recovered if
+            every reading is, because an input is represented only if all of π(h') is near it.
         threshold: t; an input is recovered if d_X < t. Default: the paper's for the metric, 0.1 for images and 0.3
             for texts.
         output: Output folder.
@@ -70,6 +72,7 @@ class Sweep:
         layers: str | int | Sequence[str | int] = "all",
         levels: Sequence[float] = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
         draws: int = 1,
+        readings: int = 1,
         threshold: float | None = None,
         output: str = "runs/readout",
         resume: bool = True,
@@ -84,6 +87,7 @@ class Sweep:
     ) -> None:
         self.levels = sorted(set(check_levels(levels)))
         self.draws = check_whole("draws", draws, 1)
+        self.readings = check_whole("readings", readings, 1)
         check_choice("search", search, get_args(Search))
         check_choice("estimator", estimator, [each.value for each in Estimator])
         self.options = RunOptions(Path(output), resume, threshold, tolerance, batch_size, checkpoint_minutes)
@@ -94,13 +98,11 @@ class Sweep:
         self.predict = predict
         self.plan_only = plan_only
 
-    def run(
-        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console | None = None
-    ) -> pd.DataFrame:
-        """Run unfinished inversions, write the output folder and print the sizes.
+    def run(self, readout: Readout, data: InputData, runtime: Runtime, console: Console | None = None) -> pd.DataFrame:
+        """Run unfinished problems, write the output folder and print the sizes.
 
         Args:
-            inversion: The readout, with its extractor.
+            readout: The readout, with its extractor.
             data: The inputs.
             runtime: Trainers, loggers, configuration and seed.
             console: Where plan, progress and table go.
@@ -112,7 +114,7 @@ class Sweep:
             ReadoutError: if an argument can't be used.
         """
         console = console or make_console()
-        results = self._invert(inversion, data, runtime, console, console)
+        results = self._invert(readout, data, runtime, console, console)
         if results is None:
             return pd.DataFrame()
         sizes = self._finish(results, report=True)
@@ -121,12 +123,12 @@ class Sweep:
         return sizes
 
     def measure(
-        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, report: bool = True
+        self, readout: Readout, data: InputData, runtime: Runtime, console: Console, report: bool = True
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Run like :meth:`run`, printing only progress.
 
         Args:
-            inversion: The readout, with its extractor.
+            readout: The readout, with its extractor.
             data: The inputs.
             runtime: Trainers, loggers, configuration and seed.
             console: Where progress goes.
@@ -138,7 +140,7 @@ class Sweep:
         Raises:
             ReadoutError: if an argument can't be used.
         """
-        results = self._invert(inversion, data, runtime, Console(quiet=True, force_jupyter=False), console)
+        results = self._invert(readout, data, runtime, Console(quiet=True, force_jupyter=False), console)
         if results is None:
             raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
         return results, self._finish(results, report)
@@ -152,12 +154,12 @@ class Sweep:
         return sizes
 
     def _invert(
-        self, inversion: FeatureInversion, data: InputData, runtime: Runtime, console: Console, progress_on: Console
+        self, readout: Readout, data: InputData, runtime: Runtime, console: Console, progress_on: Console
     ) -> pd.DataFrame | None:
-        """Run unfinished inversions and return all results of the sweep, or None with ``plan_only``."""
-        samples = self._load(inversion, data)
+        """Run unfinished problems and return all results of the sweep, or None with ``plan_only``."""
+        samples = self._load(readout, data)
         with quiet_lightning():
-            driver = self._driver(inversion, samples, runtime, progress_on)
+            driver = self._driver(readout, samples, runtime, progress_on)
             with console.status("checking each layer and the cost of a step there"):
                 plan = driver.plan()
             plan.show(console, self._task(plan, driver.inputs, type(data).__name__))
@@ -174,41 +176,46 @@ class Sweep:
             say(progress_on, sentence)
         return results
 
-    def _load(self, inversion: FeatureInversion, data: InputData) -> dict[str, Sample]:
+    def _load(self, readout: Readout, data: InputData) -> dict[str, Sample]:
         """Load the inputs; check their kind and their number."""
-        extractor = inversion.extractor
+        extractor = readout.extractor
         # layers found by running the network are known only once the shape of the inputs is
         named = len(extractor.resolve(self.layers)) if extractor.layers_named else 1
-        samples = load_samples(data, extractor, partial(check_problems, named, len(self.levels), self.draws))
+        most = partial(check_problems, levels=len(self.levels), draws=self.draws * self.readings)
+        samples = load_samples(data, extractor, lambda inputs: most(named, inputs=inputs))
         first = next(iter(samples.values())).input
-        extractor.find_layers(inversion.embed(first.unsqueeze(0)))
-        check_problems(len(extractor.resolve(self.layers)), len(self.levels), self.draws, len(samples))
-        inversion.check_scores(first)
+        extractor.find_layers(readout.embed(first.unsqueeze(0)))
+        most(len(extractor.resolve(self.layers)), inputs=len(samples))
+        if self.readings > 1 and not readout.iterative:
+            raise ReadoutError(
+                f"{type(readout).__name__} reads a feature the same way every time, so more readings add nothing; "
+                "leave out sweep.readings."
+            )
+        readout.meet(samples)
+        readout.check_scores(first)
         if self.predict:
-            check_predictable(inversion.metric, [sample.input for sample in samples.values()])
+            check_predictable(readout.metric, [sample.input for sample in samples.values()])
         return samples
 
-    def _driver(
-        self, inversion: FeatureInversion, samples: Mapping[str, Sample], runtime: Runtime, console: Console
-    ) -> Driver:
+    def _driver(self, readout: Readout, samples: Mapping[str, Sample], runtime: Runtime, console: Console) -> Driver:
         """Form all problems, and open the output folder."""
-        threshold = self.options.threshold_for(inversion.metric)
+        threshold = self.options.threshold_for(readout.metric)
         store = self.options.open_store("sweep", console)
-        setting = make_setting(inversion, describe(self.perturbation), runtime)
+        setting = make_setting(readout, describe(self.perturbation), runtime)
         inputs = {name: sample.input for name, sample in samples.items()}
-        digests = [(name, tensor_digest([("input", x)])) for name, x in inputs.items()]
-        columns = readout_columns(inversion, setting.network)
+        digests = [(name, readout.input_digest(sample)) for name, sample in samples.items()]
+        columns = readout_columns(readout, setting.network)
         return Driver(
-            inversion=inversion,
+            readout=readout,
             inputs=inputs,
             problems={
-                layer: cross(setting.digest, digests, layer, self.levels, self.draws, runtime.seed)
-                for layer in inversion.extractor.resolve(self.layers)
+                layer: cross(setting.digest, digests, layer, self.levels, self.draws, runtime.seed, self.readings)
+                for layer in readout.extractor.resolve(self.layers)
             },
             setting=setting,
             perturbation=self.perturbation,
             example=partial(make_batch, inputs=inputs, perturbation=self.perturbation),
-            label=partial(_labelled, extractor=inversion.extractor, samples=samples, columns=columns),
+            label=partial(_labelled, extractor=readout.extractor, samples=samples, columns=columns),
             store=store,
             options=self.options.for_readout(setting.readout),
             threshold=threshold,
@@ -221,14 +228,14 @@ class Sweep:
         """Write what describes the results: design and true inputs."""
         store, setting, seed = driver.store, driver.setting.digest, driver.runtime.seed
         layers, samples = list(driver.problems), list(driver.inputs)
-        design = Design(setting, seed, self.search, layers, samples, self.levels, self.draws)
+        design = Design(setting, seed, self.search, layers, samples, self.levels, self.draws, self.readings)
         store.write_text(DESIGN, design.to_json())
         for name, x in driver.inputs.items():
             store.save_input(name, x)
 
     def _predict(self, driver: Driver, results: pd.DataFrame) -> None:
         """Predict the curves of all problems that could be inverted."""
-        extractor = driver.inversion.extractor
+        extractor = driver.readout.extractor
         extractor.to(driver.runtime.make_bare_trainer().strategy.root_device)  # a fit leaves the network on the CPU
         ran = set(results["key"] if "reason" not in results else results[results["reason"].isna()]["key"])
         problems = [each for each in itertools.chain(*driver.problems.values()) if each.key in ran]
@@ -241,20 +248,27 @@ class Sweep:
     def _facts(self) -> dict[str, Any]:
         """Describe the sweep, for runs in loggers."""
         perturbation = type(self.perturbation).__name__
-        return {"levels": self.levels, "draws": self.draws, "search": self.search, "perturbation": perturbation}
+        return {
+            "levels": self.levels,
+            "draws": self.draws,
+            "readings": self.readings,
+            "search": self.search,
+            "perturbation": perturbation,
+        }
 
     def _task(self, plan: Plan, inputs: Mapping[str, Tensor], data: str) -> dict[str, str]:
         """Describe what the sweep crosses, in words, for the plan."""
         layers, levels = len(plan.layers), len(self.levels)
-        total = layers * levels * self.draws * len(inputs)
-        crossed = f"{total:,} = {layers} layers × {levels} levels × {self.draws} draws × {len(inputs)} inputs"
+        total = layers * levels * self.draws * self.readings * len(inputs)
+        times = f"{self.draws} draws × " + (f"{self.readings} readings × " if self.readings > 1 else "")
+        crossed = f"{total:,} = {layers} layers × {levels} levels × {times}{len(inputs)} inputs"
         searched = f", of which {self.search} wants at most {plan.finished + plan.remaining:,}"
         done = f"; {plan.finished:,} already done" if plan.finished else ""
         return {
             "layers": ", ".join(layer.layer for layer in plan.layers),
             "levels": ", ".join(f"{level:g}" for level in self.levels),
             "inputs": f"{len(inputs)} of {size_in_words(inputs.values())} from {data}",
-            "inversions": crossed + (searched if self.search != "grid" else "") + done,
+            plan.unit: crossed + (searched if self.search != "grid" else "") + done,
         }
 
 
@@ -263,7 +277,7 @@ def _labelled(
     recovered: list[Tensor],
     extractor: FeatureExtractor,
     samples: Mapping[str, Sample],
-    columns: Mapping[str, str],
+    columns: Mapping[str, str | None],
 ) -> pd.DataFrame:
     """Add labels, layer indices and the columns that all rows share."""
     table = pd.DataFrame(rows)

@@ -21,7 +21,14 @@ def make_results(distances: Mapping[tuple[str, str], tuple[float, ...]], **colum
         for level, distance in zip(LEVELS, values, strict=True):
             row: dict[str, Any] = dict.fromkeys(COLUMNS, 0)
             row |= {"model": "Net", "weights": "own", "prior": "Pixels", "protocol": "paper", "setting": "one"}
-            row |= {"layer": layer, "sample": sample, "level": level, "draw": 0, "feature_distance": level + 0.01}
+            row |= {
+                "layer": layer,
+                "sample": sample,
+                "level": level,
+                "draw": 0,
+                "reading": 0,
+                "feature_distance": level + 0.01,
+            }
             row |= {"distance": distance, "best_distance": distance / 2, "best_step": 5, "loss": 1.0, "floor": 2.0}
             row |= {"threshold": 0.1, "tolerance": 1e-4, "scale": 1.0, "metric": "correlation_distance", "steps": 10}
             judged = "recovered" if distance < 0.1 else "unrecovered" if distance >= 0.1 else "failed"

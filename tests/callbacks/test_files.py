@@ -17,8 +17,8 @@ from readout import load_results
 from readout.callbacks import ProblemTable, Reconstructions, RecoveryCurve, SizeByLayer
 from readout.data import TextFiles, UniformNoise
 from readout.extractors import LanguageModel
-from readout.inversions import FeatureInversion, ImageInversion, TextInversion
 from readout.priors import Pixels
+from readout.readouts import FeatureInversion, ImageInversion, TextInversion
 from readout.sweep import Sweep
 from readout.sweep.runtime import Runtime
 from tests.helpers import CPU

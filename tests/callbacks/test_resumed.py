@@ -19,8 +19,8 @@ from readout.callbacks import ProblemTable, Reconstructions, RecoveryCurve, Size
 from readout.callbacks.logbook import Entry, Logbook
 from readout.common.errors import ReadoutError
 from readout.data import InputData, UniformNoise
-from readout.inversions import ImageInversion
 from readout.priors import Pixels
+from readout.readouts import ImageInversion
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from readout.sweep.runtime import Runtime

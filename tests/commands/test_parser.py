@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 from readout.commands.parser import Parser
 from readout.common.errors import ReadoutError
 from readout.data import InputData
-from readout.inversions import FeatureInversion
+from readout.readouts import FeatureInversion
 from readout.sweep import Sweep
 
 MODEL = ["--model", "ImageInversion", "--model.extractor", "tests.tiny.TinyNet", "--model.prior", "Pixels"]

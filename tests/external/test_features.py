@@ -3,15 +3,15 @@ import math
 import torch
 
 from readout.external import ExternalFeatures, ExternalProblem, unknown
-from readout.inversions import FeatureInversion, ProblemBatch
 from readout.metrics import correlation_distance
 from readout.priors import Pixels
+from readout.readouts import FeatureInversion, ProblemBatch
 from tests.helpers import runtime
 from tests.tiny import Identity
 
 
 def problem(true_digest: str) -> ExternalProblem:
-    return ExternalProblem("setting", "cat", "digest", "late", math.nan, 0, 0, true_digest)
+    return ExternalProblem("setting", "cat", "digest", "late", math.nan, 0, 0, true_digest=true_digest)
 
 
 def test_a_true_input_changes_the_key_but_not_the_seeds() -> None:

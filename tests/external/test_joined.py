@@ -9,8 +9,8 @@ from readout.common.padding import PADDING, pad
 from readout.external import JoinedLayers, JoinedTextLayers, SumOverLayers, as_one_layer
 from readout.external.joined import extract_several
 from readout.extractors import VGG19, FeatureExtractor, LanguageModel
-from readout.inversions import FeatureLoss, ImageInversion, MeanSquaredError, MeanSquaredErrorAndCosine
 from readout.priors import Pixels
+from readout.readouts import FeatureLoss, ImageInversion, MeanSquaredError, MeanSquaredErrorAndCosine
 from tests.extractors.test_base import counting
 from tests.tiny import TinyNet
 from tests.tiny_text import WIDTH, save_tiny

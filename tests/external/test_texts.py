@@ -16,8 +16,8 @@ from readout.external.collect import Found
 from readout.external.joined import extract_several
 from readout.external.texts import as_text_features, true_texts, unknown_text
 from readout.extractors import LanguageModel
-from readout.inversions import MeanSquaredErrorAndCosine, TextInversion
 from readout.priors.tokens import FREE
+from readout.readouts import MeanSquaredErrorAndCosine, TextInversion
 from readout.representation import verdict
 from readout.store import ResultStore
 from tests.external.test_files import save
@@ -207,7 +207,7 @@ def test_a_search_token_by_token_wants_one_layer(
     path = save(tmp_path / "decoded.npz", {layer: of_layer["long"] for layer, of_layer in found.items()})
     capsys.readouterr()
     settings = config(tmp_path, folders["gpt2"], "TokenSearch")
-    assert "of one layer; name it with --layer" in refused(invert(settings, "--features", path), capsys)
+    assert "TokenSearch reads one layer; name it with --layer" in refused(invert(settings, "--features", path), capsys)
 
 
 def test_the_report_is_made_again_from_disk_alone(tmp_path: Path, bert: LanguageModel, folders: dict[str, str]) -> None:

@@ -11,10 +11,10 @@ from readout.analysis.outputs import read_outputs
 from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
 from readout.extractors import FeatureExtractor
-from readout.inversions import FeatureInversion
 from readout.metrics import CorrelationDistance, TokenErrorRate
 from readout.prediction import beside, predict_size, prediction_table
 from readout.priors import Pixels
+from readout.readouts import FeatureInversion
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from tests.helpers import runtime

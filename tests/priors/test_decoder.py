@@ -5,9 +5,9 @@ from torch import nn
 from readout.common.errors import ReadoutError
 from readout.data import Photographs
 from readout.extractors import VGG19
-from readout.inversions import ImageInversion
 from readout.metrics import correlation_distance
 from readout.priors import DecoderPrior, VGGDecoder
+from readout.readouts import ImageInversion
 from tests.tiny import TinyNet
 
 SHAPE = torch.Size([3, 8, 8])

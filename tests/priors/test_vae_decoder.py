@@ -9,9 +9,9 @@ from torch import Tensor
 
 from readout import cli, load_results
 from readout.common.errors import ReadoutError
-from readout.inversions import ImageInversion
 from readout.priors.vae_decoder import VAEDecoder
 from readout.problems.identity import describe
+from readout.readouts import ImageInversion
 from tests.extractors.test_sdxl_vae import save_tiny
 from tests.tiny import TinyNet
 

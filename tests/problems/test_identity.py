@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from readout.extractors import FeatureExtractor, OrthonormalLinear
-from readout.inversions import FeatureInversion, FeatureLoss, ImageInversion, MeanSquaredError, Protocol
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation
 from readout.priors import Pixels, Prior
 from readout.problems import Setting
 from readout.problems.identity import derive_seed, describe, digest, qualified_name, tensor_digest
+from readout.readouts import FeatureInversion, FeatureLoss, ImageInversion, MeanSquaredError, Protocol
 from tests.tiny import TinyNet, concrete_classes
 
 KINDS = (FeatureExtractor, FeatureInversion, FeatureLoss, Perturbation, Prior, Protocol, SampleMetric)

@@ -59,4 +59,4 @@ def test_a_level_counts_when_all_of_its_draws_are_done_and_recovered() -> None:
     rows = [("a", 0.0, 0, True), ("a", 0.0, 1, True), ("a", 0.5, 0, True), ("a", 0.5, 1, False), ("a", 0.9, 0, True)]
     table = pd.DataFrame(rows, columns=["sample", "level", "draw", "recovered"])
     table["verdict"] = table["recovered"].map({True: "recovered", False: "not_converged"})
-    assert recovered_levels(table, draws=2) == {"a": {0.0: True, 0.5: False}}
+    assert recovered_levels(table, repeats=2) == {"a": {0.0: True, 0.5: False}}

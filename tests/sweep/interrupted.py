@@ -19,13 +19,13 @@ from torch.optim import LBFGS, SGD, AdamW
 from readout import load_results
 from readout.common.signals import SIGNALS
 from readout.data import InputData, UniformNoise
-from readout.inversions import (
+from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.readouts import (
     DiscrepancyProtocol,
     FastProtocol,
     FeatureInversion,
     ImageInversion,
 )
-from readout.priors import DeepImagePrior, Pixels, Prior
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from readout.sweep.runtime import Runtime

@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from readout.common.errors import ReadoutError
-from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
 from readout.problems import Problem
+from readout.readouts.run import make_batch
 from readout.sweep.checkpoints import LayerCheckpoint
 from tests.sweep.interrupted import (
     LEVELS,

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from readout.common.errors import ReadoutError
-from readout.inversions import FeatureInversion, FeatureLoss, ImageInversion, PaperProtocol
 from readout.metrics import SampleMetric
 from readout.perturbations import GaussianPerturbation, Perturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.readouts import FeatureInversion, FeatureLoss, ImageInversion, PaperProtocol
 from readout.sweep.independence import check_independent
 from readout.sweep.runtime import quiet_lightning
 from tests.helpers import runtime
-from tests.inversions.test_base import batch
+from tests.readouts.test_base import batch
 from tests.tiny import TinyNet
 
 

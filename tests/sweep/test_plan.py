@@ -8,11 +8,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from readout.inversions import ImageInversion
-from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
 from readout.problems import cross
+from readout.readouts import ImageInversion
+from readout.readouts.run import make_batch
 from readout.sweep.plan import LayerPlan, Plan, duration, size_in_words, unfinished
 from readout.sweep.probe import Cost
 from readout.sweep.progress import SweepProgress

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from readout.extractors import FeatureExtractor
-from readout.inversions import ImageInversion, ProblemBatch
-from readout.inversions.run import make_batch
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
 from readout.problems import cross
+from readout.readouts import ImageInversion, ProblemBatch
+from readout.readouts.run import make_batch
 from readout.sweep.probe import FEW, BatchSize, Cost, _StepTimer, automatic_batch_size, probe
 from tests.helpers import runtime
 from tests.tiny import TinyNet
@@ -44,7 +44,7 @@ class Steps:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
         self.seconds, self.tried = seconds, list[int]()
-        monkeypatch.setattr("readout.sweep.probe._steps", self)
+        monkeypatch.setattr("readout.sweep.probe._timed", self)
 
     def __call__(self, inversion: Any, problems: ProblemBatch, *_: Any) -> _StepTimer:
         self.tried.append(len(problems))
@@ -86,9 +86,9 @@ def test_the_automatic_batch_size_is_a_power_of_two_that_fits(monkeypatch: pytes
         available = 1000
 
     monkeypatch.setattr("readout.sweep.probe.psutil.virtual_memory", Memory)
-    assert automatic_batch_size(1, CPU) == 16
-    assert automatic_batch_size(100, CPU) == 4
-    assert automatic_batch_size(10_000, CPU) == 1
+    assert automatic_batch_size(1, CPU, {"cpu": 16}) == 16
+    assert automatic_batch_size(100, CPU, {"cpu": 16}) == 4
+    assert automatic_batch_size(10_000, CPU, {"cpu": 16}) == 1
 
 
 def test_memory_on_cuda_is_this_fits_own_and_leaves_the_network_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ import pytest
 from readout import load_results
 from readout.data import InputData, TextFiles, UniformNoise
 from readout.extractors import BERT, GPT2, LanguageModel
-from readout.inversions import (
+from readout.priors import TokenLogits
+from readout.readouts import (
     FeatureInversion,
     TextInversion,
     TokenSearch,
 )
-from readout.priors import TokenLogits
 from tests.sweep.interrupted import (
     InterruptAt,
     assert_same_bits,

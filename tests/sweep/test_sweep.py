@@ -21,9 +21,9 @@ from readout.analysis.sizes import sizes_table
 from readout.common.errors import ReadoutError
 from readout.data.in_memory import ImagesInMemory
 from readout.extractors import FeatureExtractor
-from readout.inversions import FeatureInversion, ImageInversion
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
+from readout.readouts import FeatureInversion, ImageInversion
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from readout.sweep.external import ExternalSweep

@@ -11,13 +11,13 @@ from readout.common.checks import check_choice
 from readout.common.errors import ReadoutError
 from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
-from readout.inversions.base import FeatureInversion, OptimizerFactory
-from readout.inversions.batch import ProblemBatch
-from readout.inversions.losses import FeatureLoss, MeanSquaredErrorAndCosine
-from readout.inversions.schedules import ScheduleFactory
 from readout.metrics import EmbeddingCosine, ExactMatch, SampleMetric, TokenErrorRate
 from readout.priors import TokenLogits, TokenPrior
 from readout.priors.tokens import FREE
+from readout.readouts.batch import ProblemBatch
+from readout.readouts.inversion.base import FeatureInversion, OptimizerFactory
+from readout.readouts.inversion.schedules import ScheduleFactory
+from readout.readouts.losses import FeatureLoss, MeanSquaredErrorAndCosine
 
 
 def paper_text_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -36,7 +36,7 @@ class TextInversion(FeatureInversion):
         prior: Default: :class:`readout.priors.TokenLogits`.
         optimizer: Default: :func:`paper_text_optimizer`.
         lr_schedule: Default: a constant rate.
-        loss: Default: :class:`readout.inversions.MeanSquaredErrorAndCosine`.
+        loss: Default: :class:`readout.readouts.MeanSquaredErrorAndCosine`.
         metric: Default: :class:`readout.metrics.TokenErrorRate`.
         metrics: Default: :class:`readout.metrics.ExactMatch` and :class:`readout.metrics.EmbeddingCosine`.
         special_tokens: ``"known"`` gives the special tokens around a text to the readout and does not score them;
@@ -86,14 +86,14 @@ class TextInversion(FeatureInversion):
         embedded = self.extractor.embed(inputs)
         return embedded.masked_fill((inputs == FREE).to(embedded.device).unsqueeze(-1), torch.nan)
 
-    def scored(self, inputs: Tensor) -> Tensor:
+    def signal(self, inputs: Tensor) -> Tensor:
         """Return the token ids, with :data:`PADDING` in place of known special tokens."""
         return inputs.masked_fill(self._is_known(inputs), PADDING)
 
     def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
         """Return both texts, decoded and as tokens, and the positions of wrong tokens; None if the text is unknown."""
         known = not (true == FREE).any()
-        wrong = (self.scored(true) != recovered) & (self.scored(true) != PADDING)
+        wrong = (self.signal(true) != recovered) & (self.signal(true) != PADDING)
         return {
             "true_text": self.extractor.decode(true) if known else None,
             "recovered_text": self.extractor.decode(recovered),

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from readout.common.errors import ReadoutError, reason
-from readout.inversions.schedules import numbers, unwrap
 from readout.problems.identity import describe, qualified_name
+from readout.readouts.inversion.schedules import numbers, unwrap
 
 DEVICES = ("cpu", "cuda")
 """Devices on which PyTorch has fused optimisers."""

@@ -6,17 +6,18 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from readout import cli, load_results
 from readout.common.errors import ReadoutError
 from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, advance, states_after
-from readout.inversions import FeatureInversion, TextInversion, TokenSearch
-from readout.inversions.run import invert
-from readout.inversions.shortlist import CONTEXT, Shortlist
 from readout.perturbations import GaussianPerturbation
 from readout.problems import cross
+from readout.readouts import Readout, TextInversion, TokenSearch
+from readout.readouts.run import read
+from readout.readouts.shortlist import CONTEXT, Shortlist
 from tests.helpers import runtime
 from tests.tiny_text import SPECIAL, TEXT, save_tiny
 
@@ -44,10 +45,10 @@ def run(
     problems = cross("s", [(name, name) for name in names], layer, levels, draws=1, seed=0)
     trainer = runtime(20).make_bare_trainer()
 
-    def fit(inversion: FeatureInversion) -> None:
+    def fit(inversion: Readout) -> None:
         trainer.fit(inversion, range(20))
 
-    return invert(TokenSearch(model, **settings), problems, texts(model), GaussianPerturbation(), fit)
+    return read(TokenSearch(model, **settings), problems, texts(model), GaussianPerturbation(), fit)
 
 
 def target(model: LanguageModel, name: str, level: float, layer: str) -> Tensor:
@@ -168,9 +169,9 @@ def test_a_beam_wider_than_what_is_tried_is_refused(folders: dict[str, str]) -> 
 
 def test_steps_have_to_reach_the_end_of_the_longest_text(folders: dict[str, str]) -> None:
     search = TokenSearch(LanguageModel(folders["gpt2"]))
-    assert search.steps(9, [torch.zeros(4), torch.zeros(9)]) == 9
+    assert search.steps(Trainer(max_steps=9, logger=False), [torch.zeros(4), torch.zeros(9)]) == 9
     with pytest.raises(ReadoutError, match=r"longest text has 9 tokens .* trainer.max_steps is 8; set it to 9 or more"):
-        search.steps(8, [torch.zeros(4), torch.zeros(9)])
+        search.steps(Trainer(max_steps=8, logger=False), [torch.zeros(4), torch.zeros(9)])
 
 
 @pytest.mark.real_weights
@@ -204,15 +205,15 @@ def test_a_text_without_a_target_is_marked_and_the_others_are_read(
     model = LanguageModel(folders["gpt2"])
     problems = cross("s", [(name, name) for name in ("short", "long")], "layer.1", [0.0, 0.5], draws=1, seed=0)
 
-    def fit(inversion: FeatureInversion) -> None:
+    def fit(inversion: Readout) -> None:
         runtime(20).make_bare_trainer().fit(inversion, range(20))
 
-    def read(perturbation: GaussianPerturbation) -> tuple[pd.DataFrame, list[Tensor]]:
-        rows, recovered = invert(make(model), problems, texts(model), perturbation, fit)
+    def rows_of(perturbation: GaussianPerturbation) -> tuple[pd.DataFrame, list[Tensor]]:
+        rows, recovered = read(make(model), problems, texts(model), perturbation, fit)
         return pd.DataFrame(rows), recovered
 
-    table, recovered = read(Refusing(problems[0].noise_seed))
-    whole, same = read(GaussianPerturbation())
+    table, recovered = rows_of(Refusing(problems[0].noise_seed))
+    whole, same = rows_of(GaussianPerturbation())
     assert table["reason"].fillna("").tolist() == ["This one can't be perturbed; take it out"] * 2 + [""] * 2
     assert table["recovered_text"].fillna("").tolist() == ["", "", *whole["recovered_text"].tolist()[2:]]
     assert [x.numel() for x in recovered] == [0, 0, *(x.numel() for x in same[2:])]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from readout.common.padding import PADDING
-from readout.inversions.trajectory import Trajectory
 from readout.perturbations import Perturbation
 from readout.priors.tokens import FREE
+from readout.readouts.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class ProblemBatch:
     """Seed per problem of its prior."""
     perturbation: Perturbation
     """Rule that moves features."""
+    names: Sequence[str] = ()
+    """Sample name of each input, as far as a readout needs them."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -50,15 +52,15 @@ class Outcome:
     """Results of a batch; tensors are on the CPU, with one row per problem."""
 
     recovered: Tensor
-    """Recovered inputs x̂, shape (problems, *input_shape)."""
+    """Recovered signals ŝ, shape (problems, *signal_shape); of an inversion, inputs x̂."""
     distance: Tensor
-    """d_X(x, x̂)."""
+    """d_S(s, ŝ); of an inversion, d_X(x, x̂)."""
     feature_distance: Tensor
     """Realised d_H(h', h)."""
     recovered_feature_distance: Tensor
-    """d_H(f(x̂), h)."""
+    """d_H(f(x̂), h); NaN if the signal is not an input, or its feature was not computed."""
     loss: Tensor
-    """L(x̂), without the prior's penalty."""
+    """L(x̂), without the prior's penalty; NaN for a readout without a loss, as are floor and scale."""
     floor: Tensor
     """L(x), the loss at the true input."""
     scale: Tensor
@@ -72,7 +74,7 @@ class Outcome:
     best_step: Tensor
     """Step of the smallest d_X."""
     metrics: dict[str, Tensor]
-    """Further metrics between x̂ and x, by name."""
+    """Further scores by name."""
     trajectory: Trajectory
     """Recorded steps."""
     complete: bool

@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from readout.commands.fit import build
 from readout.commands.parser import Parser
 from readout.common.errors import ReadoutError
-from readout.inversions import FeatureInversion, ImageInversion
-from readout.inversions.schedules import ScheduleFactory
 from readout.priors import Pixels
+from readout.readouts import FeatureInversion, ImageInversion
+from readout.readouts.inversion.schedules import ScheduleFactory
 from tests.helpers import tiny_config, write_config
 from tests.tiny import TinyNet
 

@@ -1,4 +1,4 @@
-"""Inversion of a batch of problems: one fit, then restarts of those whose prior died."""
+"""Reading of a batch of problems: one run, then restarts of those whose prior died."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from readout.common.errors import ReadoutError
 from readout.common.padding import pad, unpad
-from readout.inversions.base import FeatureInversion
-from readout.inversions.batch import Outcome, ProblemBatch
-from readout.inversions.resuming import Attempt
-from readout.inversions.trajectory import Trajectory
 from readout.perturbations import Perturbation
 from readout.problems import Problem
+from readout.readouts.base import Readout
+from readout.readouts.batch import Outcome, ProblemBatch
+from readout.readouts.inversion.resuming import Attempt
+from readout.readouts.trajectory import Trajectory
 
 Row = dict[str, Any]
 
@@ -22,47 +22,47 @@ CURVES = ("loss", "distance", "recovered_feature_distance")
 """Quantities in a trajectory."""
 
 
-def invert(
-    inversion: FeatureInversion,
+def read(
+    readout: Readout,
     problems: Sequence[Problem],
     inputs: Mapping[str, Tensor],
     perturbation: Perturbation,
-    fit: Callable[[FeatureInversion], None],
+    run: Callable[[Readout], None],
     attempt: Attempt | None = None,
 ) -> tuple[list[Row], list[Tensor]]:
-    """Invert a batch of problems; dead ones restart, at most ``inversion.max_restarts`` times.
+    """Read the signals of a batch of problems; dead ones restart, at most ``readout.max_restarts`` times.
 
     A restart is a complete run from a fresh seed, so it does not depend on the rest of the batch. A problem without a
     target, such as one with a constant feature, gets the reason in its row.
 
     Args:
-        inversion: Inversion to run.
+        readout: The readout.
         problems: Problems of one layer.
         inputs: True inputs by sample name.
         perturbation: Rule that moves features.
-        fit: Function that runs ``Trainer.fit`` on the inversion.
+        run: Function that runs the readout with a Trainer.
         attempt: Earlier progress of this batch, updated in place; default: none.
 
     Returns:
-        One row per problem (without verdict), and the recovered inputs, empty for problems without a target.
+        One row per problem (without verdict), and the recovered signals, empty for problems without a target.
 
     Raises:
-        ReadoutError: if anything but the protocol ended the fit.
+        ReadoutError: if anything but the readout ended the run.
     """
     attempt = attempt or Attempt.fresh(len(problems))
     rows, recovered = attempt.rows, attempt.recovered
-    while attempt.todo and attempt.restart <= inversion.max_restarts:
+    while attempt.todo and attempt.restart <= readout.max_restarts:
         todo, restart = attempt.todo, attempt.restart
         again = [problems[index] for index in todo]
-        inversion.load(make_batch(again, inputs, perturbation, restart))
-        fit(inversion)
-        outcome = inversion.outcome
+        readout.load(make_batch(again, inputs, perturbation, restart))
+        run(readout)
+        outcome = readout.outcome
         if outcome is None or not outcome.complete:
             raise ReadoutError(
                 "The fit ended before its last step, so this batch was discarded; remove whatever ends fits early "
                 "(max_time, max_epochs, limit_train_batches, an early-stopping callback)."
             )
-        curves = _curves(outcome.trajectory)
+        curves = _curves(outcome.trajectory, len(todo))
         for place, index in enumerate(todo):
             true = inputs[problems[index].sample]
             seconds = rows[index].get("seconds", 0.0) + outcome.seconds / len(todo)
@@ -72,7 +72,7 @@ def invert(
                 rows[index] |= {"reason": outcome.reasons[place]}
                 continue
             recovered[index] = unpad(outcome.recovered[place])
-            rows[index] |= inversion.describe_recovered(true, recovered[index])
+            rows[index] |= readout.describe_recovered(true, recovered[index])
         attempt.todo = [i for place, i in enumerate(todo) if outcome.dead[place] and place not in outcome.reasons]
         attempt.restart += 1
     return rows, recovered
@@ -84,6 +84,7 @@ def make_batch(
     """Build the batch for problems of one layer."""
     return ProblemBatch(
         inputs=pad([inputs[problem.sample] for problem in problems]),
+        names=[problem.sample for problem in problems],
         layer=problems[0].layer,
         levels=torch.tensor([problem.level for problem in problems], dtype=torch.float64),
         noise_seeds=[problem.noise_seed for problem in problems],
@@ -92,26 +93,28 @@ def make_batch(
     )
 
 
-def readout_columns(inversion: FeatureInversion, fingerprint: str) -> dict[str, str]:
+def readout_columns(readout: Readout, fingerprint: str) -> dict[str, str | None]:
     """Return the columns that name the readout in every row of results.
 
     Args:
-        inversion: Inversion of the readout.
+        readout: The readout.
         fingerprint: Fingerprint of its extractor.
     """
     return {
-        "model": inversion.extractor.name,
-        "weights": inversion.extractor.weights_name,
+        "model": readout.extractor.name,
+        "weights": readout.extractor.weights_name,
         "weights_digest": fingerprint[:16],
-        "prior": type(inversion.prior).__name__,
-        "protocol": inversion.protocol.name,
-        "metric": inversion.metric.name,
+        "readout": type(readout).__name__,
+        "prior": readout.prior_name,
+        "protocol": readout.protocol_name,
+        "metric": readout.metric.name,
     }
 
 
-def _curves(trajectory: Trajectory) -> dict[str, Tensor]:
+def _curves(trajectory: Trajectory, problems: int) -> dict[str, Tensor]:
     """Return the recorded quantities by column name, shape (recorded steps, problems)."""
-    return {f"trajectory_{name}": trajectory.stacked(name) for name in CURVES}
+    none = torch.empty(0, problems)  # of a readout in one pass
+    return {f"trajectory_{name}": trajectory.stacked(name) if trajectory.steps else none for name in CURVES}
 
 
 def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place: int) -> Row:
@@ -131,6 +134,7 @@ def _row(problem: Problem, outcome: Outcome, curves: Mapping[str, Tensor], place
         "sample": problem.sample,
         "level": problem.level,
         "draw": problem.draw,
+        "reading": problem.reading,
         "seed": problem.seed,
         "setting": problem.setting,
         "key": problem.key,

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from readout.common.errors import ReadoutError
-from readout.inversions import MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.readouts import MeanSquaredError, MeanSquaredErrorAndCosine
 
 FEATURE, TARGET = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
 MASK = torch.arange(5) < torch.tensor([[5], [3], [1]])

@@ -7,21 +7,21 @@ follow from the problems.
 
 import random
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from readout.common.errors import ReadoutError
-from readout.inversions.batch import ProblemBatch
-from readout.inversions.running import Running
-from readout.inversions.target import Target
-from readout.inversions.trajectory import Trajectory
 from readout.priors import Prior
+from readout.readouts.base import Readout
+from readout.readouts.batch import ProblemBatch
+from readout.readouts.inversion.running import Running
+from readout.readouts.target import Target
+from readout.readouts.trajectory import Trajectory
 
 State = dict[str, Any]
 """Tensors, numbers, strings, and lists and dictionaries of them, which PyTorch loads without running code."""
@@ -78,19 +78,16 @@ def restore_prior(prior: Prior, state: State, problems: ProblemBatch) -> None:
     prior.resume(state["prior"])
 
 
-class Resumable(LightningModule, ABC):
+class Resumable(Readout):
     """Base class that saves an inversion to a checkpoint and restores it."""
 
     prior: Prior
-    problems: ProblemBatch
     trajectory: Trajectory
     resumed: State | None = None
     """State from the checkpoint that this batch resumes, if any."""
     _running: Running
-    _target: Target
     _active_target: Target
     _active: Tensor | None
-    _started: float
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the progress of the batch, without the network's frozen weights."""
@@ -114,6 +111,7 @@ class Resumable(LightningModule, ABC):
         """
         return {
             "problems": identity(self.problems),
+            "step": self.steps_taken,
             "prior": self.prior.progress(),
             "running": self._running.state(),
             "trajectory": self.trajectory.state(),

@@ -6,22 +6,29 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
-from torch.optim import SGD
 
 from readout.common.checks import check_whole
 from readout.common.errors import ReadoutError
 from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
-from readout.inversions.losses import MeanSquaredError
-from readout.inversions.protocols import TokenByToken
-from readout.inversions.resuming import State
-from readout.inversions.shortlist import Shortlist
-from readout.inversions.text import TextInversion
 from readout.metrics import SampleMetric, correlation_distance
 from readout.priors import TokenSequence
 from readout.priors.tokens import FREE
+from readout.problems.identity import describe
+from readout.readouts.inversion.protocols import TokenByToken
+from readout.readouts.inversion.resuming import State
+from readout.readouts.inversion.text import TextInversion
+from readout.readouts.losses import MeanSquaredError
+from readout.readouts.shortlist import Shortlist
+
+UNUSED_OPTIMIZER = {
+    **{"class": "torch.optim.sgd.SGD", "lr": 0.0, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False},
+    **{"maximize": False, "foreach": None, "differentiable": False, "fused": None},
+}
+"""Part of every key of a search, from a version in which an optimiser counted its steps."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,11 @@ class TokenSearch(TextInversion):
     Args:
         extractor: Causal language model.
         beam: Number of hypotheses to keep.
-        candidates: Number of tokens to evaluate, chosen by :class:`readout.inversions.shortlist.Shortlist`; None for
+        candidates: Number of tokens to evaluate, chosen by :class:`readout.readouts.shortlist.Shortlist`; None for
             the whole vocabulary.
         metric: Default: :class:`readout.metrics.TokenErrorRate`.
         metrics: Default: :class:`readout.metrics.ExactMatch` and :class:`readout.metrics.EmbeddingCosine`.
-        special_tokens: See :class:`readout.inversions.TextInversion`.
+        special_tokens: See :class:`readout.readouts.TextInversion`.
 
     Raises:
         ReadoutError: if the model is not causal, or a number is below 1.
@@ -87,7 +94,6 @@ class TokenSearch(TextInversion):
         super().__init__(
             extractor=extractor,
             prior=TokenSequence(),
-            optimizer=lambda parameters: SGD(parameters, lr=0.0),
             lr_schedule=None,
             loss=MeanSquaredError(),
             metric=metric,
@@ -99,15 +105,30 @@ class TokenSearch(TextInversion):
         )
         self.beam = beam
         self.candidates = candidates
+        self.automatic_optimization = False
+        self._position = 0
         self._shortlists: dict[str, Shortlist] = {}
 
-    def steps(self, max_steps: int, inputs: Iterable[Tensor]) -> int:
+    @property
+    def steps_taken(self) -> int:
+        """Number of positions read."""
+        return self._position
+
+    def configure_optimizers(self) -> None:
+        """Return None: nothing is optimised."""
+
+    def describe(self, steps: int = 1) -> dict[str, Any]:
+        """See :class:`Readout`."""
+        described: dict[str, Any] = describe(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
+        return {**described, "prior_fingerprint": "", "optimizer": UNUSED_OPTIMIZER}
+
+    def steps(self, trainer: Trainer, inputs: Iterable[Tensor]) -> int:
         """Return one step per token of the longest text.
 
         Raises:
             ReadoutError: if ``max_steps`` is smaller.
         """
-        longest = max(x.numel() for x in inputs)
+        longest, max_steps = max(x.numel() for x in inputs), super().steps(trainer, inputs)
         if longest > max_steps:
             raise ReadoutError(
                 f"The longest text has {longest} tokens at one step each, but trainer.max_steps is {max_steps}; "
@@ -117,6 +138,7 @@ class TokenSearch(TextInversion):
 
     def on_train_start(self) -> None:
         """See :class:`FeatureInversion`; every text starts empty."""
+        self._position = 0 if self.resumed is None else self.resumed["step"]
         super().on_train_start()
         self._hypotheses = [[_Hypothesis()] for _ in range(len(self.problems))]
         if self.resumed is not None:
@@ -131,15 +153,14 @@ class TokenSearch(TextInversion):
         kept = [[(list(one.tokens), one.error) for one in hypotheses] for hypotheses in self._hypotheses]
         return {**super().progress(), "beginnings": kept}
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         """Find one more token of every text."""
-        position = self.trainer.global_step
         with torch.no_grad():
-            self._record(position)
-            self._read(position)
+            self._record(self._position)
+            self._read(self._position)
+        self._position += 1
         if self._all_done():
             self.trainer.should_stop = True
-        return self.prior.step * 1
 
     def _all_done(self) -> bool:
         return not (self.prior.tokens == FREE).any()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from readout.extractors import FeatureExtractor
-from readout.inversions.base import FeatureInversion
 from readout.metrics import PSNR, SSIM, SampleMetric
 from readout.priors import DeepImagePrior, Prior
+from readout.readouts.inversion.base import FeatureInversion
 
 
 class ImageInversion(FeatureInversion):

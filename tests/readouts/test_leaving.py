@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, AdamW
 
-from readout.inversions import DiscrepancyProtocol, ImageInversion, Outcome, ProblemBatch
-from readout.inversions.optimizers import can_drop_rows, keep_rows
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.readouts import DiscrepancyProtocol, ImageInversion, Outcome, ProblemBatch
+from readout.readouts.inversion.optimizers import can_drop_rows, keep_rows
 from tests.helpers import runtime
 from tests.tiny import TinyNet
 

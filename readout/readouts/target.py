@@ -11,11 +11,11 @@ from typing_extensions import Self
 
 from readout.common.errors import ReadoutError
 from readout.common.padding import expand
-from readout.inversions.batch import ProblemBatch
-from readout.inversions.losses import FeatureLoss
 from readout.metrics import correlation_distance
 from readout.metrics.correlation import everywhere
 from readout.perturbations import CONSTANT
+from readout.readouts.batch import ProblemBatch
+from readout.readouts.losses import FeatureLoss
 
 Reasons = dict[int, str]
 """Reason per problem without a target, by its index in the batch."""
@@ -31,7 +31,8 @@ class Target:
     perturbed: Tensor
     mask: Tensor | None
     """True where a text has a token, shape (problems, positions); None for images."""
-    loss: FeatureLoss
+    loss: FeatureLoss | None
+    """None for a readout without a loss, whose floors and scales are NaN."""
     floor: Tensor
     """L(x), the loss at the true input, shape (problems,)."""
     scale: Tensor
@@ -40,17 +41,18 @@ class Target:
     """Realised d_H(h', h), shape (problems,)."""
 
     @classmethod
-    def make(cls, clean: Tensor, perturbed: Tensor, mask: Tensor | None, loss: FeatureLoss) -> Self:
+    def make(cls, clean: Tensor, perturbed: Tensor, mask: Tensor | None, loss: FeatureLoss | None) -> Self:
         """Build the target of features of shape (problems, ...)."""
         # the realised distance is reported, so it is computed in float64, which not every accelerator has
         wide = (perturbed.cpu().double(), clean.cpu().double(), None if mask is None else mask.cpu())
+        unknown = clean.new_full((len(clean),), torch.nan)
         return cls(
             clean,
             perturbed,
             mask,
             loss,
-            floor=_losses(loss, clean, perturbed, mask),
-            scale=loss.scale(clean, mask),
+            floor=unknown if loss is None else _losses(loss, clean, perturbed, mask),
+            scale=unknown if loss is None else loss.scale(clean, mask),
             feature_distance=correlation_distance(*wide),
         )
 
@@ -62,6 +64,7 @@ class Target:
 
     def losses(self, feature: Tensor) -> Tensor:
         """Return the loss of each feature against h', shape (problems,)."""
+        assert self.loss is not None
         return _losses(self.loss, feature, self.perturbed, self.mask)
 
     def distances(self, feature: Tensor) -> Tensor:
@@ -75,7 +78,7 @@ class Target:
 
 
 def make_target(
-    clean: Tensor, problems: ProblemBatch, mask: Tensor | None, loss: FeatureLoss
+    clean: Tensor, problems: ProblemBatch, mask: Tensor | None, loss: FeatureLoss | None
 ) -> tuple[Target, Reasons]:
     """Perturb features, and find problems without a target, whose features are set to 0.
 
@@ -85,7 +88,7 @@ def make_target(
         clean: Features of the true inputs, shape (problems, ...).
         problems: Batch with levels, seeds and perturbation.
         mask: See :class:`Target`.
-        loss: Loss between features.
+        loss: Loss between features, if the readout has one.
 
     Returns:
         Target of the batch, and a reason per problem without one.
@@ -100,6 +103,8 @@ def make_target(
     moved = unusable(perturbed, mask)
     reasons |= {place: f"perturbed, {moved[place]}" for place in moved if leveled[place] and place not in reasons}
     target = Target.make(_zeroed(clean, reasons), _zeroed(perturbed, reasons), mask, loss)
+    if loss is None:
+        return target, reasons
     judged = (target.floor.isfinite() & target.scale.isfinite()).tolist()
     lost = [place for place in range(len(clean)) if known[place] and leveled[place] and not judged[place]]
     if lost:

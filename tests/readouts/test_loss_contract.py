@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from readout.external.joined import SumOverLayers
-from readout.inversions import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.readouts import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
 from tests.tiny import concrete_classes
 
 LOSSES: dict[str, Callable[[], FeatureLoss]] = {

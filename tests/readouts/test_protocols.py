@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from readout.common.errors import ReadoutError
-from readout.inversions import DiscrepancyProtocol
+from readout.readouts import DiscrepancyProtocol
 
 LOSS, FLOOR = torch.tensor([0.9, 1.0, 1.05, 1.2]), torch.ones(4)
 

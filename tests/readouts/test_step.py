@@ -6,11 +6,11 @@ import torch
 
 from readout.common.errors import ReadoutError
 from readout.extractors import VGG19
-from readout.inversions import FeatureInversion, ImageInversion, ProblemBatch
-from readout.inversions.protocols import DiscrepancyProtocol
-from readout.inversions.step import Step, StepGraph
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.readouts import FeatureInversion, ImageInversion, ProblemBatch
+from readout.readouts.inversion.protocols import DiscrepancyProtocol
+from readout.readouts.inversion.step import Step, StepGraph
 from readout.sweep.runtime import Runtime
 from tests.tiny import TinyNet
 

@@ -10,11 +10,11 @@ from readout import cli, load_results
 from readout.common.errors import ReadoutError
 from readout.common.padding import PADDING
 from readout.extractors import LanguageModel
-from readout.inversions import ImageInversion, ProblemBatch, TextInversion
-from readout.inversions.run import invert
 from readout.perturbations import GaussianPerturbation
 from readout.priors.tokens import FREE
 from readout.problems import cross
+from readout.readouts import ImageInversion, ProblemBatch, TextInversion
+from readout.readouts.run import read
 from tests.helpers import runtime, tiny_config, write_config
 from tests.tiny import TinyNet
 from tests.tiny_text import TEXT, save_tiny
@@ -48,7 +48,7 @@ def run(
     inversion = TextInversion(model, **settings)
     problems = cross("s", [(name, name) for name in names], layer, levels, draws=1, seed=0)
     trainer = runtime(steps).make_bare_trainer()
-    return invert(
+    return read(
         inversion, problems, texts(model), GaussianPerturbation(), lambda module: trainer.fit(module, range(steps))
     )
 
@@ -98,7 +98,7 @@ def test_the_number_of_dimensions_leaves_padding_out(folders: dict[str, str]) ->
 def test_what_is_scored_of_a_batch(folders: dict[str, str]) -> None:
     inversion = TextInversion(LanguageModel(folders["bert"]))
     ids = torch.tensor([[2, 9, 8, 3, PADDING]])
-    assert inversion.scored(ids).tolist() == [[PADDING, 9, 8, PADDING, PADDING]]
+    assert inversion.signal(ids).tolist() == [[PADDING, 9, 8, PADDING, PADDING]]
 
 
 def test_of_an_unknown_text_nothing_is_known_but_its_frame(folders: dict[str, str]) -> None:
@@ -108,7 +108,7 @@ def test_of_an_unknown_text_nothing_is_known_but_its_frame(folders: dict[str, st
     assert batch.known.tolist() == [True, False]
     assert batch.mask is not None
     assert batch.mask.sum(1).tolist() == [4, 5]
-    assert (inversion.scored(ids)[1] == PADDING).all()
+    assert (inversion.signal(ids)[1] == PADDING).all()
     embedded = inversion.embed(ids)
     assert embedded[0].isfinite().all()
     assert embedded[1].isnan().all(1).tolist() == [False, True, True, True, False]

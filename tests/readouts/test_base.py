@@ -8,16 +8,16 @@ from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from readout.common.errors import ReadoutError
-from readout.inversions import (
+from readout.metrics import PSNR, SSIM, correlation_distance
+from readout.perturbations import GaussianPerturbation
+from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.readouts import (
     DiscrepancyProtocol,
     FeatureInversion,
     ImageInversion,
     Outcome,
     ProblemBatch,
 )
-from readout.metrics import PSNR, SSIM, correlation_distance
-from readout.perturbations import GaussianPerturbation
-from readout.priors import DeepImagePrior, Pixels, Prior
 from tests.helpers import runtime
 from tests.tiny import Identity, TinyNet
 

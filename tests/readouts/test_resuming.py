@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from readout.inversions.resuming import random_states, set_random_states
-from readout.inversions.trajectory import BLOCK, Trajectory
 from readout.priors import DeepImagePrior, Prior, TokenSequence
+from readout.readouts.inversion.resuming import random_states, set_random_states
+from readout.readouts.trajectory import BLOCK, Trajectory
 
 
 def drawn() -> list[float]:

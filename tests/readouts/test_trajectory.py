@@ -1,6 +1,6 @@
 import torch
 
-from readout.inversions.trajectory import BLOCK, Trajectory
+from readout.readouts.trajectory import BLOCK, Trajectory
 
 
 def test_every_record_is_kept_in_order_over_several_blocks() -> None:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Trainer
@@ -14,11 +14,13 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
 from readout.common.checks import check_whole
-from readout.common.errors import ReadoutError, reason
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
-from readout.inversions.batch import Outcome, ProblemBatch
-from readout.inversions.losses import FeatureLoss, MeanSquaredError
-from readout.inversions.optimizers import (
+from readout.metrics import CorrelationDistance, SampleMetric
+from readout.priors import Prior
+from readout.problems.identity import describe
+from readout.readouts.batch import Outcome, ProblemBatch
+from readout.readouts.inversion.optimizers import (
     ALONE,
     TRIAL_STEPS,
     can_drop_rows,
@@ -28,16 +30,13 @@ from readout.inversions.optimizers import (
     keep_rows,
     usable,
 )
-from readout.inversions.protocols import PaperProtocol, Protocol
-from readout.inversions.resuming import Resumable
-from readout.inversions.running import Running
-from readout.inversions.schedules import ScheduleFactory, build_schedule, course, describe_schedule
-from readout.inversions.step import Step, StepGraph
-from readout.inversions.target import make_target
-from readout.inversions.trajectory import Trajectory
-from readout.metrics import CorrelationDistance, SampleMetric
-from readout.priors import Prior
-from readout.problems.identity import describe
+from readout.readouts.inversion.protocols import PaperProtocol, Protocol
+from readout.readouts.inversion.resuming import Resumable
+from readout.readouts.inversion.running import Running
+from readout.readouts.inversion.schedules import ScheduleFactory, build_schedule, course, describe_schedule
+from readout.readouts.inversion.step import Step, StepGraph
+from readout.readouts.losses import FeatureLoss, MeanSquaredError
+from readout.readouts.trajectory import Trajectory
 
 LEAVING_SHARE = 1 / 8
 """Least share of a batch that must be finished before it shrinks, because shrinking copies parameters and state."""
@@ -48,17 +47,6 @@ OptimizerFactory = Callable[..., Optimizer]
 def paper_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Return AdamW with a learning rate of 1e-4, as in the paper."""
     return AdamW(parameters, lr=1e-4)
-
-
-def optimisation_steps(trainer: Trainer) -> int:
-    """Return the number of steps of a fit.
-
-    Raises:
-        ReadoutError: if ``trainer.max_steps`` is not set.
-    """
-    if trainer.max_steps < 1:
-        raise ReadoutError("trainer.max_steps, the number of optimisation steps, is not set; set it to 1 or more.")
-    return trainer.max_steps
 
 
 class FeatureInversion(Resumable):
@@ -75,8 +63,8 @@ class FeatureInversion(Resumable):
         prior: Parametrisation of the inputs.
         optimizer: Optimiser factory, called with the prior's parameters. Default: :func:`paper_optimizer`.
         lr_schedule: Learning-rate schedule: a class, a partial of one, or a function of the optimiser and the number of
-            steps; None for a constant rate. Omitted step counts (:data:`readout.inversions.schedules.STEP_COUNTS`)
-            are the run's. Default: linear decay to 0.
+            steps; None for a constant rate. Omitted step counts
+            (:data:`readout.readouts.inversion.schedules.STEP_COUNTS`) are the run's. Default: linear decay to 0.
         loss: Loss between f(x̂) and h'. Default: :class:`MeanSquaredError`.
         metric: Distance d_X between inputs. Default: :class:`readout.metrics.CorrelationDistance`.
         metrics: Further metrics to report.
@@ -104,89 +92,61 @@ class FeatureInversion(Resumable):
         max_restarts: int = 3,
         cuda_graph: bool = False,
     ) -> None:
-        super().__init__()
-        self.extractor = extractor
+        super().__init__(extractor, metric or CorrelationDistance(), metrics)
         self.prior = prior
         self.optimizer = optimizer or paper_optimizer
         self.lr_schedule = lr_schedule
         self.loss = loss or MeanSquaredError()
-        self.metric = metric or CorrelationDistance()
-        self.metrics = nn.ModuleList(metrics)
         self.protocol = protocol or PaperProtocol()
         self.record_every = check_whole("record_every", record_every, 1)
         self.max_restarts = check_whole("max_restarts", max_restarts, 0)
         self.cuda_graph = cuda_graph
-        if self.metric.higher_is_better is not False:
-            raise ReadoutError(f"{self.metric.name} is a similarity and can't serve as d_X; choose a distance.")
         for part in (self.extractor, self.prior, self.loss):
             if cuda_graph and not part.capturable:
                 raise ReadoutError(f"{type(part).__name__} can't run in a CUDA graph; leave out cuda_graph.")
-        self.outcome: Outcome | None = None
         self.prior.prepare_for(extractor)
-        for scored in (self.metric, *metrics):
-            scored.prepare_for(extractor)
 
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Convert inputs to the extractor's form; by default they have it.
+    iterative = True
+    batch_limit: ClassVar = {"cpu": 16, "cuda": 256}
+    loss: FeatureLoss
 
-        Args:
-            inputs: True or recovered inputs, shape (problems, *input_shape).
+    @property
+    def title(self) -> str:
+        """See :class:`Readout`."""
+        return f"{self.prior_name} · {self.protocol_name} protocol"
+
+    @property
+    def prior_name(self) -> str:
+        """Class of the prior."""
+        return type(self.prior).__name__
+
+    @property
+    def protocol_name(self) -> str:
+        """Name of the protocol."""
+        return self.protocol.name
+
+    @property
+    def needs_true_input(self) -> bool:
+        """Whether the protocol uses the loss at the true input."""
+        return self.protocol.needs_true_input
+
+    def steps(self, trainer: Trainer, inputs: Iterable[Tensor]) -> int:
+        """Return the number of optimisation steps.
 
         Raises:
-            ReadoutError: if the inputs are token ids, and the inversion is not for texts.
+            ReadoutError: if ``trainer.max_steps`` is not set.
         """
-        if not inputs.is_floating_point():
-            raise ReadoutError(f"{type(self).__name__} can't invert texts; set the model to TextInversion.")
-        return inputs
+        if trainer.max_steps < 1:
+            raise ReadoutError("trainer.max_steps, the number of optimisation steps, is not set; set it to 1 or more.")
+        return trainer.max_steps
 
-    def scored(self, inputs: Tensor) -> Tensor:
-        """Mark the parts of true inputs that metrics ignore; by default none."""
-        return inputs
-
-    def check_scores(self, x: Tensor) -> None:
-        """Check that every metric can score inputs like this one, by scoring it against itself.
-
-        Args:
-            x: An input, shape (*input_shape).
-
-        Raises:
-            ReadoutError: if a metric fails or returns no value.
-        """
-        scored = self.scored(x.unsqueeze(0))
-        for metric in (self.metric, *self.metrics):
-            assert isinstance(metric, SampleMetric)
-            why = "it returns no value"
-            try:
-                with torch.no_grad():
-                    values = metric.per_sample(scored.to(metric.device), scored.to(metric.device))
-                good = values.shape == (1,) and not values.isnan().any()
-            except ReadoutError:
-                raise
-            except Exception as error:
-                good, why = False, reason(error)
-            if not good:
-                raise ReadoutError(
-                    f"{type(metric).__name__} can't score inputs of {' × '.join(map(str, x.shape))} ({why}); use "
-                    "larger ones, or choose other metrics."
-                )
-
-    def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
-        """Return further columns of one problem's results, such as decoded texts; by default none.
-
-        Args:
-            true: True input, shape (*input_shape).
-            recovered: Recovered input, same shape.
-        """
-        return {}
-
-    def steps(self, max_steps: int, inputs: Iterable[Tensor]) -> int:
-        """Return the most steps that a fit of these inputs takes; by default ``max_steps``."""
-        return max_steps
+    def run(self, trainer: Trainer, checkpoint: str | None = None) -> None:
+        """Call ``Trainer.fit``, whose every step is one step of every problem; see :class:`Readout`."""
+        trainer.fit(self, range(trainer.max_steps), ckpt_path=checkpoint)
 
     def load(self, problems: ProblemBatch) -> None:
-        """Set the batch of problems that the next ``Trainer.fit`` solves."""
-        self.problems = problems
-        self.outcome = None
+        """Set the batch of problems that the next fit solves."""
+        super().load(problems)
         self.trajectory = Trajectory()
         self.resumed = None
         self._initialise(problems)
@@ -218,7 +178,7 @@ class FeatureInversion(Resumable):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser of the prior's parameters, and a schedule that advances with every step."""
         parameters = [parameter for parameter in self.prior.parameters() if parameter.requires_grad]
-        optimizer, schedule = self._build_optimizer(parameters, optimisation_steps(self.trainer))
+        optimizer, schedule = self._build_optimizer(parameters, self.steps(self.trainer, ()))
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -231,19 +191,10 @@ class FeatureInversion(Resumable):
         """
         if self.trainer.accumulate_grad_batches != 1:
             raise ReadoutError("accumulate_grad_batches has no meaning for inversions; leave it at 1.")
-        self._started = time.perf_counter()
-        self.extractor.lay_out(self.device)
         self.prior.lay_out(self.device)
-        inputs = self.problems.inputs.to(self.device)
-        self._inputs = inputs.to(self._score_type) if inputs.is_floating_point() else inputs
-        self._scored = self.scored(self._inputs)
-        self._unknown = ~self.problems.known.to(self.device)
-        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            clean = self._extract(self.embed(self._inputs))
-            mask = None if self.problems.mask is None else self.problems.mask.to(self.device)
-            self._target, self._reasons = make_target(clean, self.problems, mask, self.loss)
+        self._begin()
         self._running, self._active_target = Running(self._inputs), self._target
-        excluded = torch.tensor([place in self._reasons for place in range(len(inputs))], device=self.device)
+        excluded = torch.tensor([place in self._reasons for place in range(len(self.problems))], device=self.device)
         self._running.end(torch.zeros_like(excluded), excluded, 0, torch.zeros_like(self._inputs))
         self._graph: StepGraph | None = None
         self._observed = -1
@@ -255,8 +206,8 @@ class FeatureInversion(Resumable):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the sum of losses; a mean would scale each problem's gradient by the size of the batch."""
         step = self._next_step()
-        if self._observed != self.trainer.global_step:  # optimisers such as LBFGS evaluate several times per step
-            self._observed = self.trainer.global_step
+        if self._observed != self.steps_taken:  # optimisers such as LBFGS evaluate several times per step
+            self._observed = self.steps_taken
             self._observe(self._observed, step.inputs.detach(), step.feature.detach(), step.losses.detach())
         return step.total
 
@@ -271,7 +222,7 @@ class FeatureInversion(Resumable):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
-            self._observe(self.trainer.global_step, last, feature, self._active_target.losses(feature), True)
+            self._observe(self.steps_taken, last, feature, self._active_target.losses(feature), True)
             self.outcome = self._score(self._running.scatter(self.prior.read_out(last), 0))
 
     def configure_gradient_clipping(
@@ -287,15 +238,6 @@ class FeatureInversion(Resumable):
         """
         if gradient_clip_val:
             raise ReadoutError("gradient_clip_val would couple the problems of a batch; leave it out.")
-
-    @property
-    def _type(self) -> torch.dtype:
-        assert isinstance(self.dtype, torch.dtype)
-        return self.dtype
-
-    @property
-    def _score_type(self) -> torch.dtype:
-        return torch.promote_types(self._type, torch.float32)
 
     def _initialise(self, problems: ProblemBatch) -> None:
         self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])
@@ -324,13 +266,6 @@ class FeatureInversion(Resumable):
         feature = self._extract(inputs)
         losses = self._active_target.losses(feature)
         return Step(inputs, feature, losses, total=(losses + self.prior.penalty(inputs)).sum())
-
-    def _extract(self, inputs: Tensor) -> Tensor:
-        # autocast or half precision may give a half-precision feature; losses and distances need float32 at least
-        return self._feature(inputs.to(self._type)).to(self._score_type)
-
-    def _feature(self, inputs: Tensor) -> Tensor:
-        return self.extractor.extract(inputs, self.problems.layer)
 
     def _observe(self, step: int, inputs: Tensor, feature: Tensor, losses: Tensor, final: bool = False) -> None:
         """Record a step, and keep the iterates of problems that finish; must not wait for the device."""
@@ -362,10 +297,6 @@ class FeatureInversion(Resumable):
             self._active = running.active()
             self.trainer.should_stop |= not len(self._active)
 
-    def _measure(self, metric: SampleMetric, recovered: Tensor) -> Tensor:
-        """Score recovered inputs, shape (problems,); NaN where the true input is unknown."""
-        return metric.per_sample(recovered, self._scored).masked_fill(self._unknown, math.nan)
-
     def _all_done(self) -> bool:
         return bool((self._running.ended >= 0).all())
 
@@ -388,7 +319,7 @@ class FeatureInversion(Resumable):
         recovered = self._running.iterates(last)
         feature = self._extract(self.embed(recovered))
         distance = self._measure(self.metric, recovered)
-        steps = self._running.steps(self.trainer.global_step)
+        steps = self._running.steps(self.steps_taken)
         best_distance, best_step = self.trajectory.best(distance.cpu(), steps.cpu())
         target = self._target
         return Outcome(
@@ -409,7 +340,7 @@ class FeatureInversion(Resumable):
                 if isinstance(metric, SampleMetric)
             },
             trajectory=self.trajectory,
-            complete=self.trainer.global_step >= self.trainer.max_steps or self._all_done(),
+            complete=self.steps_taken >= self.trainer.max_steps or self._all_done(),
             feature_dim=target.dimensions().cpu(),
             seconds=time.perf_counter() - self._started,
             reasons=self._reasons,

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.optim import AdamW
 
-from readout.inversions import (
+from readout.perturbations import GaussianPerturbation
+from readout.priors import Pixels
+from readout.readouts import (
     DiscrepancyProtocol,
     FastProtocol,
     ImageInversion,
@@ -13,9 +15,7 @@ from readout.inversions import (
     ProblemBatch,
     Protocol,
 )
-from readout.inversions.protocols import TokenByToken
-from readout.perturbations import GaussianPerturbation
-from readout.priors import Pixels
+from readout.readouts.inversion.protocols import TokenByToken
 from tests.helpers import runtime
 from tests.tiny import TinyNet, concrete_classes
 

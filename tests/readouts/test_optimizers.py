@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
-from readout.inversions import ImageInversion
-from readout.inversions.optimizers import couples, fused
 from readout.priors import Pixels
+from readout.readouts import ImageInversion
+from readout.readouts.inversion.optimizers import couples, fused
 from readout.sweep import Sweep
 from tests.helpers import runtime
 from tests.tiny import TinyNet

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from readout.inversions import ImageInversion, Outcome, ProblemBatch
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.readouts import ImageInversion, Outcome, ProblemBatch
 from tests.helpers import runtime
 from tests.tiny import TinyNet
 

@@ -1,0 +1,36 @@
+"""Readouts: LightningModules that read signals from features, and their parts."""
+
+from readout.readouts.base import Readout
+from readout.readouts.batch import Outcome, ProblemBatch
+from readout.readouts.inversion import (
+    DiscrepancyProtocol,
+    FastProtocol,
+    FeatureInversion,
+    ImageInversion,
+    PaperProtocol,
+    Protocol,
+    TextInversion,
+    TokenByToken,
+)
+from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.readouts.one_pass import OnePassReadout
+from readout.readouts.token_search import TokenSearch
+
+__all__ = [
+    "DiscrepancyProtocol",
+    "FastProtocol",
+    "FeatureInversion",
+    "FeatureLoss",
+    "ImageInversion",
+    "MeanSquaredError",
+    "MeanSquaredErrorAndCosine",
+    "OnePassReadout",
+    "Outcome",
+    "PaperProtocol",
+    "ProblemBatch",
+    "Protocol",
+    "Readout",
+    "TextInversion",
+    "TokenByToken",
+    "TokenSearch",
+]

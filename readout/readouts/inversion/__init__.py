@@ -1,0 +1,23 @@
+"""Inversions: readouts that optimise an input until its feature is the target, and their parts."""
+
+from readout.readouts.inversion.base import FeatureInversion
+from readout.readouts.inversion.image import ImageInversion
+from readout.readouts.inversion.protocols import (
+    DiscrepancyProtocol,
+    FastProtocol,
+    PaperProtocol,
+    Protocol,
+    TokenByToken,
+)
+from readout.readouts.inversion.text import TextInversion
+
+__all__ = [
+    "DiscrepancyProtocol",
+    "FastProtocol",
+    "FeatureInversion",
+    "ImageInversion",
+    "PaperProtocol",
+    "Protocol",
+    "TextInversion",
+    "TokenByToken",
+]
