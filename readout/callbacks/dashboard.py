@@ -78,6 +78,21 @@ class Dashboard:
             self.call("on_layer_start", runs)
             yield LayerRuns(self, runs, facts)
 
+    @contextmanager
+    def training(self, layer: str, key: str) -> Iterator[list[Logger]]:
+        """Hold the runs of a readout's training open.
+
+        Args:
+            layer: Layer name.
+            key: Digest of everything that decides the weights.
+        """
+        if not self.loggers:
+            yield []
+            return
+        facts = {**self.facts, "layer": layer, "training": True}
+        with self._open(self.loggers, self._logbook.run_id("training", key), facts) as runs:
+            yield [run.logger for run in runs]
+
     def sweep(self, results: pd.DataFrame, sizes: pd.DataFrame) -> None:
         """Log the whole sweep unless its run is complete; other results get a run of their own.
 
@@ -172,6 +187,8 @@ def _name(facts: Facts) -> str:
         [facts["prior"], facts["protocol"], f"{facts['steps']} steps{rate}"] if facts["prior"] else [facts["readout"]]
     )
     readout = ", ".join(parts)
+    if "training" in facts:
+        readout = f"training of {readout}"
     if "layer" in facts:
         return f"{facts['model']} {facts['layer']} · {readout}"
     count = len(facts["levels"])

@@ -6,6 +6,7 @@
 from readout.metrics.base import SampleMetric
 from readout.metrics.correlation import CorrelationDistance, correlation_distance
 from readout.metrics.images import DISTS, LPIPS, PSNR, SSIM
+from readout.metrics.signals import ZeroOne
 from readout.metrics.texts import EmbeddingCosine, ExactMatch, TokenErrorRate
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "ExactMatch",
     "SampleMetric",
     "TokenErrorRate",
+    "ZeroOne",
     "correlation_distance",
 ]

@@ -2,6 +2,7 @@
 
 from readout.readouts.base import Readout
 from readout.readouts.batch import Outcome, ProblemBatch
+from readout.readouts.identification import Identification
 from readout.readouts.inversion import (
     DiscrepancyProtocol,
     FastProtocol,
@@ -15,12 +16,14 @@ from readout.readouts.inversion import (
 from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
 from readout.readouts.one_pass import OnePassReadout
 from readout.readouts.token_search import TokenSearch
+from readout.readouts.trained import TrainedReadout
 
 __all__ = [
     "DiscrepancyProtocol",
     "FastProtocol",
     "FeatureInversion",
     "FeatureLoss",
+    "Identification",
     "ImageInversion",
     "MeanSquaredError",
     "MeanSquaredErrorAndCosine",
@@ -33,4 +36,5 @@ __all__ = [
     "TextInversion",
     "TokenByToken",
     "TokenSearch",
+    "TrainedReadout",
 ]

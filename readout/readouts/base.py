@@ -191,11 +191,15 @@ class Readout(LightningModule, ABC):
                     "larger ones, or choose other metrics."
                 )
 
-    def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
+        """Return further columns that all rows of results share, such as what it was trained on; by default none."""
+        return {}
+
+    def describe_recovered(self, place: int, recovered: Tensor) -> dict[str, Any]:
         """Return further columns of one problem's results, such as decoded texts; by default none.
 
         Args:
-            true: True input, shape (*input_shape).
+            place: Index of the problem in the batch.
             recovered: Recovered signal.
         """
         return {}

@@ -84,8 +84,8 @@ class OnePassReadout(Readout):
         trainer.predict(self, [0], return_predictions=False)
 
     @torch.no_grad()
-    def predict_step(self, batch: Any, batch_idx: int) -> None:
-        """Perturb the features of the batch, read them and score what was read."""
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Perturb the features of the batch, read them and score what was read; return d_S."""
         self._begin()
         target, problems = self._target, len(self.problems)
         with self.trainer.precision_plugin.forward_context():
@@ -111,6 +111,7 @@ class OnePassReadout(Readout):
             seconds=time.perf_counter() - self._started,
             reasons=self._reasons,
         )
+        return distance
 
     def _clean_features(self) -> Tensor:
         """Return h, computed once for each input of the batch."""

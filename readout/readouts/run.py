@@ -72,7 +72,7 @@ def read(
                 rows[index] |= {"reason": outcome.reasons[place]}
                 continue
             recovered[index] = unpad(outcome.recovered[place])
-            rows[index] |= readout.describe_recovered(true, recovered[index])
+            rows[index] |= readout.describe_recovered(place, recovered[index])
         attempt.todo = [i for place, i in enumerate(todo) if outcome.dead[place] and place not in outcome.reasons]
         attempt.restart += 1
     return rows, recovered
@@ -93,7 +93,7 @@ def make_batch(
     )
 
 
-def readout_columns(readout: Readout, fingerprint: str) -> dict[str, str | None]:
+def readout_columns(readout: Readout, fingerprint: str) -> dict[str, Any]:
     """Return the columns that name the readout in every row of results.
 
     Args:
@@ -108,6 +108,7 @@ def readout_columns(readout: Readout, fingerprint: str) -> dict[str, str | None]
         "prior": readout.prior_name,
         "protocol": readout.protocol_name,
         "metric": readout.metric.name,
+        **readout.columns(),
     }
 
 

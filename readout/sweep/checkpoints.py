@@ -1,4 +1,4 @@
-"""LayerCheckpoint: resumes a sweep in the middle of a batch, from ``checkpoints/`` in the output folder."""
+"""Checkpoints in the middle of a fit, in ``checkpoints/`` of the output folder."""
 
 import json
 import os
@@ -33,17 +33,77 @@ MOST_SHARE = 1 / 20
 """Largest share of the time spent on writing checkpoints, however slow the disk."""
 
 
-class LayerCheckpoint(Callback):
+class Checkpoint(Callback):
+    """Checkpoint of a running fit, written atomically every few minutes and when a stop is requested.
+
+    It replaces the one before.
+
+    Args:
+        path: Where it is written.
+        minutes: Time between checkpoints; None writes one only when a stop is requested.
+        stop: Checked after every step.
+        console: Prints why there is no checkpoint.
+    """
+
+    def __init__(self, path: Path, minutes: float | None, stop: Stop, console: Console) -> None:
+        self.path = path
+        self.minutes = minutes
+        self.stop = stop
+        self.console = console
+        self._told = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and catch signals before Lightning does."""
+        self.stop.listen()
+        self._wait(0.0)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save when it is time or a stop is requested.
+
+        Raises:
+            Stopped: after saving, if a stop is requested.
+        """
+        taken = pl_module.steps_taken if isinstance(pl_module, Readout) else trainer.global_step
+        if trainer.should_stop or taken >= trainer.max_steps:
+            return  # the fit is done
+        if self.stop.asked is not None:
+            step = f"Stopped after step {taken:,} of {trainer.max_steps:,}"
+            problem = self._save(trainer)
+            if problem is None:
+                raise Stopped(f"{step}, which is saved; the same command goes on from there.")
+            raise Stopped(f"{step}, which could not be saved ({problem}); {KEPT}")
+        if self.minutes is not None and time.monotonic() >= self._due:
+            problem = self._save(trainer)
+            if problem is not None and not self._told:
+                self._told = True
+                say(self.console, f"no checkpoint: {problem}")
+
+    def _save(self, trainer: Trainer) -> str | None:
+        """Write the checkpoint; return what went wrong, if anything."""
+        started = time.monotonic()
+        try:
+            trainer.save_checkpoint(self.path)
+        except ReadoutError as error:
+            return str(error).split(";")[0]  # the advice after it can wait
+        finally:
+            self._wait(time.monotonic() - started)
+        return None
+
+    def _wait(self, took: float) -> None:
+        self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
+
+
+class LayerCheckpoint(Checkpoint):
     """Checkpoint of the running batch of a layer, and the groups of a search's current round.
 
-    It is written atomically every few minutes and when a stop is requested, and replaces the one before. It holds what
-    the optimisation has changed, without the network's weights: with AdamW three times the size of the prior.
+    It holds what the optimisation has changed, without the network's weights: with AdamW three times the size of the
+    prior.
 
     Args:
         folder: Output folder.
         plan: The layer, claimed by this process (:func:`readout.sweep.claims.in_turn`).
-        minutes: Time between checkpoints; None writes one only when a stop is requested.
-        stop: Checked after every step.
+        minutes: See :class:`Checkpoint`.
+        stop: See :class:`Checkpoint`.
         console: Prints why a checkpoint can't be used.
         limit: Largest batch to resume; None for no limit.
     """
@@ -57,17 +117,13 @@ class LayerCheckpoint(Callback):
         console: Console,
         limit: int | None = None,
     ) -> None:
-        self.path = folder / FOLDER / f"{plan.name}.ckpt"
-        self.minutes = minutes
-        self.stop = stop
-        self.console = console
+        super().__init__(folder / FOLDER / f"{plan.name}.ckpt", minutes, stop, console)
         self.limit = limit
         self._round = self.path.with_suffix(".json")
         self._problems = {problem.key: problem for problem in plan.problems}
         self._setting = [limit, len(plan.problems)]
         self._found: dict[str, Any] | None = None
         self._going_on = False
-        self._told = False
         self._ignored_for: set[str] = set()
 
     def begun(self, finished: Set[str]) -> list[Problem]:
@@ -114,7 +170,7 @@ class LayerCheckpoint(Callback):
 
     def run(self, trainer: Trainer, readout: Readout) -> None:
         """Run a readout, from the checkpoint if it is of this batch; ``self`` must be among the callbacks."""
-        trainer.strategy.checkpoint_io = _WholeFiles()
+        trainer.strategy.checkpoint_io = WholeFiles()
         path, self._going_on = str(self.path) if self._going_on else None, False
         readout.run(trainer, path)
 
@@ -147,49 +203,9 @@ class LayerCheckpoint(Callback):
         self.stored()
         self._round.unlink(missing_ok=True)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and catch signals before Lightning does."""
-        self.stop.listen()
-        self._wait(0.0)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save when it is time or a stop is requested.
-
-        Raises:
-            Stopped: after saving, if a stop is requested.
-        """
-        assert isinstance(pl_module, Readout)
-        if trainer.should_stop or pl_module.steps_taken >= trainer.max_steps:
-            return  # the batch is done
-        if self.stop.asked is not None:
-            step = f"Stopped after step {pl_module.steps_taken:,} of {trainer.max_steps:,}"
-            problem = self._save(trainer)
-            if problem is None:
-                raise Stopped(f"{step}, which is saved; the same command goes on from there.")
-            raise Stopped(f"{step}, which could not be saved ({problem}); {KEPT}")
-        if self.minutes is not None and time.monotonic() >= self._due:
-            problem = self._save(trainer)
-            if problem is not None and not self._told:
-                self._told = True
-                say(self.console, f"no checkpoint: {problem}")
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the keys of the batch and the results of its finished runs."""
         checkpoint["batch"] = {"keys": self._keys, "versions": versions(), "attempt": vars(self._attempt).copy()}
-
-    def _save(self, trainer: Trainer) -> str | None:
-        """Write the checkpoint; return what went wrong, if anything."""
-        started = time.monotonic()
-        try:
-            trainer.save_checkpoint(self.path)
-        except ReadoutError as error:
-            return str(error).split(";")[0]  # the advice after it can wait
-        finally:
-            self._wait(time.monotonic() - started)
-        return None
-
-    def _wait(self, took: float) -> None:
-        self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
 
     def _ignored(self, why: str) -> list[Problem]:
         if why in self._ignored_for:  # a search checks again before each round
@@ -223,10 +239,12 @@ def tidy(folder: Path) -> None:
         (folder / FOLDER).rmdir()
 
 
-class _WholeFiles(CheckpointIO):
+class WholeFiles(CheckpointIO):
     """Atomic writes, and reads that run no code from the file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """See ``CheckpointIO``."""
+
         def write(unfinished: Path) -> None:
             with unfinished.open("w+b") as file:
                 torch.save(checkpoint, file)
@@ -238,8 +256,10 @@ class _WholeFiles(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
+        """See ``CheckpointIO``."""
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
 
     def remove_checkpoint(self, path: Any) -> None:
+        """See ``CheckpointIO``."""
         Path(path).unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from readout.common.terminal import say
 from readout.perturbations import Perturbation
 from readout.problems import Problem, Setting, batches
 from readout.problems.search import Search, most_levels, wanted_now
-from readout.readouts import ProblemBatch, Readout
+from readout.readouts import ProblemBatch, Readout, TrainedReadout
 from readout.readouts.run import Row, read
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
@@ -30,6 +30,7 @@ from readout.sweep.options import RunOptions
 from readout.sweep.plan import LayerPlan, Plan, plan_layer, title
 from readout.sweep.progress import SweepProgress
 from readout.sweep.runtime import Runtime
+from readout.sweep.training import rehearse, train
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,11 @@ class Driver:
         wanted = wanted_now(problems, known, self.search)
         largest_first = sorted(wanted, key=lambda problem: -self.inputs[problem.sample].numel())
         size, finished = self.options.batch_size, set(known["key"])
+        steps, seconds = 0, 0.0
+        if wanted and isinstance(self.readout, TrainedReadout):
+            steps, seconds = rehearse(self.readout, wanted[0].layer, self.options.output, self.runtime)
         plan = plan_layer(problems, largest_first, finished, self.readout, self.example, size, self.runtime)
+        plan = replace(plan, training_steps=steps, training_step_seconds=seconds)
         if self.search == "grid" or not wanted:
             return plan
         crossed = len({(problem.sample, problem.draw, problem.reading) for problem in problems})
@@ -145,6 +150,9 @@ class Driver:
             for layer in claimed:
                 checkpoint = LayerCheckpoint(output, layer, minutes, stop, console, limit)
                 progress.start_layer(layer)
+                if layer.remaining and isinstance(self.readout, TrainedReadout):
+                    logged = (self.runtime, dashboard, progress, minutes, stop, console)
+                    train(self.readout, layer.layer, output, *logged)
                 self._run_layer(layer, checkpoint, progress, dashboard)
                 checkpoint.layer_done()
                 progress.layer_done()

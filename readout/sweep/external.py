@@ -17,6 +17,7 @@ from readout.common.errors import ReadoutError
 from readout.common.padding import pad
 from readout.common.seal import COMMENT
 from readout.common.terminal import make_console, say, say_where
+from readout.data import Sample
 from readout.external import ExternalFeatures, ExternalProblem, as_one_layer, unknown
 from readout.external.joined import Weights, extract_several
 from readout.external.shapes import Features
@@ -77,6 +78,7 @@ class ExternalSweep:
             ReadoutError: if an argument can't be used.
         """
         console, true = console or make_console(), true or {}
+        readout.meet({name: Sample(name, x) for name, x in true.items()})
         if readout.needs_true_input and len(true) < len(features):
             raise ReadoutError(
                 f"The {readout.protocol_name} protocol stops at the loss of the true input, which is known for "

@@ -171,7 +171,7 @@ def _losses(target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
 @torch.no_grad()
 def _read(readout: OnePassReadout, target: Target, rows: Rows) -> list[Tensor]:
     features, _ = _features(target, torch.float32, rows)
-    return [readout.read(features.to(readout.device, readout._type)).float().flatten(1)]
+    return [readout.read(features.to(readout.device, readout._type)).float().reshape(len(rows), -1)]
 
 
 def _reached(inversion: FeatureInversion, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
@@ -252,7 +252,7 @@ def _fits_couple(
     }
     parts |= {"optimizer": lambda parameters: _Descent(parameters, rates), "record_every": STEPS}
     # autocast rounds by more than the effect of coupling
-    full = {"precision": "32-true"} if "mixed" in str(runtime.trainer.get("precision")) else {}
+    full: dict[str, Any] = {"precision": "32-true"} if "mixed" in str(runtime.trainer.get("precision")) else {}
 
     def fit(rows: Rows) -> list[Tensor]:
         ends = _Ends()

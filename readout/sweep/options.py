@@ -20,6 +20,7 @@ from readout.prediction.beside import set_aside_broken
 from readout.readouts.inversion.optimizers import ALONE
 from readout.store import ResultStore
 from readout.sweep.probe import BatchSize
+from readout.sweep.training import set_aside_broken as set_aside_weights
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class RunOptions:
         store = ResultStore(self.output)
         if not self.resume and store.finished():
             raise ReadoutError(f"{str(self.output)!r} holds results; choose another output, or drop `resume: false`.")
-        for sentence in (*store.set_aside_broken(), *Logbook(store).set_aside_broken(), *set_aside_broken(store)):
+        damaged = (*set_aside_broken(store), *set_aside_weights(self.output))
+        for sentence in (*store.set_aside_broken(), *Logbook(store).set_aside_broken(), *damaged):
             say(console, sentence)
         levels = store.load()["level"]
         if holds == "external" and levels.notna().any():

@@ -35,6 +35,9 @@ class LayerPlan:
     """Lower bound on ``remaining``."""
     batch_size: int
     """Largest number of problems side by side."""
+    training_steps: int = 0
+    """Steps left to train the readout at this layer."""
+    training_step_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -75,7 +78,8 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated time left."""
-        return self.steps * sum(plan.step_seconds for plan in self.layers)
+        training = sum(plan.training_steps * plan.training_step_seconds for plan in self.layers)
+        return training + self.steps * sum(plan.step_seconds for plan in self.layers)
 
     @property
     def unit(self) -> str:
@@ -105,6 +109,11 @@ class Plan:
             largest = max(min(plan.batch_size, plan.remaining) for plan in self.layers)
             memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
             most = "at most " if searching else ""
+            if trained := [layer for layer in self.layers if layer.training_steps]:
+                seconds = sum(layer.training_steps * layer.training_step_seconds for layer in trained)
+                at = f"{len(trained)} layers" if len(trained) > 1 else "1 layer"
+                words = f"{sum(layer.training_steps for layer in trained):,} steps at {at}, about {duration(seconds)}"
+                table.add_row("training", words)
             if self.iterative:
                 table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
             # what backward keeps; a readout without one is not measured

@@ -147,7 +147,7 @@ class _Validation(Callback):
             if before is not None and torch.equal(x, before):  # another level of the same input
                 continue
             before, example = x, pl_module.embed(x.to(pl_module.device))[0]
-            with trainer.precision_plugin.forward_context():
+            with torch.enable_grad(), trainer.precision_plugin.forward_context():
                 pair = contrasting_pair(example).to(extractor.mean)
                 feature = Trial(extractor, layer, pair).again[:1]
                 if feature.numel() < 2 or not unusable(feature):

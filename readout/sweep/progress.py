@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 from typing_extensions import Self
 
 from readout.common.terminal import say
@@ -42,14 +43,18 @@ class SweepProgress(Callback):
         self.plan = plan
         self.console = console
         self.quiet_seconds = quiet_seconds
-        self.time_left = TimeLeft(
-            {
-                layer.layer: LayerTime(
-                    layer.remaining, layer.least, plan.steps * layer.step_seconds / max(layer.remaining, 1)
-                )
-                for layer in plan.layers
-            }
-        )
+        forecast = {
+            layer.layer: LayerTime(
+                layer.remaining, layer.least, plan.steps * layer.step_seconds / max(layer.remaining, 1)
+            )
+            for layer in plan.layers
+        }
+        training = {
+            training_of(layer.layer): LayerTime(layer.training_steps, layer.training_steps, layer.training_step_seconds)
+            for layer in plan.layers
+            if layer.training_steps
+        }
+        self.time_left = TimeLeft({**forecast, **training})
         self._clock = clock
         self._problems = sum(layer.remaining for layer in plan.layers)
         self._problems_done = 0
@@ -91,6 +96,23 @@ class SweepProgress(Callback):
         self.time_left.end_layer(self._layer.layer, self._clock())
         self._problems -= self._layer.remaining - self._done_of_layer
         self._show([f"{self._layer.layer} done"])
+
+    def start_training(self, steps: int) -> None:
+        """Begin the training of the layer's readout."""
+        self.time_left.start_batch(training_of(self._layer.layer), steps, self._clock())
+
+    def training_step(self, step: int, steps: int, loss: Tensor | None) -> None:
+        """Note a step of the training."""
+        now = self._clock()
+        self.time_left.step(now, step / steps)
+        if self._due(now):
+            words = [] if loss is None else [f"loss {float(loss):.3f}"]
+            self._show([training_of(self._layer.layer), f"step {step:,} of {steps:,}", *words])
+
+    def training_done(self) -> None:
+        """Count the training as done."""
+        self.time_left.end_batch(self._clock())
+        self.time_left.end_layer(training_of(self._layer.layer), self._clock())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of a fit."""
@@ -157,6 +179,11 @@ class SweepProgress(Callback):
 
     def _draw(self, what: RenderableType) -> None:
         self._live.update(what, refresh=True)
+
+
+def training_of(layer: str) -> str:
+    """Return the name under which the time of a layer's training is kept."""
+    return f"training at {layer}"
 
 
 def _distances(inversion: FeatureInversion) -> str:

@@ -88,13 +88,13 @@ class Runtime:
         """
         return self._trainer(logger=list(loggers) or False, callbacks=[*self.callbacks, *extra])
 
-    def make_bare_trainer(self, *callbacks: Callback, **overrides: Any) -> Trainer:
-        """Return a Trainer with only these callbacks, and no logger.
+    def make_bare_trainer(self, *callbacks: Callback, loggers: Sequence[Logger] = (), **overrides: Any) -> Trainer:
+        """Return a Trainer with only these callbacks and loggers.
 
         Raises:
             ReadoutError: if Lightning refuses its settings.
         """
-        return self._trainer(logger=False, callbacks=list(callbacks), **overrides)
+        return self._trainer(logger=list(loggers) or False, callbacks=list(callbacks), **overrides)
 
     @property
     def callbacks(self) -> list[Callback]:
@@ -103,7 +103,8 @@ class Runtime:
         return list(configured) if isinstance(configured, list) else [configured]
 
     def _trainer(self, **overrides: Any) -> Trainer:
-        settings = {**QUIET, **self.trainer, **overrides}
+        # tensors made in inference mode could not be used in what follows a pass
+        settings = {**QUIET, **self.trainer, "inference_mode": False, **overrides}
         with explained_misconfiguration():
             return Trainer(**{**settings, "plugins": one_process(settings.get("plugins"))})
 

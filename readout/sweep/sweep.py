@@ -277,7 +277,7 @@ def _labelled(
     recovered: list[Tensor],
     extractor: FeatureExtractor,
     samples: Mapping[str, Sample],
-    columns: Mapping[str, str | None],
+    columns: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Add labels, layer indices and the columns that all rows share."""
     table = pd.DataFrame(rows)

@@ -61,7 +61,7 @@ class TimeLeft:
     No clock is read here: every method takes the time, in seconds from any origin.
 
     Args:
-        layers: Forecast by layer.
+        layers: Forecast by layer; a training counts as a layer of its own, whose problems are its steps.
     """
 
     def __init__(self, layers: Mapping[str, LayerTime]) -> None:

@@ -114,7 +114,7 @@ def test_of_an_unknown_text_nothing_is_known_but_its_frame(folders: dict[str, st
     assert embedded[1].isnan().all(1).tolist() == [False, True, True, True, False]
     inversion.load(batch)
     assert inversion.prior.read_out(embedded)[1, [0, -1]].tolist() == [2, 3]
-    described = inversion.describe_recovered(ids[1], torch.tensor([2, 9, 8, 7, 3]))
+    described = inversion.describe_recovered(1, torch.tensor([2, 9, 8, 7, 3]))
     assert [name for name, value in described.items() if value is None] == ["true_text", "true_tokens", "wrong_tokens"]
 
 

@@ -9,7 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from readout.common.checks import check_choice
 from readout.common.errors import ReadoutError
-from readout.common.padding import PADDING
+from readout.common.padding import PADDING, unpad
 from readout.extractors import LanguageModel
 from readout.metrics import EmbeddingCosine, ExactMatch, SampleMetric, TokenErrorRate
 from readout.priors import TokenLogits, TokenPrior
@@ -90,8 +90,9 @@ class TextInversion(FeatureInversion):
         """Return the token ids, with :data:`PADDING` in place of known special tokens."""
         return inputs.masked_fill(self._is_known(inputs), PADDING)
 
-    def describe_recovered(self, true: Tensor, recovered: Tensor) -> dict[str, Any]:
+    def describe_recovered(self, place: int, recovered: Tensor) -> dict[str, Any]:
         """Return both texts, decoded and as tokens, and the positions of wrong tokens; None if the text is unknown."""
+        true = unpad(self.problems.inputs[place])
         known = not (true == FREE).any()
         wrong = (self.signal(true) != recovered) & (self.signal(true) != PADDING)
         return {

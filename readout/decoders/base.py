@@ -1,0 +1,21 @@
+"""The base class of trainings."""
+
+from abc import ABC, abstractmethod
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+
+class Training(LightningModule, ABC):
+    """The training of a readout's weights at one layer, by ``Trainer.fit`` with ``range(steps)`` as its data.
+
+    It draws its batches itself, from a random generator that its checkpoint holds, so that a resumed training ends
+    with the weights of one that was not interrupted.
+    """
+
+    steps: int
+    """Number of training steps."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights so far, on the CPU."""

@@ -1,0 +1,94 @@
+"""The base class of readouts whose weights are trained at each layer, on features of other inputs."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from readout.common.errors import ReadoutError
+from readout.data import InputData, Sample, load_samples
+from readout.decoders.base import Training
+from readout.extractors import FeatureExtractor
+from readout.metrics import SampleMetric
+from readout.problems.identity import describe, digest
+from readout.readouts.one_pass import OnePassReadout
+
+
+class TrainedReadout(OnePassReadout):
+    """A readout in one pass, with weights for each layer from a training that never sees what it will read.
+
+    A subclass implements :meth:`make_training`, :meth:`use` and :meth:`read`. Weights are kept in the output folder.
+
+    Args:
+        extractor: Frozen network f.
+        training_data: Inputs to train on, of the shape of those to be read.
+        metric: Distance d_S.
+        metrics: Further metrics to report.
+    """
+
+    least_inputs: ClassVar[int] = 16
+    """Fewest training inputs."""
+
+    inputs: Tensor
+    """Training inputs, shape (inputs, *input_shape)."""
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        training_data: InputData,
+        metric: SampleMetric,
+        metrics: Sequence[SampleMetric] = (),
+    ) -> None:
+        super().__init__(extractor, metric, metrics)
+        self.training_data = training_data
+        self._digest: str | None = None
+
+    def meet(self, samples: Mapping[str, Sample]) -> None:
+        """Load the training inputs.
+
+        Raises:
+            ReadoutError: if there are too few, they have another shape than the inputs to be read, or one of those is
+                among them.
+        """
+        known = load_samples(self.training_data, self.extractor)
+        if len(known) < self.least_inputs:
+            raise ReadoutError(
+                f"model.training_data has {len(known)} inputs, too few to train on; give at least {self.least_inputs}."
+            )
+        self.inputs = torch.stack([sample.input for sample in known.values()])
+        digests = {self.input_digest(sample): name for name, sample in known.items()}
+        self._digest = digest(sorted(digests))
+        for name, sample in samples.items():
+            if sample.input.shape != self.inputs.shape[1:]:
+                own, wanted = ("×".join(map(str, x.shape)) for x in (self.inputs[0], sample.input))
+                raise ReadoutError(
+                    f"model.training_data has inputs of {own}, but those to be read are {wanted}; set its size."
+                )
+            if (same := digests.get(self.input_digest(sample))) is not None:
+                raise ReadoutError(
+                    f"Input {name!r} is also in model.training_data, as {same!r}; take it out, so that nothing is read "
+                    "by a readout that was trained on it."
+                )
+
+    def describe(self, steps: int = 1) -> dict[str, Any]:
+        """See :class:`Readout`; training inputs go by their digests."""
+        described: dict[str, Any] = describe(self, skip=("extractor", "training_data"))
+        return {**described, "training_data": self._digest}
+
+    def columns(self) -> dict[str, Any]:
+        """Return what it was trained on."""
+        return {"training_data": str(self._digest)[:16], "training_inputs": len(self.inputs)}
+
+    def weights_key(self, layer: str) -> str:
+        """Return the digest of everything that decides the weights of a layer, 32 hex digits."""
+        return digest([self.extractor.fingerprint(), layer, self.describe()])[:32]
+
+    @abstractmethod
+    def make_training(self, layer: str) -> Training:
+        """Return the training of a layer's weights, not begun."""
+
+    @abstractmethod
+    def use(self, layer: str, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights to read a layer with, from :meth:`Training.weights`."""

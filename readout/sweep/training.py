@@ -1,0 +1,181 @@
+"""Training of a readout at a layer: its weights are kept by key in the output folder, and it resumes if interrupted."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import Tensor
+
+from readout.callbacks.dashboard import Dashboard
+from readout.common.errors import ReadoutError
+from readout.common.files import write_whole
+from readout.common.seal import is_damaged
+from readout.common.signals import Stop, handlers, set_handlers
+from readout.common.terminal import say
+from readout.problems.names import set_aside
+from readout.readouts import TrainedReadout
+from readout.store import save_file
+from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
+from readout.sweep.checkpoints import Checkpoint, WholeFiles, versions
+from readout.sweep.progress import SweepProgress
+from readout.sweep.runtime import Runtime
+
+FOLDER = "trained"
+"""Folder of trained weights in an output folder."""
+
+REHEARSED = 20
+"""Most steps of a rehearsal."""
+
+REHEARSED_SECONDS = 2.0
+
+
+def rehearse(readout: TrainedReadout, layer: str, folder: Path, runtime: Runtime) -> tuple[int, float]:
+    """Make a readout ready for a probe of a layer, with kept weights or those after a few steps.
+
+    Returns:
+        Training steps left, and seconds per step.
+    """
+    if use_kept(readout, layer, folder):
+        return 0, 0.0
+    training, pace = readout.make_training(layer), _Pace()
+    runtime.make_bare_trainer(pace, max_steps=min(REHEARSED, training.steps)).fit(training, range(REHEARSED))
+    readout.use(layer, training.weights())
+    return training.steps, pace.quiet()
+
+
+def train(
+    readout: TrainedReadout,
+    layer: str,
+    folder: Path,
+    runtime: Runtime,
+    dashboard: Dashboard,
+    progress: SweepProgress,
+    minutes: float | None,
+    stop: Stop,
+    console: Console,
+) -> None:
+    """Train a readout at a layer, unless its weights are kept.
+
+    Args:
+        readout: The readout.
+        layer: Layer name.
+        folder: Output folder.
+        runtime: Makes the Trainer.
+        dashboard: Holds a run of the training in each logger.
+        progress: Shows its steps.
+        minutes: See :class:`readout.sweep.checkpoints.Checkpoint`.
+        stop: See :class:`readout.sweep.checkpoints.Checkpoint`.
+        console: See :class:`readout.sweep.checkpoints.Checkpoint`.
+
+    Raises:
+        ReadoutError: if it ended before its last step.
+    """
+    if use_kept(readout, layer, folder):
+        return
+    training, key = readout.make_training(layer), readout.weights_key(layer)
+    checkpoint = _TrainingCheckpoint(folder / CHECKPOINTS / f"{key}.ckpt", minutes, stop, console)
+    progress.start_training(training.steps)
+    with dashboard.training(layer, key) as loggers:
+        shown = _Shown(progress, training.steps)
+        trainer = runtime.make_bare_trainer(shown, checkpoint, loggers=loggers, max_steps=training.steps)
+        trainer.strategy.checkpoint_io = WholeFiles()
+        trainer.fit(training, range(training.steps), ckpt_path=checkpoint.usable())
+    if shown.steps < training.steps:
+        raise ReadoutError(
+            f"The training at layer {layer!r} ended before its last step; remove whatever ends fits early (max_time, "
+            "max_epochs, limit_train_batches)."
+        )
+    write_whole(_path(readout, layer, folder), lambda path: save_file(training.weights(), path))
+    checkpoint.path.unlink(missing_ok=True)
+    progress.training_done()
+    readout.use(layer, training.weights())
+
+
+def use_kept(readout: TrainedReadout, layer: str, folder: Path) -> bool:
+    """Let a readout take the weights that the folder holds; return whether there are any."""
+    path = _path(readout, layer, folder)
+    if not path.exists():
+        return False
+    readout.use(layer, load_file(path))
+    return True
+
+
+def set_aside_broken(folder: Path) -> list[str]:
+    """Rename damaged files of weights; return one sentence per file."""
+    damaged = [path for path in sorted((folder / FOLDER).glob("*.safetensors")) if is_damaged(path)]
+    return [set_aside(path, "the readout is trained again") for path in damaged]
+
+
+def _path(readout: TrainedReadout, layer: str, folder: Path) -> Path:
+    return folder / FOLDER / f"{readout.weights_key(layer)}.safetensors"
+
+
+class _TrainingCheckpoint(Checkpoint):
+    """Checkpoint of a training, for the same software only."""
+
+    def usable(self) -> str | None:
+        """Return the path to go on from, if there is a checkpoint that can be used."""
+        if not self.path.exists():
+            return None
+        try:
+            if is_damaged(self.path):
+                raise ValueError("is damaged")
+            saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+            if saved["versions"] != versions():
+                raise ValueError("was written by other software")
+        except Exception as error:  # a damaged file can raise anything
+            why = str(error) if isinstance(error, ValueError) else "can't be read"
+            say(self.console, f"{self.path} {why}, so its training starts over")
+            return None
+        say(self.console, f"going on at step {saved['global_step']:,} of a training that was stopped")
+        return str(self.path)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the versions of the software."""
+        checkpoint["versions"] = versions()
+
+
+class _Shown(Callback):
+    """Counts the steps of a training, and shows them."""
+
+    def __init__(self, progress: SweepProgress, total: int) -> None:
+        self.progress = progress
+        self.total = total
+        self.steps = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.steps = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.steps += 1
+        loss = outputs.get("loss") if isinstance(outputs, dict) else None
+        self.progress.training_step(self.steps, self.total, loss if isinstance(loss, Tensor) else None)
+
+
+class _Pace(Callback):
+    """Timer of the first steps of a training."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self._handlers = handlers()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        set_handlers(self._handlers)  # Lightning's own would end a probe with exit code 0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        self.times.append(time.perf_counter() - self._started)
+        trainer.should_stop |= len(self.times) > 1 and sum(self.times) > REHEARSED_SECONDS
+
+    def quiet(self) -> float:
+        """Return the seconds of an undisturbed step: the lower quartile, without the first step."""
+        warm = sorted(self.times[1:] or self.times)
+        return warm[len(warm) // 4]
