@@ -229,6 +229,30 @@ def linear_size(threshold: float, expansion: float) -> float:
     return float(linear_distance(threshold, 1 / expansion))
 
 
+def wiener_distance(level: ArrayLike, spectrum: ArrayLike, expansion: float) -> NDArray[np.float64]:
+    """Return d_X in closed form for such an extractor, Gaussian inputs and the best linear readout (Wiener's).
+
+    d_X(c) = 1 − √(Σ λ² / (λ + σ²) / Σ λ) with σ² = (d/D)·((1 − c)⁻² − 1)·Σ λ / d; equal variances give
+    :func:`linear_distance`. It takes the correlation of expectations over inputs, so it holds up to the variation of an
+    input's energy about its mean, which is large where few variances dominate.
+
+    Args:
+        level: Correlation distance c of the feature, in [0, 1).
+        spectrum: Variances λ of the inputs along the eigenvectors of their covariance, one per dimension, not all 0.
+        expansion: D / d, feature dimension over input dimension.
+
+    Examples:
+        >>> spectrum = 1 / np.arange(1, 401)
+        >>> wiener_distance([0.3, 0.5, 0.7, 0.9], spectrum, expansion=8).round(3).tolist()
+        [0.048, 0.099, 0.186, 0.414]
+    """
+    variances = np.asarray(spectrum, dtype=float)
+    # linear_distance is 1 − 1 / √(1 + (d/D)·n(c)), so this is its noise per dimension
+    noise = variances.mean() * ((1 - linear_distance(level, expansion)) ** -2 - 1)
+    kept = variances**2 / (variances + noise[..., None]).clip(np.finfo(float).tiny)
+    return np.asarray(1 - np.sqrt(kept.sum(-1) / variances.sum()))
+
+
 @dataclass(frozen=True)
 class _Level:
     level: float

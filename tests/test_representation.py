@@ -17,6 +17,7 @@ from readout.representation import (
     linear_size,
     representation_size,
     verdict,
+    wiener_distance,
 )
 
 R, U, N, F = Verdict.RECOVERED, Verdict.UNRECOVERED, Verdict.NOT_CONVERGED, Verdict.FAILED
@@ -413,6 +414,30 @@ def test_the_linear_distance_is_what_least_squares_gives(level: float) -> None:
     # A correlation over d dimensions has a standard deviation of at most 1/√d and a bias of order 1/d.
     tolerance = 4 / np.sqrt(dimension * draws) + 1 / dimension
     assert np.mean(distances) == pytest.approx(float(linear_distance(level, expansion)), abs=tolerance)
+
+
+@given(variance=st.floats(0.01, 100), expansion=st.floats(1, 100), level=st.floats(0, 0.99))
+def test_wieners_distance_of_equal_variances_is_the_linear_one(variance: float, expansion: float, level: float) -> None:
+    expected = float(linear_distance(level, expansion))
+    assert float(wiener_distance(level, [variance] * 7, expansion)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_wieners_distance_in_numbers() -> None:
+    spectrum = 1 / np.arange(1, 401)
+    found = wiener_distance([0.3, 0.5, 0.7, 0.9], spectrum, 8)
+    assert found.tolist() == pytest.approx([0.048, 0.099, 0.186, 0.414], abs=5e-4)
+    assert wiener_distance([0, 0.5], [4, 1, 0], 1).tolist() == pytest.approx(
+        [0, 1 - ((16 / (4 + 5)) + 1 / (1 + 5)) ** 0.5 / 5**0.5]  # σ² = 5/3 · 3
+    )
+
+
+def test_no_linear_readout_is_better_than_wieners() -> None:
+    level, expansion = 0.6, 2.0
+    variances = np.array([4.0, 1.0, 0.3, 0.01])
+    noise = variances.mean() * ((1 - level) ** -2 - 1) / expansion
+    gains = np.random.default_rng(0).uniform(0, 1, (500, 4))
+    correlations = (gains * variances).sum(1) / np.sqrt((gains**2 * (variances + noise)).sum(1) * variances.sum())
+    assert (1 - correlations).min() >= float(wiener_distance(level, variances, expansion))
 
 
 @pytest.mark.parametrize("estimator", list(Estimator))

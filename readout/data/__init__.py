@@ -2,6 +2,7 @@
 
 from readout.data.base import InputData, Sample, load_samples
 from readout.data.c4 import C4
+from readout.data.crops import Crops
 from readout.data.digits import Digits
 from readout.data.folder import ImageFolder
 from readout.data.noise import GaussianNoise, UniformNoise
@@ -13,6 +14,7 @@ from readout.data.texts import TextData
 
 __all__ = [
     "C4",
+    "Crops",
     "Digits",
     "GaussianNoise",
     "ImageFolder",

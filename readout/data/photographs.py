@@ -1,14 +1,19 @@
 """Photographs that come with scikit-image and scikit-learn, without a download."""
 
 from collections.abc import Sequence
+from functools import cache
+
+from torch import Tensor
 
 from readout.common.checks import check_list, check_side
 from readout.common.errors import ReadoutError
 from readout.data.base import InputData, Sample
 from readout.data.images import from_array, resize_and_crop
 
-SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
+SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field", "motorcycle")
+SCIKIT_IMAGE_GREY = ("camera", "coins", "moon", "brick", "grass", "gravel")
 SCIKIT_LEARN = ("china", "flower")
+NAMES = SCIKIT_IMAGE + SCIKIT_LEARN + SCIKIT_IMAGE_GREY
 
 
 class Photographs(InputData):
@@ -29,11 +34,7 @@ class Photographs(InputData):
 
     def __init__(self, names: Sequence[str] = ("astronaut", "chelsea", "coffee"), size: int = 64) -> None:
         super().__init__()
-        known = SCIKIT_IMAGE + SCIKIT_LEARN
-        for name in check_list("names", names, f"[{', '.join(known)}]"):
-            if name not in known:
-                raise ReadoutError(f"There is no photograph {name!r}; choose among {', '.join(known)}.")
-        self.names = list(dict.fromkeys(names))
+        self.names = check_names(names)
         self.size = check_side("size", size)
 
     def __len__(self) -> int:
@@ -41,12 +42,28 @@ class Photographs(InputData):
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
-        if name in SCIKIT_IMAGE:
-            from skimage import data
+        return Sample(name, resize_and_crop(photograph(name), self.size))
 
-            array = getattr(data, name)()
-        else:
-            from sklearn.datasets import load_sample_image
 
-            array = load_sample_image(f"{name}.jpg")
-        return Sample(name, resize_and_crop(from_array(array), self.size))
+def check_names(names: Sequence[str]) -> list[str]:
+    """Return names of photographs, each once.
+
+    Raises:
+        ReadoutError: if a name is unknown; the error lists all.
+    """
+    for name in check_list("names", names, f"[{', '.join(NAMES)}]"):
+        if name not in NAMES:
+            raise ReadoutError(f"There is no photograph {name!r}; choose among {', '.join(NAMES)}.")
+    return list(dict.fromkeys(names))
+
+
+@cache
+def photograph(name: str) -> Tensor:
+    """Return a photograph at its full size, RGB in [0, 1], shape (3, height, width); greys have equal channels."""
+    if name in SCIKIT_LEARN:
+        from sklearn.datasets import load_sample_image
+
+        return from_array(load_sample_image(f"{name}.jpg"))
+    from skimage import data
+
+    return from_array(data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)())

@@ -1,0 +1,6 @@
+"""Trained decoders: from perturbed features back to inputs, in one pass."""
+
+from readout.decoders.noise import noise_variance
+from readout.decoders.ridge import Ridge, fit_ridge
+
+__all__ = ["Ridge", "fit_ridge", "noise_variance"]

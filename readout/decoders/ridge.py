@@ -1,0 +1,103 @@
+"""A linear decoder: ridge regression whose penalty is the noise in the feature that is read."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from readout.common.errors import ReadoutError
+from readout.decoders.noise import noise_variance
+
+CHUNK = 4096
+"""Dimensions of a feature that are held in float64 at a time."""
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A fit of :func:`fit_ridge`; all tensors on one device."""
+
+    mean_feature: Tensor
+    """h̄, shape (D,)."""
+    mean_signal: Tensor
+    """s̄, shape (d,)."""
+    directions: Tensor
+    """Right singular vectors V of the centred training features, shape (r, D)."""
+    singular_values: Tensor
+    """In descending order, float64, shape (r,)."""
+    coefficients: Tensor
+    """Uᵀ S: the centred training signals along the left singular vectors, shape (r, d)."""
+    count: int
+    """Number n of training features."""
+
+    def read(self, feature: Tensor) -> Tensor:
+        """Read the signal from moved features, each by itself.
+
+        The noise variance σ² of a row is estimated from that row (:func:`readout.decoders.noise.noise_variance`). The
+        estimate is then the ridge regression with penalty nσ², which is the posterior mean of a Gaussian signal.
+
+        Args:
+            feature: h′, shape (rows, D).
+
+        Returns:
+            Estimates, shape (rows, d), in the dtype of the signals.
+        """
+        centred = feature - self.mean_feature
+        along = (centred @ self.directions.T).double()
+        squares = along.square()
+        spare_energy = (centred.double().square().sum(1) - squares.sum(1)).clamp_min(0)
+        energy = self.singular_values.square()
+        noise = noise_variance(squares, energy / self.count, spare_energy, feature.shape[1] - len(energy))
+        gain = self.singular_values / (energy + self.count * noise.unsqueeze(1))
+        return self.mean_signal + (gain * along).to(self.coefficients) @ self.coefficients
+
+
+def fit_ridge(features: Tensor, signals: Tensor) -> Ridge:
+    """Fit a linear decoder from clean features to signals.
+
+    Nothing larger than D × r or n × n is made: singular vectors come from the smaller one of the two Gram matrices.
+
+    Args:
+        features: Training features h, shape (n, D).
+        signals: What is to be read, shape (n, d).
+
+    Returns:
+        The decoder; its noise is known only when it reads.
+
+    Raises:
+        ReadoutError: if all features are the same.
+
+    Examples:
+        >>> features = torch.randn(200, 12, generator=torch.Generator().manual_seed(0))
+        >>> signals = features[:, :2] + 3
+        >>> ridge = fit_ridge(features, signals)
+        >>> torch.allclose(ridge.read(features[:5]), signals[:5], atol=0.01)
+        True
+    """
+    mean_feature, mean_signal = features.mean(0), signals.mean(0)
+    centred, targets = features - mean_feature, (signals - mean_signal).double()
+    count, size = centred.shape
+    squares, vectors = torch.linalg.eigh(_gram(centred if count <= size else centred.T))
+    # in descending order; what is left of directions without variance is rounding
+    squares, vectors = squares.flip(0), vectors.flip(1)
+    kept = squares > max(count, size) * torch.finfo(squares.dtype).eps * squares[0].clamp_min(0)
+    if not kept.any():
+        raise ReadoutError("All training features are the same, so nothing can be decoded; use another layer or data.")
+    values, vectors = squares[kept].sqrt(), vectors[:, kept]
+    if count <= size:
+        directions = torch.cat([(part.double().T @ vectors / values).to(features) for part in centred.split(CHUNK, 1)])
+        coefficients = vectors.T @ targets
+    else:
+        directions = vectors.to(features)
+        crossed = sum(
+            part.double().T @ other for part, other in zip(centred.split(CHUNK), targets.split(CHUNK), strict=True)
+        )
+        coefficients = (vectors.T @ crossed) / values.unsqueeze(1)
+    return Ridge(mean_feature, mean_signal, directions.T.contiguous(), values, coefficients.to(signals), count)
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Return the products of all pairs of rows in float64."""
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for part in rows.split(CHUNK, dim=1):
+        total += part.double() @ part.double().T
+    return total
