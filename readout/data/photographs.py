@@ -66,4 +66,6 @@ def photograph(name: str) -> Tensor:
         return from_array(load_sample_image(f"{name}.jpg"))
     from skimage import data
 
-    return from_array(data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)())
+    if name == "motorcycle":  # a pair for stereo vision, and their disparity
+        return from_array(getattr(data, f"stereo_{name}")()[0])
+    return from_array(getattr(data, name)())
