@@ -1,6 +1,6 @@
 """A linear decoder: ridge regression whose penalty is the noise in the feature that is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,13 @@ class Ridge:
     """Uᵀ S: the centred training signals along the left singular vectors, shape (r, d)."""
     count: int
     """Number n of training features."""
+
+    def to(self, device: torch.device) -> "Ridge":
+        """Return the fit on a device; itself if it is there."""
+        if self.directions.device == device:
+            return self
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def read(self, feature: Tensor) -> Tensor:
         """Read the signal from moved features, each by itself.

@@ -13,6 +13,7 @@ from readout.readouts.inversion import (
     TextInversion,
     TokenByToken,
 )
+from readout.readouts.linear_decoder import LinearDecoder
 from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
 from readout.readouts.one_pass import OnePassReadout
 from readout.readouts.token_search import TokenSearch
@@ -25,6 +26,7 @@ __all__ = [
     "FeatureLoss",
     "Identification",
     "ImageInversion",
+    "LinearDecoder",
     "MeanSquaredError",
     "MeanSquaredErrorAndCosine",
     "OnePassReadout",

@@ -1,0 +1,116 @@
+"""A linear readout: ridge regression from features to inputs, fitted at each layer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from readout.common.errors import ReadoutError
+from readout.data import InputData
+from readout.decoders import Ridge, Training, fit_ridge
+from readout.extractors import FeatureExtractor
+from readout.metrics import CorrelationDistance, SampleMetric
+from readout.readouts.trained import TrainedReadout
+
+BATCH = 64
+"""Inputs per training step."""
+
+MEMORY_SHARE = 0.25
+"""Share of the free memory that the training features may take; the fit needs as much again."""
+
+
+class LinearDecoder(TrainedReadout):
+    """Ridge regression from a feature to the input, with the penalty of the noise in that feature.
+
+    It is fitted to clean features of the training inputs. The noise variance, and with it the penalty, is estimated
+    from each moved feature alone; see :class:`readout.decoders.Ridge`. For Gaussian inputs and a linear network this is
+    the best readout there is.
+
+    Args:
+        extractor: Frozen network f.
+        training_data: Inputs to train on.
+        clamp: Clamp what is read to [0, 1], the range of images.
+        metric: Distance d_X. Default: :class:`readout.metrics.CorrelationDistance`.
+        metrics: Further metrics to report.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        training_data: InputData,
+        clamp: bool = True,
+        metric: SampleMetric | None = None,
+        metrics: Sequence[SampleMetric] = (),
+    ) -> None:
+        super().__init__(extractor, training_data, metric or CorrelationDistance(), metrics)
+        self.clamp = clamp
+        self._ridge: tuple[str, Ridge] | None = None
+
+    def make_training(self, layer: str) -> Training:
+        """See :class:`TrainedReadout`."""
+        return _RidgeTraining(self.extractor, layer, self.inputs)
+
+    def use(self, layer: str, weights: Mapping[str, Tensor]) -> None:
+        """See :class:`TrainedReadout`."""
+        self._ridge = layer, Ridge(**{**weights, "count": int(weights["count"])})  # type: ignore[arg-type]
+
+    def read(self, feature: Tensor) -> Tensor:
+        """Return the inputs, shape (problems, *input_shape)."""
+        assert self._ridge is not None
+        layer, ridge = self._ridge
+        assert layer == self.problems.layer
+        self._ridge = layer, ridge.to(feature.device)
+        read = self._ridge[1].read(feature.flatten(1).float())
+        read = read.view(-1, *self.problems.inputs.shape[1:])
+        return read.clamp(0, 1) if self.clamp else read
+
+
+class _RidgeTraining(Training):
+    """One pass over the training inputs, and a fit to their features."""
+
+    def __init__(self, extractor: FeatureExtractor, layer: str, inputs: Tensor) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.layer = layer
+        self.steps = math.ceil(len(inputs) / BATCH)
+        self.automatic_optimization = False
+        self._inputs = inputs
+        self._features: list[Tensor] = []
+
+    def configure_optimizers(self) -> None:
+        """Return None: nothing is optimised."""
+
+    def on_train_start(self) -> None:
+        """Start from the first input."""
+        self._features = []
+
+    @torch.no_grad()
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Extract the features of the next inputs.
+
+        Raises:
+            ReadoutError: if those of all inputs don't fit the memory.
+        """
+        done = len(self._features)
+        images = self._inputs[done * BATCH : (done + 1) * BATCH].to(self.device)
+        feature = self.extractor.extract(images, self.layer).flatten(1).float().cpu()
+        needed = feature[0].nbytes * len(self._inputs)
+        if not done and needed > MEMORY_SHARE * psutil.virtual_memory().available:
+            raise ReadoutError(
+                f"Features of {len(self._inputs):,} training inputs at layer {self.layer!r} take "
+                f"{needed / 2**30:.1f} GiB, more than a quarter of the free memory; give fewer training inputs."
+            )
+        self._features.append(feature)
+        if done + 1 >= min(self.steps, self.trainer.max_steps):
+            self.trainer.should_stop = True
+
+    def weights(self) -> dict[str, Tensor]:
+        """Fit the ridge to the features so far."""
+        features = torch.cat(self._features)
+        ridge = fit_ridge(features, self._inputs[: len(features)].flatten(1))
+        kept = {field.name: getattr(ridge, field.name) for field in fields(ridge)}
+        return {**kept, "count": torch.tensor(ridge.count)}
