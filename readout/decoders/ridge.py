@@ -1,6 +1,6 @@
 """A linear decoder: ridge regression whose penalty is the noise in the feature that is read."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -33,8 +33,8 @@ class Ridge:
         """Return the fit on a device; itself if it is there."""
         if self.directions.device == device:
             return self
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        return Ridge(**moved)
 
     def read(self, feature: Tensor) -> Tensor:
         """Read the signal from moved features, each by itself.
