@@ -1,6 +1,7 @@
 """A linear decoder: ridge regression whose penalty is the noise in the feature that is read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,9 @@ class Ridge:
         """Return the fit on a device; itself if it is there."""
         if self.directions.device == device:
             return self
-        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        moved: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()
+        }
         return Ridge(**moved)
 
     def read(self, feature: Tensor) -> Tensor:
