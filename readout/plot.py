@@ -14,6 +14,9 @@ Examples:
     'perturbation of the feature, $d_H$'
     >>> size_by_layer(measured.problems).get_ylabel()
     'representation size, $d_H$'
+    >>> longer = measure(OrthonormalLinear(), images, levels=[0, 0.2, 0.5], prior=Pixels(), **fast | {"steps": 4})
+    >>> frontier({"two steps": measured, "four steps": longer}).get_legend_handles_labels()[1]
+    ['frontier', 'linear network', 'two steps', 'four steps']
     >>> [axes.get_title() for axes in trajectories(measured)]
     ['linear']
     >>> [axes.get_title() for axes in recovered_images(measured)]
@@ -21,7 +24,7 @@ Examples:
     >>> plt.close("all")
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +32,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from readout.analysis import plots
+from readout.analysis.frontier import by_layer, with_frontier
 from readout.analysis.sizes import sizes_table
 from readout.common.errors import ReadoutError
 from readout.measurement import Measurement
@@ -43,20 +47,40 @@ def recovery(results: Results, axes: Axes | None = None) -> Axes:
 
 def size_by_layer(results: Results, axes: Axes | None = None) -> Axes:
     """Plot sizes by layer, from problems or sizes: :func:`readout.analysis.plots.size_by_layer`."""
-    table = results.sizes if isinstance(results, Measurement) else results
-    sizes = table if "representation_size" in table else sizes_table(table)
-    return plots.size_by_layer(sizes, axes or _new(6.4, 4.0))
+    return plots.size_by_layer(_sizes(results), axes or _new(6.4, 4.0))
+
+
+def frontier(results: Mapping[str, Results], axes: Axes | None = None) -> Axes:
+    """Plot sizes by layer and readout, over the largest of them: :func:`readout.analysis.plots.frontier`.
+
+    Args:
+        results: Problems or sizes of the same inputs and layers by several readouts, under the names to show.
+        axes: Axes to draw on; None for a new figure.
+
+    Raises:
+        ReadoutError: if no two readouts can be compared.
+    """
+    tables = [_sizes(each).assign(name=name) for name, each in results.items()]
+    compared = by_layer(with_frontier(pd.concat(tables, ignore_index=True))) if tables else []
+    if not any(one.compete for one in compared):
+        raise ReadoutError(
+            "No two of these readouts read the same signal of the same input at the same layer of the same network, by "
+            "the same metric and threshold; give results that agree in these."
+        )
+    return plots.frontier(compared, axes or _new(6.4, 4.0))
 
 
 def trajectories(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
     """Plot d_X against optimisation step: :func:`readout.analysis.plots.trajectories`.
 
     Raises:
-        ReadoutError: if a table was loaded without ``trajectories=True``.
+        ReadoutError: if a table was loaded without ``trajectories=True``, or the readout takes no steps.
     """
     problems = _problems(results)
     if "trajectory_step" not in problems:
         raise ReadoutError("This table holds no trajectories; load it with load_results(folder, trajectories=True).")
+    if not problems["trajectory_step"].map(len).any():
+        raise ReadoutError("A readout in one pass has no trajectories; plot its recovery instead.")
     count = problems["layer"].nunique()
     if axes is None:
         axes = plots.panels(count, plt.figure(layout="constrained"))
@@ -87,6 +111,11 @@ def recovered_images(measured: Measurement, samples: Sequence[str] | None = None
 
 def _problems(results: Results) -> pd.DataFrame:
     return results.problems if isinstance(results, Measurement) else results
+
+
+def _sizes(results: Results) -> pd.DataFrame:
+    table = results.sizes if isinstance(results, Measurement) else results
+    return table if "representation_size" in table else sizes_table(table)
 
 
 def _new(width: float, height: float) -> Axes:

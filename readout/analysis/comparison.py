@@ -1,6 +1,6 @@
 """Comparison of output folders: their settings, and their sizes in one table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,19 +45,29 @@ class JoinedRow:
 
 
 def all_layers(outputs: Sequence[Output]) -> list[str]:
-    """List the layers of all folders; a layer that only some have is placed after its predecessor there."""
-    merged: list[str] = []
-    for output in outputs:
-        for place, layer in enumerate(output.layers):
-            if layer in merged:
+    """List the layers of all folders in one order; see :func:`merged`."""
+    return merged([output.layers for output in outputs])
+
+
+def merged(orders: Iterable[Sequence[str]]) -> list[str]:
+    """Merge ordered names; a name that only some have is placed after its predecessor there.
+
+    Examples:
+        >>> merged([["conv1", "conv3"], ["conv2", "conv3", "conv4"]])
+        ['conv1', 'conv2', 'conv3', 'conv4']
+    """
+    names: list[str] = []
+    for order in orders:
+        for place, name in enumerate(order):
+            if name in names:
                 continue
-            before = output.layers[place - 1] if place else None
-            after = next((later for later in output.layers[place:] if later in merged), None)
+            before = order[place - 1] if place else None
+            after = next((later for later in order[place:] if later in names), None)
             if before is not None:
-                merged.insert(merged.index(before) + 1, layer)
+                names.insert(names.index(before) + 1, name)
             else:
-                merged.insert(merged.index(after) if after else len(merged), layer)
-    return merged
+                names.insert(names.index(after) if after else len(names), name)
+    return names
 
 
 def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
@@ -75,6 +85,7 @@ def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
     columns = {
         "model": "model",
         "weights": "weights",
+        "readout": "readout",
         "prior": "prior",
         "protocol": "protocol",
         "distance": "metric",
@@ -88,8 +99,18 @@ def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
     table["inputs"] = [str(len(output.samples)) for output in outputs]
     table["draws per level"] = [str(output.results["draw"].nunique()) for output in outputs]
     table["levels"] = [", ".join(f"{level:g}" for level in output.levels) for output in outputs]
-    described = {name: [_described(output.setting, *path) for output in outputs] for name, path in DESCRIBED.items()}
+    described = {name: [entry(output.setting, *path) for output in outputs] for name, path in DESCRIBED.items()}
     return table | {name: values for name, values in described.items() if set(values) != {UNKNOWN}}
+
+
+def entry(setting: Mapping[str, Any], *path: str) -> str:
+    """Return an entry of a setting, :data:`UNKNOWN` if there is none; of a class, its name without the module."""
+    found: Any = setting
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if found is None:
+        return UNKNOWN
+    return str(found).rpartition(".")[2] if path[-1] == "class" else str(found)
 
 
 def cautions(outputs: Sequence[Output]) -> list[str]:
@@ -132,18 +153,8 @@ DESCRIBED = {
 UNKNOWN = "–"
 
 
-def _described(setting: Mapping[str, Any], *path: str) -> str:
-    """Return an entry of a setting; of a class, its name without the module."""
-    found: Any = setting
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    if found is None:
-        return UNKNOWN
-    return str(found).rpartition(".")[2] if path[-1] == "class" else str(found)
-
-
 def _values(output: Output, column: str) -> str:
-    found = sorted(output.results[column].unique())
+    found = sorted(output.results[column].dropna().unique()) or [UNKNOWN]
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in found]
     return ", ".join(shown) if len(shown) < 3 else f"{shown[0]} … {shown[-1]}"
 

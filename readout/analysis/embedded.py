@@ -29,8 +29,8 @@ PROBLEM = (
     "restarts",
     "verdict",
 )
-"""Columns of a problem; its indices into ``folders``, ``layers`` and ``samples`` precede them, its file and further
-metrics follow."""
+"""Columns of a problem; its indices into ``folders``, ``layers`` and ``samples`` precede them; the word that was read, if
+signals are words, its file and further metrics follow."""
 
 DIGITS = 5
 
@@ -63,7 +63,8 @@ def page_data(
     for place, output in enumerate(outputs):
         for row in output.results.to_dict("records"):
             where = [place, layers.index(row["layer"]), samples.index(row["sample"])]
-            more = [files[place].get(row["key"]), *(row.get(name) for name in metrics)]
+            word = row[output.words[1]] if output.words else None
+            more = [word, files[place].get(row["key"]), *(row.get(name) for name in metrics)]
             problems.append(_plain([*where, *(row[name] for name in PROBLEM), *more]))
         curves, predictions = recovery_curves(output.results), output.predictions
         for layer in output.layers:
@@ -91,7 +92,7 @@ def page_data(
         "layers": layers,
         "samples": samples,
         "marks": {kind.value: meaning.mark for kind, meaning in VERDICTS.items()},
-        "columns": ["folder", "layer", "sample", *PROBLEM, "file", *metrics],
+        "columns": ["folder", "layer", "sample", *PROBLEM, "word", "file", *metrics],
         "problems": problems,
         "series": series,
     }

@@ -35,8 +35,10 @@ class Row:
     sample: str
     true: str | None
     """Picture, as a data address, or text."""
+    word: str | None
+    """True signal, if signals are words."""
     cells: Mapping[float, Mapping[str, Any]]
-    """Results by level, each with its ``index`` on the page, ``file``, ``picture`` or ``marked`` text."""
+    """Results by level, each with its ``index`` on the page, ``file``, and ``picture``, ``word`` or ``marked`` text."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Section:
     layer: str
     levels: list[float]
     kind: str
-    """``pictures`` or ``texts``."""
+    """``texts``, or ``pictures``, where words may stand for pictures."""
     rows: list[Row] = field(default_factory=list)
 
 
@@ -79,18 +81,21 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
         shown = output.results[output.results["sample"].isin(samples)]
         shown = shown[shown["draw"] == shown["draw"].min()]
         inputs = output.store.load_inputs(shown["sample"].unique())
-        recovered = output.store.load_recovered(shown[shown["sample"].isin(list(inputs))]["key"])
+        words = output.words
+        pictured = shown[shown["sample"].isin([] if words else list(inputs))]
+        recovered = output.store.load_recovered(pictured["key"])
         for (layer, sample), group in shown.groupby(["layer", "sample"], sort=False):
             cells: dict[float, dict[str, Any]] = {
                 row["level"]: {**row, "index": first + number, "file": files[place].get(row["key"])}
-                | _shown(row, recovered)
+                | ({"word": row[words[1]]} if words else _shown(row, recovered))
                 for number, row in _numbered(group)
             }
             true = thumbnail(inputs[str(sample)]) if sample in inputs else group.iloc[0].get("true_text")
-            if true is None:
+            word = group.iloc[0][words[0]] if words else None
+            if true is None and word is None:
                 continue
-            kind = "pictures" if sample in inputs else "texts"
-            found[str(layer), kind].append(Row(output.name, str(sample), true, cells))
+            kind = "pictures" if sample in inputs or words else "texts"
+            found[str(layer), kind].append(Row(output.name, str(sample), true, word, cells))
     order = list(samples)
     return [
         Section(

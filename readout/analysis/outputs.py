@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from readout.analysis.sizes import sizes_table
+from readout.analysis.sizes import SIGNALS, sizes_table
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.prediction.beside import read_predictions
@@ -38,6 +38,22 @@ class Output:
     def samples(self) -> list[str]:
         """Sample names in the order of the results."""
         return list(dict.fromkeys(self.results["sample"]))
+
+    @property
+    def reader(self) -> str:
+        """Name of the readout: of its prior or, without one, of its class."""
+        first = self.results.iloc[0]
+        return str(first["readout"] if pd.isna(first["prior"]) else first["prior"])
+
+    @property
+    def words(self) -> tuple[str, str] | None:
+        """Columns of the true and the recovered signal, if signals are words and not inputs."""
+        return next((names for names in SIGNALS.values() if names[1] in self.results), None)
+
+    @property
+    def iterates(self) -> bool:
+        """Whether the readout goes by steps, so that there are trajectories."""
+        return bool(self.results["trajectory_step"].map(len).any())
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

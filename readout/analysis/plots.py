@@ -11,7 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from readout.analysis.comparison import merged
 from readout.analysis.curves import mean_trajectory, recovery_curves
+from readout.analysis.frontier import Comparison
 from readout.analysis.sizes import beside, lower_bounds
 from readout.data.images import to_pixels
 
@@ -91,9 +93,42 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
         )
         axes.hlines(values.median(), place - 0.28, place + 0.28, color=color, lw=2)
         axes.hlines(group[other].median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
-    axes.set_xticks(range(len(layers)), map(label, layers), rotation=45 if len(layers) > 6 else 0)
-    axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
+    _by_layer(axes, layers)
     axes.set_title(f"open: lower bound (see flags); dashed: {other}", fontsize=8, loc="right", color="grey")
+    return axes
+
+
+def frontier(comparisons: Sequence[Comparison], axes: Axes | None = None) -> Axes:
+    """Plot median sizes by layer, one line per readout, over the frontier of those that compete (the wide line).
+
+    Open marks are medians of sizes most of which are lower bounds. Readouts that nothing competes with are dotted.
+
+    Args:
+        comparisons: See :func:`readout.analysis.frontier.by_layer`.
+        axes: Axes to draw on; None for a new figure.
+    """
+    axes = axes or _axes(6.4, 4.0)
+    layers = merged([list(one.layers) for one in comparisons])
+    for one in comparisons:
+        where = [layers.index(layer) for layer in one.layers]
+        if one.compete:
+            values = [row.frontier.value for row in one.layers.values()]
+            axes.plot(where, values, "-", lw=9, color="black", alpha=0.15, label="frontier", solid_capstyle="round")
+            for style, name, sizes in (
+                ("--", "linear network", [row.linear for row in one.layers.values()]),
+                (":", "Jacobian's prediction", [row.predicted for row in one.layers.values()]),
+            ):
+                if not np.isnan(sizes).all():
+                    axes.plot(where, sizes, style, lw=1.2, color="grey", label=name)
+        for name in one.readouts:
+            read = [layer for layer, row in one.layers.items() if name in row.sizes]
+            medians = [one.layers[layer].sizes[name] for layer in read]
+            where, values = [layers.index(layer) for layer in read], [median.value for median in medians]
+            (line,) = axes.plot(where, values, "-" if one.compete else ":", lw=1.5, label=label(name))
+            faces = ["white" if 2 * median.bounds > median.count else line.get_color() for median in medians]
+            axes.scatter(where, values, s=26, color=faces, edgecolors=line.get_color(), zorder=3)
+    _by_layer(axes, layers)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
     return axes
 
 
@@ -198,6 +233,12 @@ def figure_of(axes: Axes) -> Figure:
 
 def _axes(width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def _by_layer(axes: Axes, layers: Sequence[str]) -> None:
+    """Set up axes of sizes by layer."""
+    axes.set_xticks(range(len(layers)), map(label, layers), rotation=45 if len(layers) > 6 else 0)
+    axes.set(ylabel="representation size, $d_H$", ylim=(-0.02, 1.02), xlim=(-0.6, len(layers) - 0.4))
 
 
 def _colors(table: pd.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from readout.analysis import comparison, plots
 from readout.analysis.embedded import as_script, page_data
+from readout.analysis.frontier import Comparison, by_layer, named_sizes, with_frontier
 from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
 from readout.analysis.outputs import Output, read_outputs
 from readout.analysis.predictions import draw_prediction
@@ -95,7 +96,7 @@ def write_figures(output: Output) -> dict[str, str]:
     with mpl.rc_context(plots.STYLE):
         written = {name: output.store.write_figure(name, figure) for name, figure in _figures(output).items()}
         inputs = output.store.load_inputs(output.samples)
-        if inputs:
+        if inputs and output.words is None:
             most = max(1, min(FIGURE_SAMPLES, FIGURE_ROWS // len(output.layers)))
             pictured = plots.pictured(output.results, list(inputs)[:most])
             recovered = output.store.load_recovered(pictured["key"])
@@ -118,6 +119,7 @@ def write_page(
     true = [input_addresses(output, page.parent) for output in outputs]
     samples = samples_on_page(outputs, inputs)
     layers, joined = comparison.all_layers(outputs), comparison.joined_sizes(outputs)
+    comparisons = by_layer(with_frontier(named_sizes(outputs)))
     rendered = render(
         "report.html.j2",
         scripts=SCRIPTS,
@@ -134,6 +136,8 @@ def write_page(
         estimators=[output.sizes["estimator"].iloc[0] for output in outputs],
         beside=[beside(output.sizes["estimator"].iloc[0]) for output in outputs],
         joined=joined,
+        comparisons=comparisons,
+        frontier=_frontier(comparisons) if any(one.compete for one in comparisons) else None,
         compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
         layers=[layer_rows(output) for output in outputs],
         sections=sections(outputs, samples, files),
@@ -177,12 +181,16 @@ def _drawn(output: Output) -> dict[str, str]:
         return {name: svg(figure) for name, figure in _figures(output).items()}
 
 
+def _frontier(comparisons: Sequence[Comparison]) -> Markup:
+    with mpl.rc_context(plots.STYLE):
+        return Markup(svg(plots.figure_of(plots.frontier(comparisons))))
+
+
 def _figures(output: Output) -> dict[str, Figure]:
-    return {
-        "recovery": plots.figure_of(_recovery(output)),
-        "sizes": plots.figure_of(plots.size_by_layer(output.sizes)),
-        "trajectories": plots.figure_of(plots.trajectories(output.results)[0]),
-    }
+    drawn = {"recovery": _recovery(output), "sizes": plots.size_by_layer(output.sizes)}
+    if output.iterates:
+        drawn["trajectories"] = plots.trajectories(output.results)[0]
+    return {name: plots.figure_of(axes) for name, axes in drawn.items()}
 
 
 def _recovery(output: Output) -> Axes:

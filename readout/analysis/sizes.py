@@ -17,7 +17,13 @@ from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize
 ROUNDING_BY_PRIOR = {"Pixels": 0.001}
 """Change of d_X by rounding for priors that amplify it less than :data:`~readout.representation.ROUNDING`."""
 
-GROUP = ["model", "weights", "prior", "protocol", "setting", "layer", "sample"]
+SIGNALS = {"class": ("true_class", "recovered_class"), "candidate": ("sample", "recovered_sample")}
+"""Signals in words, with the columns of the true and the recovered one; every other signal is the input itself."""
+
+GROUP = ["model", "weights", "readout", "prior", "protocol", "setting", "layer", "sample"]
+
+SHARED = ["weights_digest", "feature_dim", "input_dim", "metric", "threshold"]
+"""Columns of results that are equal within a group."""
 
 
 def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> pd.DataFrame:
@@ -28,16 +34,15 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
         estimator: Estimator behind ``representation_size``; each of the three also has its own column.
 
     Returns:
-        Columns ``model, weights, prior, protocol, setting, layer, sample, feature_dim, input_dim,
-        threshold, representation_size, estimator, levels_tested, flags, margin, max, contiguous, crossing``.
-        ``flags`` are joined by ``;`` and belong to ``representation_size``, as does ``margin``.
+        :data:`GROUP` and :data:`SHARED`, then ``signal, representation_size, estimator, levels_tested, flags, margin,
+        max, contiguous, crossing``. ``signal`` is one of :data:`SIGNALS` or ``input``. ``flags`` are joined by ``;``
+        and belong to ``representation_size``, as does ``margin``.
 
     Raises:
         ReadoutError: if the results are of external features, which have no levels.
 
     Examples:
-        >>> same = {"model": "Net", "weights": "random", "prior": "Pixels", "protocol": "paper", "setting": "abc"}
-        >>> same |= {"layer": "fc", "sample": "cat", "feature_dim": 64, "input_dim": 48, "threshold": 0.1}
+        >>> same = dict.fromkeys([*GROUP, *SHARED], "") | {"layer": "fc", "sample": "cat", "threshold": 0.1}
         >>> moved, missed = [0.0, 0.3, 0.6], [0.01, 0.04, 0.16]
         >>> problems = pd.DataFrame(same | {"level": moved, "feature_distance": moved, "distance": missed})
         >>> problems["verdict"] = ["recovered", "recovered", "unrecovered"]
@@ -48,13 +53,14 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
     if results["level"].isna().any():
         raise ReadoutError("These results are of external features, which have no levels and therefore no sizes.")
     rows = []
-    for names, group in results.groupby(GROUP, sort=False):
+    for names, group in results.groupby(GROUP, sort=False, dropna=False):
         sizes = {kind: _size(group, kind) for kind in Estimator}
         first, margin = group.iloc[0], sizes[estimator].margin
         rows.append(
             {
                 **dict(zip(GROUP, names, strict=True)),
-                **{name: first[name] for name in ("feature_dim", "input_dim", "threshold")},
+                **first[SHARED],
+                "signal": next((kind for kind, names in SIGNALS.items() if names[1] in group), "input"),
                 "representation_size": sizes[estimator].size,
                 "estimator": estimator.value,
                 "levels_tested": group["level"].nunique(),

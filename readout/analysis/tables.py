@@ -50,8 +50,8 @@ def described(output: Output) -> str:
     results = output.results
     first = results.iloc[0]
     samples, draws = results["sample"].nunique(), results["draw"].nunique()
+    by = f" · {first['protocol']} protocol, {int(results['steps'].max()):,} steps" if output.iterates else ""
     return (
-        f"{first['model']} ({first['weights']}) · {first['prior']} · {first['protocol']} protocol, "
-        f"{int(results['steps'].max()):,} steps · {samples} input{'s' if samples > 1 else ''}, "
+        f"{first['model']} ({first['weights']}) · {output.reader}{by} · {samples} input{'s' if samples > 1 else ''}, "
         f"{draws} draw{'s' if draws > 1 else ''} per level"
     )

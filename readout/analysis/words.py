@@ -30,8 +30,8 @@ VERDICTS = {
     ),
     Verdict.UNRECOVERED: Meaning(
         "✗",
-        "The recovered input explains the feature at least as well as the true one, and differs from it.",
-        "The input is lost for this readout: the feature fits another input as well.",
+        "The recovered input differs from the true one; where there is a loss, it explains the feature at least as well.",
+        "The input is lost for this readout.",
         "Not that it is lost for every readout: a stronger prior may still find it.",
     ),
     Verdict.NOT_CONVERGED: Meaning(

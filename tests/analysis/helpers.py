@@ -1,5 +1,6 @@
 """Results whose numbers are known."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 
 from readout.analysis.outputs import Output
 from readout.analysis.sizes import sizes_table
-from readout.store import COLUMNS, ResultStore
+from readout.store import COLUMNS, TRAJECTORY, ResultStore
 
 LEVELS = (0.0, 0.5)
 
@@ -21,14 +22,9 @@ def make_results(distances: Mapping[tuple[str, str], tuple[float, ...]], **colum
         for level, distance in zip(LEVELS, values, strict=True):
             row: dict[str, Any] = dict.fromkeys(COLUMNS, 0)
             row |= {"model": "Net", "weights": "own", "prior": "Pixels", "protocol": "paper", "setting": "one"}
-            row |= {
-                "layer": layer,
-                "sample": sample,
-                "level": level,
-                "draw": 0,
-                "reading": 0,
-                "feature_distance": level + 0.01,
-            }
+            row |= {"readout": "ImageInversion", "weights_digest": "0"}
+            row |= {"layer": layer, "sample": sample, "level": level, "draw": 0, "reading": 0}
+            row |= {"feature_distance": level + 0.01}
             row |= {"distance": distance, "best_distance": distance / 2, "best_step": 5, "loss": 1.0, "floor": 2.0}
             row |= {"threshold": 0.1, "tolerance": 1e-4, "scale": 1.0, "metric": "correlation_distance", "steps": 10}
             judged = "recovered" if distance < 0.1 else "unrecovered" if distance >= 0.1 else "failed"
@@ -37,6 +33,15 @@ def make_results(distances: Mapping[tuple[str, str], tuple[float, ...]], **colum
             row |= {"trajectory_loss": [3.0] * 3, "trajectory_recovered_feature_distance": [0.0] * 3, "dead": False}
             rows.append(row | columns | {"key": f"{columns.get('setting', 'one')} {layer} {sample} {level}"})
     return pd.DataFrame(rows)
+
+
+def in_one_pass(results: pd.DataFrame, readout: str, **columns: Any) -> pd.DataFrame:
+    """The same by a readout without prior, loss and steps."""
+    without = dict.fromkeys(["prior", "protocol"]) | dict.fromkeys(["loss", "floor", "scale"], math.nan) | {"steps": 0}
+    changed = results.assign(**without, readout=readout, setting=readout, **columns)
+    for name in TRAJECTORY:
+        changed[name] = [[] for _ in range(len(results))]
+    return changed
 
 
 def make_output(folder: Path, results: pd.DataFrame, images: bool = False) -> Output:

@@ -4,7 +4,7 @@ import pytest
 
 from readout.analysis.comparison import all_layers, cautions, joined_sizes, settings_table
 from readout.problems import Setting
-from tests.analysis.helpers import make_output, make_results
+from tests.analysis.helpers import in_one_pass, make_output, make_results
 
 LOST, KEPT = (0.0, 0.9), (0.0, 0.05)
 
@@ -43,6 +43,9 @@ def test_a_reader_is_told_what_differs(tmp_path: Path) -> None:
     assert cautions([first, make_output(tmp_path / "b", results)]) == []
     trained = make_output(tmp_path / "b", results.assign(weights="other", setting="two"))
     assert settings_table([first, trained])["weights"] == ["own", "other"]
+    decoded = make_output(tmp_path / "e", in_one_pass(results, "TrainedDecoder"))
+    table = settings_table([first, decoded])
+    assert (table["readout"], table["prior"]) == (["ImageInversion", "TrainedDecoder"], ["Pixels", "–"])
     (said,) = cautions([first, trained])
     assert "different readouts (weights)" in said
     optimizer = {"class": "torch.optim.adamw.AdamW", "lr": 0.01}

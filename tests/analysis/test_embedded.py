@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from readout.analysis.embedded import MOST_POINTS, as_script, page_data
-from tests.analysis.helpers import make_output, make_results
+from tests.analysis.helpers import in_one_pass, make_output, make_results
 
 
 def test_every_number_of_the_page_is_that_of_the_results(tmp_path: Path) -> None:
@@ -32,6 +32,7 @@ def test_every_number_of_the_page_is_that_of_the_results(tmp_path: Path) -> None
         "steps": 10,
         "restarts": 0,
         "verdict": "recovered",
+        "word": None,
         "file": "recovered/one.png",
         "ssim": 0.5,
     }
@@ -56,6 +57,15 @@ def test_folders_point_into_the_same_names(tmp_path: Path) -> None:
     data = page_data([first, second], [{}, {}], [{}, {}])
     assert (data["layers"], data["samples"]) == (["late", "early"], ["x", "y"])
     assert [row[:3] for row in data["problems"]] == [[0, 1, 0]] * 2 + [[1, 0, 1]] * 2 + [[1, 1, 0]] * 2
+
+
+def test_a_readout_in_one_pass_has_words_and_no_trajectories(tmp_path: Path) -> None:
+    results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "ClassReadout")
+    results = results.assign(true_class="cat", recovered_class=["cat", "dog"], probability=[0.9, 0.2])
+    data = page_data([make_output(tmp_path, results)], [{}], [{}])
+    rows = [dict(zip(data["columns"], row, strict=True)) for row in data["problems"]]
+    assert [(row["word"], row["probability"], row["loss"]) for row in rows] == [("cat", 0.9, None), ("dog", 0.2, None)]
+    assert data["series"][0]["trajectories"] == []
 
 
 def test_long_trajectories_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from readout.analysis import gallery
 from readout.analysis.gallery import THUMBNAIL, addresses, input_addresses, samples_on_page, sections, thumbnail
-from tests.analysis.helpers import make_output, make_results
+from tests.analysis.helpers import in_one_pass, make_output, make_results
 
 
 def test_a_page_holds_as_many_inputs_as_fit_and_at_least_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +64,29 @@ def test_a_file_that_another_setting_may_have_overwritten_is_not_shown(tmp_path:
     assert set(addresses(output, tmp_path)) == set(results["key"][results["layer"] == "late"])
     (tmp_path / "recovered" / "late" / "x" / "level=0.5_draw=0.png").unlink()
     assert len(addresses(output, tmp_path)) == 1
+
+
+def test_words_stand_in_place_of_pictures_beside_the_true_one(tmp_path: Path) -> None:
+    results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "ClassReadout")
+    results = results.assign(true_class="cat", recovered_class=["cat", "dog"])
+    output = make_output(tmp_path, results)
+    (without,) = sections([output], ["x"], [{}])
+    assert (without.kind, without.rows[0].true, without.rows[0].word) == ("pictures", None, "cat")
+    output.store.save_input("x", torch.rand(3, 8, 8))
+    output.store.append(results, [torch.tensor([0.0]), torch.tensor([1.0])])  # scores are no pictures
+    (section,) = sections([output], ["x"], [{}])
+    (row,) = section.rows
+    assert row.true is not None
+    assert row.true.startswith("data:image/")
+    assert [cell["word"] for cell in row.cells.values()] == ["cat", "dog"]
+    assert not any("picture" in cell for cell in row.cells.values())
+
+
+def test_a_candidate_is_called_by_its_name(tmp_path: Path) -> None:
+    results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "Identification")
+    (section,) = sections([make_output(tmp_path, results.assign(recovered_sample=["x", "y"]))], ["x"], [{}])
+    assert section.rows[0].word == "x"
+    assert [cell["word"] for cell in section.rows[0].cells.values()] == ["x", "y"]
 
 
 @pytest.mark.parametrize("side", [8, 300])

@@ -8,10 +8,11 @@ import torch
 
 from readout import cli, load_results
 from readout.analysis.report import write_report
+from readout.representation import linear_size
 from readout.store import ResultStore
 from readout.sweep import sweep
 from tests.analysis.chromium import Look, needs_chromium
-from tests.analysis.helpers import make_output, make_results
+from tests.analysis.helpers import in_one_pass, make_output, make_results
 from tests.helpers import tiny_config, write_config
 
 
@@ -31,9 +32,27 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lost = {(layer, name): (0.0, 0.6) for layer in ("early", "late") for name in ("cat", "dog")}
     make_output(folder / "first", make_results(lost), images=True)
     kept = {("late", name): (0.0, 0.04) for name in ("cat", "dog")}
-    make_output(folder / "second", make_results(kept, setting="two", weights="other"), images=True)
+    make_output(folder / "second", make_results(kept, setting="two", weights="other", weights_digest="1"), images=True)
     assert cli.main(["report", str(folder / "first"), str(folder / "second")]) == 0
     return folder / "comparison.html"
+
+
+@pytest.fixture(scope="module")
+def readouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of an inversion, a decoder and a class readout of the same inputs and layer, on one page."""
+    folder = tmp_path_factory.mktemp("readouts")
+    lost, kept = ({("early", name): distances for name in ("cat", "dog")} for distances in ((0.0, 0.6), (0.0, 0.04)))
+    make_output(folder / "pixels", make_results(lost), images=True)
+    make_output(folder / "decoder", in_one_pass(make_results(kept), "TrainedDecoder"), images=True)
+    words = in_one_pass(make_results(lost), "ClassReadout", metric="zero_one", threshold=0.5, probability=0.25)
+    words = words.assign(true_class=words["sample"] + " (true)", recovered_class=["cat (true)", "cow"] * 2)
+    classes = make_output(folder / "classes", words)
+    for name in ("cat", "dog"):
+        classes.store.save_input(name, torch.rand(3, 8, 8))
+    classes.store.append(words, list(torch.rand(len(words), 10)))
+    assert cli.main(["report", *(str(folder / name) for name in ("pixels", "decoder", "classes"))]) == 0
+    assert cli.main(["report", str(folder / "classes")]) == 0
+    return folder
 
 
 def test_the_page_needs_nothing_but_itself(output: Path) -> None:
@@ -87,6 +106,69 @@ def test_sizes_of_several_folders_stand_in_one_table(compared: Path) -> None:
     numbers = re.findall(r"-?\d\.\d\d", re.sub(r'<span class="sub">.*?</span>', "", late[0]))
     assert numbers == ["0.01", "0.01", "0.51", "0.51", "0.50"]  # median and mean of each, and their difference
     assert "different readouts (weights)" in page
+
+
+def test_the_largest_size_of_each_layer_is_named(readouts: Path, compared: Path) -> None:
+    page = (readouts / "comparison.html").read_text()
+    table = page[page.index('<table id="frontiers">') :]
+    table = table[: table.index("</table>")]
+    titles, names = re.findall(r"<tr>.*</tr>", table)[:2]
+    assert re.findall(r">([^<>]+)</th>", titles) == [
+        "layer",
+        "input, correlation_distance &lt; 0.1",
+        "class, zero_one &lt; 0.5",
+    ]
+    row = re.search(r'<tr><th scope="row">early</th>(.*)</tr>', table)
+    assert row is not None
+    cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<td.*?>(.*?)</td>", row[1])]
+    linear = f"{linear_size(0.1, 2):.2f}"
+    # frontier, reached by, Pixels, TrainedDecoder, gap, linear network, Jacobian; then the class readout
+    assert re.findall(r'scope="col".*?>([^<]+)</th>', names)[2:4] == ["Pixels", "TrainedDecoder"]
+    expected = ["0.51 (2 ≥)", "TrainedDecoder", "0.01", "0.51 (2 ≥)", "-0.50 -0.50 to -0.50", linear, "–", "0.01"]
+    assert cells == expected
+    assert 'id="frontier"' not in compared.read_text()  # these networks have different weights
+
+
+def test_words_are_shown_in_place_of_pictures(readouts: Path) -> None:
+    page = (readouts / "classes" / "report.html").read_text()
+    recoveries = page[page.index('<section id="recoveries">') : page.index('<section id="verdicts">')]
+    assert (
+        len(re.findall(r'<td class="true"><img src="data:[^"]*" alt="\w+, true"><b>\w+ \(true\)</b>', recoveries)) == 2
+    )
+    assert re.findall(r"<b>(\w+)</b><span>(\S+)", recoveries) == [("cow", "0.600")] * 2
+    assert "Net (own) · ClassReadout · 2 inputs" in page
+    # neither loss nor steps
+    assert 'id="trajectories"' not in page
+    assert "Along the optimisation" not in page
+    assert "nan" not in re.sub(r"<(script|style|svg|pre).*?</\1>", "", page, flags=re.S)
+
+
+@needs_chromium
+def test_the_page_of_a_readout_in_one_pass_loads(readouts: Path, look: Look) -> None:
+    seen = look(
+        readouts / "classes" / "report.html",
+        """
+        seen(".recoveries .cell")[1].focus();
+        return {tip: all("#tip dt").map((one) => one.textContent), dots: all("#recovery-chart .dot").length};
+        """,
+    )
+    assert seen["tip"] == ["verdict", "read", "d_X", "realised d_H", "probability"]
+    assert seen["dots"] == 4
+    assert (seen["overflow"], seen["unnamed"], seen["headless"]) == (0, 0, 0)
+
+
+@needs_chromium
+def test_readouts_with_and_without_steps_share_a_page(readouts: Path, look: Look) -> None:
+    seen = look(
+        readouts / "comparison.html",
+        """
+        return {course: all("#trajectory-charts b").map((one) => one.textContent),
+                words: all(".recoveries .cell b").length, figures: seen("#frontier svg").length};
+        """,
+    )
+    assert seen["course"] == ["early, pixels"]
+    assert (seen["words"], seen["figures"]) == (4, 1)
+    assert (seen["overflow"], seen["unnamed"], seen["headless"]) == (0, 0, 0)
 
 
 @needs_chromium

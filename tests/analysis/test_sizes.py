@@ -15,12 +15,13 @@ def results() -> pd.DataFrame:
     shared: dict[str, object] = {
         "model": "m",
         "weights": "w",
+        "readout": "r",
         "prior": "p",
         "protocol": "paper",
         "setting": "s",
         "sample": "x",
     }
-    shared |= {"feature_dim": 8, "input_dim": 4, "threshold": 0.1, "draw": 0}
+    shared |= {"weights_digest": "0", "feature_dim": 8, "input_dim": 4, "metric": "d", "threshold": 0.1, "draw": 0}
     rows = [
         ("deep", 0.0, 0.0, 0.30, "not_converged"),
         ("deep", 0.5, 0.49, 0.50, "unrecovered"),
@@ -37,6 +38,23 @@ def test_one_row_a_layer_and_sample_in_the_order_of_the_results() -> None:
     assert sizes["layer"].tolist() == ["deep", "early"]
     assert sizes["representation_size"].tolist() == [0, 0.51]
     assert sizes["flags"].tolist() == ["rests_on_not_converged;never_recovered", ""]
+
+
+def test_readouts_without_a_prior_or_a_protocol_have_sizes_of_their_own() -> None:
+    decoded = results().assign(readout="TrainedDecoder", prior=None, protocol=None)
+    sizes = sizes_table(pd.concat([results(), decoded, decoded.assign(readout="LinearDecoder")]))
+    assert sizes["readout"].tolist() == ["r"] * 2 + ["TrainedDecoder"] * 2 + ["LinearDecoder"] * 2
+    assert sizes["representation_size"].tolist() == [0, 0.51] * 3
+    assert sizes["protocol"].isna().tolist() == [False] * 2 + [True] * 4
+
+
+def test_the_signal_is_told_by_what_was_read() -> None:
+    for column, signal in (
+        ("recovered_class", "class"),
+        ("recovered_sample", "candidate"),
+        ("recovered_text", "input"),
+    ):
+        assert sizes_table(results().assign(**{column: "x"}))["signal"].unique().tolist() == [signal]
 
 
 def test_every_estimator_has_its_column_and_one_is_chosen() -> None:

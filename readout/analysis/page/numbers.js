@@ -36,16 +36,16 @@ const hush = () => { $("tip").hidden = true; };
 
 /** Return the numbers of one inversion as [name, value] pairs. */
 function numbers(problem) {
-  const best = present(problem.best_step) ? ` at step ${problem.best_step}` : "";
+  const { best_distance, best_step, loss, floor, steps } = problem;
   return [
     ["verdict", words(problem.verdict), problem.verdict],
+    ...(present(problem.word) ? [["read", problem.word]] : []),
     ["d_X", `${number(problem.distance)} (threshold ${number(data.folders[problem.folder].threshold)})`],
-    ["best d_X", `${number(problem.best_distance)}${best}`],
+    ...(steps ? [["best d_X", `${number(best_distance)}${present(best_step) ? ` at step ${best_step}` : ""}`]] : []),
     ["realised d_H", number(problem.feature_distance)],
-    ["loss", number(problem.loss)],
-    ["at the true input", number(problem.floor)],
-    ...(problem.floor > 0 && present(problem.loss) ? [["ratio of the two", number(problem.loss / problem.floor)]] : []),
-    ["steps", `${problem.steps}${problem.restarts ? `, restarts ${problem.restarts}` : ""}`],
+    ...(present(loss) ? [["loss", number(loss)], ["at the true input", number(floor)]] : []),
+    ...(floor > 0 && present(loss) ? [["ratio of the two", number(loss / floor)]] : []),
+    ...(steps ? [["steps", `${steps}${problem.restarts ? `, restarts ${problem.restarts}` : ""}`]] : []),
     ...metrics.filter((name) => present(problem[name])).map((name) => [name, number(Number(problem[name]))]),
   ];
 }

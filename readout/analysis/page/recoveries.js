@@ -80,6 +80,7 @@ function linked(index) {
   const problem = problems[index];
   const cell = make("a", { class: `cell ${problem.verdict}`, "data-problem": index, href: problem.file, tabindex: problem.file ? null : 0 });
   if (problem.file?.endsWith(".png")) cell.append(make("img", { src: problem.file, loading: "lazy", alt: named(problem) }));
+  if (present(problem.word)) cell.append(make("b", {}, problem.word));
   cell.append(make("span", {}, `${present(problem.distance) ? problem.distance.toFixed(3) : "–"} ${data.marks[problem.verdict]}`));
   return cell;
 }

@@ -2,8 +2,8 @@
 
 function drawTrajectories() {
   const layer = data.layers.indexOf(state.layer);
-  $("trajectory-charts").replaceChildren();
-  for (const series of data.series.filter((one) => one.layer === layer)) {
+  $("trajectory-charts")?.replaceChildren();
+  for (const series of data.series.filter((one) => one.layer === layer && one.trajectories.length)) {
     const title = `${state.layer}${several ? `, ${data.folders[series.folder].name}` : ""}`;
     const holder = make("div", {}, make("b", {}, title));
     $("trajectory-charts").append(holder);
