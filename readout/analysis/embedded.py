@@ -29,8 +29,8 @@ PROBLEM = (
     "restarts",
     "verdict",
 )
-"""Columns of a problem; its indices into ``folders``, ``layers`` and ``samples`` precede them; the word that was read, if
-signals are words, its file and further metrics follow."""
+"""Columns of a problem; its indices into ``folders``, ``layers`` and ``samples`` precede them; the word that was read,
+its file and further metrics follow."""
 
 DIGITS = 5
 

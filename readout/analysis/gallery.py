@@ -16,6 +16,7 @@ from torch import Tensor
 
 from readout.analysis.comparison import all_layers
 from readout.analysis.outputs import Output
+from readout.analysis.plots import pictured
 from readout.analysis.texts import marked
 from readout.data.images import to_pixels
 from readout.store import TOKENS
@@ -66,7 +67,7 @@ def samples_on_page(outputs: Sequence[Output], wanted: int | None = None) -> lis
 
 
 def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequence[Mapping[str, str]]) -> list[Section]:
-    """Collect recovered images and texts of the first draw, by layer.
+    """Collect what was read in the first draw, by layer.
 
     Args:
         outputs: The folders.
@@ -78,12 +79,10 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
     }
     for place, output in enumerate(outputs):
         first = sum(len(before.results) for before in outputs[:place])
-        shown = output.results[output.results["sample"].isin(samples)]
-        shown = shown[shown["draw"] == shown["draw"].min()]
+        shown = pictured(output.results, samples)
         inputs = output.store.load_inputs(shown["sample"].unique())
         words = output.words
-        pictured = shown[shown["sample"].isin([] if words else list(inputs))]
-        recovered = output.store.load_recovered(pictured["key"])
+        recovered = {} if words else output.store.load_recovered(shown[shown["sample"].isin(list(inputs))]["key"])
         for (layer, sample), group in shown.groupby(["layer", "sample"], sort=False):
             cells: dict[float, dict[str, Any]] = {
                 row["level"]: {**row, "index": first + number, "file": files[place].get(row["key"])}
@@ -112,14 +111,14 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
 def addresses(output: Output, folder: Path) -> dict[str, str]:
     """Return addresses of recovered inputs by key, relative to the page.
 
-    Files are named by layer, input, level and draw. If several results in a folder share a name, the file belongs to
+    Files are named by layer, input, level, draw and reading. If several results in a folder share a name, the file belongs to
     the one written last, so they have no address.
 
     Args:
         output: The output folder.
         folder: Folder of the page.
     """
-    named = ["layer", "sample", "level", "draw"]
+    named = ["layer", "sample", "level", "draw", "reading"]
     everything = output.store.load()
     twice = set(everything.loc[everything.duplicated(named, keep=False), "key"])
     suffix = "txt" if "recovered_text" in output.results else "png"

@@ -1,6 +1,6 @@
 """Figures of results; every function draws on the axes passed in, or on a new figure, and returns them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -171,10 +171,10 @@ def panels(count: int, figure: Figure) -> list[Axes]:
     return list(grid.flat[:count])
 
 
-def pictured(results: pd.DataFrame, samples: Sequence[str]) -> pd.DataFrame:
-    """Select the problems to show as pictures: the first draw of these samples."""
-    first_draw = results["draw"] == results["draw"].min()
-    chosen: pd.DataFrame = results[first_draw & results["sample"].isin(samples)]
+def pictured(results: pd.DataFrame, samples: Collection[str]) -> pd.DataFrame:
+    """Select the problems to show as pictures: the first draw of these samples, read once."""
+    first = (results["draw"] == results["draw"].min()) & (results["reading"] == 0)
+    chosen: pd.DataFrame = results[first & results["sample"].isin(samples)]
     return chosen
 
 

@@ -19,6 +19,7 @@ def results() -> pd.DataFrame:
                         "sample": sample,
                         "level": level,
                         "draw": 0,
+                        "reading": 0,
                         "key": f"{layer}{sample}{level}",
                         "threshold": 0.1,
                         "feature_distance": level,
