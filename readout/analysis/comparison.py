@@ -127,7 +127,7 @@ def cautions(outputs: Sequence[Output]) -> list[str]:
             "readout, so a difference may come from the readout and not from the network."
         )
     if "distance" in differing:
-        said.append("The metrics of d_X differ, so the curves can't be compared.")
+        said.append("The metrics of d_X differ, so neither curves nor sizes can be compared.")
     if "levels" in differing:
         said.append("The levels differ, and no size can exceed the highest level tested.")
     first = outputs[0]
@@ -175,7 +175,10 @@ def _layer_sizes(output: Output, layer: str) -> LayerSizes | None:
 
 
 def _difference(first: Output, other: Output, layer: str) -> Difference | None:
-    """Compare the inputs that both folders have at the layer."""
+    """Compare the inputs that both folders have at the layer, if sizes are of the same signal, metric and threshold."""
+    kind = ["signal", "metric", "threshold"]
+    if not first.sizes[kind].iloc[0].equals(other.sizes[kind].iloc[0]):
+        return None
     a, b = (
         sizes[sizes["layer"] == layer].set_index("sample").assign(bound=lower_bounds)
         for sizes in (first.sizes, other.sizes)

@@ -111,8 +111,8 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
 def addresses(output: Output, folder: Path) -> dict[str, str]:
     """Return addresses of recovered inputs by key, relative to the page.
 
-    Files are named by layer, input, level, draw and reading. If several results in a folder share a name, the file belongs to
-    the one written last, so they have no address.
+    Files are named by layer, input, level, draw and reading. If several results in a folder share a name, the file
+    belongs to the one written last, so they have no address.
 
     Args:
         output: The output folder.

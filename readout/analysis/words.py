@@ -30,7 +30,7 @@ VERDICTS = {
     ),
     Verdict.UNRECOVERED: Meaning(
         "✗",
-        "The recovered input differs from the true one; by the loss, if there is one, it fits no worse.",
+        "The recovered input differs from the true one and, if there is a loss to tell, explains the feature as well.",
         "The input is lost for this readout.",
         "Not that it is lost for every readout: a stronger prior may still find it.",
     ),
