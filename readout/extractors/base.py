@@ -182,7 +182,7 @@ class FeatureExtractor(nn.Module):
     def _watch(self, x: Tensor) -> dict[str, str]:
         noise = torch.rand(2, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(self.mean)
         with self.explained_size(noise):
-            return find_faults(self.network, self.feature, self._run, noise)
+            return find_faults(self.network, self.feature, self.run, noise)
 
     def _set_layers(self, faults: dict[str, str], shape: torch.Size) -> None:
         found = [path for path, fault in faults.items() if not fault]
@@ -321,7 +321,7 @@ class FeatureExtractor(nn.Module):
             return {name: tuple(self.feature(output, name).shape[1:]) for name in named[path]}
 
         with self.explained_size(example):
-            kept = first_outputs(self.network, named, keep, lambda: self._run(example))
+            kept = first_outputs(self.network, named, keep, lambda: self.run(example))
         found = {name: shape for shapes in kept.values() for name, shape in shapes.items()}
         return {name: found[name] for name in self.layers if name in found}
 
@@ -392,8 +392,8 @@ class FeatureExtractor(nn.Module):
             return x.dtype
         return next((weight.dtype for weight in self.network.parameters() if weight.is_floating_point()), x.dtype)
 
-    def _run(self, x: Tensor) -> Any:
-        """Run the whole network on inputs in the user's space."""
+    def run(self, x: Tensor) -> Any:
+        """Run the whole network on inputs in the user's space, and return its output, such as logits."""
         prepared = self.preprocess(x)
         return self.network(prepared.to(self.weights_type(prepared)))
 
