@@ -2,6 +2,7 @@
 
 from readout.readouts.base import Readout
 from readout.readouts.batch import Outcome, ProblemBatch
+from readout.readouts.class_readout import ClassReadout
 from readout.readouts.identification import Identification
 from readout.readouts.inversion import (
     DiscrepancyProtocol,
@@ -20,6 +21,7 @@ from readout.readouts.token_search import TokenSearch
 from readout.readouts.trained import TrainedReadout
 
 __all__ = [
+    "ClassReadout",
     "DiscrepancyProtocol",
     "FastProtocol",
     "FeatureInversion",

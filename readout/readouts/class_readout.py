@@ -1,0 +1,122 @@
+"""The class that a network gives to a feature."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from readout.common.checks import check_choice
+from readout.common.errors import ReadoutError
+from readout.data import Sample
+from readout.extractors import FeatureExtractor
+from readout.extractors.rest import RestOfNetwork, cut
+from readout.metrics import ZeroOne
+from readout.problems.identity import digest
+from readout.readouts.one_pass import OnePassReadout, distinct
+
+
+class ClassReadout(OnePassReadout):
+    """The class that the rest of the network, from the layer on, gives to a feature.
+
+    The signal is the class that the network gives to the clean input, or the input's label. Each result has both
+    classes by name, as ``recovered_class`` and ``true_class``, and the softmax ``probability`` of the true one.
+
+    Args:
+        extractor: A classifier. The layer must be a cut: everything that decides the class must pass through it.
+        truth: ``"answer"`` for the network's own class on the clean input, ``"label"`` for the input's label.
+        classes: Names of the network's outputs in order, by which labels are found. Default: the extractor's own, or
+            else their numbers.
+
+    Raises:
+        ReadoutError: if ``truth`` is neither.
+    """
+
+    reads_inputs = False
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        truth: Literal["answer", "label"] = "answer",
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        check_choice("truth", truth, ("answer", "label"))
+        super().__init__(extractor, ZeroOne())
+        self.truth = truth
+        self.classes = classes
+        self._labels: dict[str, str | None] = {}
+        self._cut: tuple[str, RestOfNetwork] | None = None
+
+    def meet(self, samples: Mapping[str, Sample]) -> None:
+        """Keep the labels."""
+        self._labels = {name: sample.label for name, sample in samples.items()}
+
+    def input_digest(self, sample: Sample) -> str:
+        """See :class:`Readout`; covers the label if that is the truth."""
+        own = super().input_digest(sample)
+        return own if self.truth == "answer" else digest([own, sample.label])
+
+    def check_layer(self, layer: str, example: Tensor) -> None:
+        """Check that the layer is a cut, and that every label is a class.
+
+        Raises:
+            ReadoutError: if not.
+        """
+        with torch.no_grad():
+            answer = self._rest(layer, example.shape[1:])(self.extractor.extract(example.to(self._type), layer))
+        names = self._names(answer.shape[1])
+        strange = {name: label for name, label in self._labels.items() if label not in names}
+        if self.truth == "label" and strange:
+            name, label = next(iter(strange.items()))
+            raise ReadoutError(
+                f"The label of {name!r} is {label!r}, which is none of the {len(names)} classes {names[0]!r} to "
+                f"{names[-1]!r}; set model.classes to the names of the network's outputs, or model.truth to answer."
+            )
+
+    def check_scores(self, x: Tensor) -> None:
+        """Do nothing: a class can always be scored."""
+
+    def signal(self, inputs: Tensor) -> Tensor:
+        """Return the true classes, shape (problems,)."""
+        first, rows = distinct(self.problems.names or range(len(inputs)))
+        clean = self._target.clean[first]
+        answers: Tensor = self._rest(self.problems.layer, inputs.shape[1:])(clean.to(self._type))
+        self._classes = self._names(answers.shape[1])
+        if self.truth == "answer":
+            return answers.argmax(1)[rows]
+        labels = [self._labels[self.problems.names[place]] for place in first]
+        return torch.tensor([self._classes.index(str(label)) for label in labels], device=inputs.device)[rows]
+
+    def read(self, feature: Tensor) -> Tensor:
+        """Return the class of each feature, shape (problems,)."""
+        answers: Tensor = self._rest(self.problems.layer, self.problems.inputs.shape[1:])(feature)
+        self._probabilities = answers.to(self._score_type).softmax(1)
+        return answers.argmax(1)
+
+    def scores(self, recovered: Tensor) -> dict[str, Tensor]:
+        """See :class:`OnePassReadout`."""
+        return {"probability": self._probabilities.gather(1, self._signal.unsqueeze(1)).squeeze(1)}
+
+    def describe_recovered(self, place: int, recovered: Tensor) -> dict[str, Any]:
+        """Return the names of both classes."""
+        return {
+            "recovered_class": self._classes[int(recovered)],
+            "true_class": self._classes[int(self._signal[place])],
+        }
+
+    def _rest(self, layer: str, shape: torch.Size) -> RestOfNetwork:
+        if self._cut is None or self._cut[0] != layer:
+            noise = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+            self._cut = layer, cut(self.extractor, layer, noise.to(self.device, self._type))
+        return self._cut[1]
+
+    def _names(self, count: int) -> list[str]:
+        """Return the names of the network's classes.
+
+        Raises:
+            ReadoutError: if there are more or fewer names than outputs.
+        """
+        names = list(self.classes or getattr(self.extractor, "classes", None) or map(str, range(count)))
+        if len(names) != count:
+            raise ReadoutError(f"model.classes has {len(names)} names, but the network has {count} outputs.")
+        return names
