@@ -14,6 +14,9 @@ from rich.text import Text
 from readout.common.errors import ReadoutError
 from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
 
+ROUNDING_OF_A_PASS = 0.001
+"""Change of d_S by rounding in one pass, which amplifies nothing."""
+
 ROUNDING_BY_PRIOR = {"Pixels": 0.001}
 """Change of d_X by rounding for priors that amplify it less than :data:`~readout.representation.ROUNDING`."""
 
@@ -122,9 +125,10 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
     """Return a table with one line per layer and no cell cut."""
     verdicts = [kind for kind in Verdict if (results["verdict"] == kind.value).any()]
     threshold, estimator = results["threshold"].iloc[0], sizes["estimator"].iloc[0]
+    distance = "d_X" if sizes["signal"].iloc[0] == "input" else "d_S"
     other = beside(estimator)
     table = Table(
-        title=f"Median representation size by layer, and mean d_X by level (recovered: d_X < {threshold:g})",
+        title=f"Median representation size by layer, and mean {distance} by level (recovered: {distance} < {threshold:g})",
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
@@ -192,6 +196,7 @@ EXPLAINED = {
 
 
 def _size(group: pd.DataFrame, estimator: Estimator) -> RepresentationSize:
+    iterative = pd.notna(group["protocol"].iloc[0])
     return representation_size(
         levels=group["level"].tolist(),
         feature_distances=group["feature_distance"].tolist(),
@@ -199,5 +204,5 @@ def _size(group: pd.DataFrame, estimator: Estimator) -> RepresentationSize:
         verdicts=[Verdict(value) for value in group["verdict"]],
         threshold=float(group["threshold"].iloc[0]),
         estimator=estimator,
-        rounding=ROUNDING_BY_PRIOR.get(group["prior"].iloc[0], ROUNDING),
+        rounding=ROUNDING_BY_PRIOR.get(group["prior"].iloc[0], ROUNDING) if iterative else ROUNDING_OF_A_PASS,
     )
