@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from readout.callbacks.logbook import Entry
+from readout.data.images import is_image
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class LayerResults:
     inputs: Mapping[str, Tensor]
     """True inputs by sample name."""
     recovered: Mapping[str, Tensor]
-    """Recovered inputs by problem key."""
+    """Recovered signals by problem key."""
     runs: Sequence[OpenRun]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Plain values to search runs by: model, layer, prior and so on."""
@@ -41,6 +42,11 @@ class LayerResults:
     def loggers(self) -> list[Logger]:
         """The loggers of the runs."""
         return [run.logger for run in self.runs]
+
+    @property
+    def are_images(self) -> bool:
+        """Whether true inputs and recovered signals are images."""
+        return all(map(is_image, (*self.inputs.values(), *self.recovered.values())))
 
 
 @dataclass(frozen=True)

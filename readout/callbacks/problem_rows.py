@@ -8,7 +8,7 @@ import pandas as pd
 from readout.analysis.sizes import lower_bounds
 from readout.analysis.texts import marked
 from readout.callbacks.base import LayerResults
-from readout.data.images import is_image, to_pixels
+from readout.data.images import to_pixels
 from readout.store import TOKENS, TRAJECTORY, readable_name
 
 FIRST = ("sample", "level", "draw", "representation_size", "lower_bound", "verdict", "distance", "best_distance")
@@ -25,13 +25,13 @@ class ProblemRows:
 
     def __init__(self, results: LayerResults, thumbnails: bool = True) -> None:
         self._results, self._thumbnails = results, thumbnails
-        self._are_images = all(is_image(x) for x in results.inputs.values())
+        self._are_images = results.are_images
         self._are_texts = set(TOKENS) <= set(results.table.columns)
         table = results.table.drop(columns=[*TRAJECTORY, *TOKENS], errors="ignore")
         sizes = results.sizes.assign(lower_bound=lower_bounds(results.sizes).astype(bool))
         table = table.merge(sizes[["sample", "representation_size", "lower_bound"]], on="sample")
-        order = ["representation_size", "sample", "draw", "level"]
-        table = table.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
+        order = ["representation_size", "sample", "draw", "reading", "level"]
+        table = table.sort_values(order, ascending=[False, True, True, True, True], ignore_index=True)
         self.table = table[[*FIRST, *(column for column in table.columns if column not in FIRST)]]
 
     def images(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -5,7 +5,7 @@ import numpy as np
 from readout.callbacks.base import LayerResults, SweepCallback
 from readout.callbacks.loggers import adapter_for
 from readout.common.checks import check_whole
-from readout.data.images import is_image, to_pixels
+from readout.data.images import to_pixels
 
 
 class Reconstructions(SweepCallback):
@@ -25,9 +25,9 @@ class Reconstructions(SweepCallback):
 
     def on_layer_end(self, results: LayerResults) -> None:
         """Log the panels."""
-        samples = [name for name, x in results.inputs.items() if is_image(x)][: self.limit]
-        if not samples:
+        if not results.are_images:
             return
+        samples = list(results.inputs)[: self.limit]
         panels = {sample: panel(results, sample) for sample in samples}
         captions = [caption(results, sample) for sample in samples]
         for logger in map(adapter_for, results.loggers):
@@ -35,7 +35,7 @@ class Reconstructions(SweepCallback):
 
 
 def panel(results: LayerResults, sample: str) -> np.ndarray:
-    """Draw the true image and the first draw's recoveries side by side, one tile per level of the layer.
+    """Draw the true image and the first recovery of each level side by side, one tile each.
 
     Returns:
         Bytes of shape (height, width, 3); tiles are white where the sample was not inverted.
@@ -57,8 +57,9 @@ def caption(results: LayerResults, sample: str) -> str:
 
 
 def _by_level(results: LayerResults, sample: str) -> dict[float, str]:
-    """Map each level to the key of a sample's first draw, if it was recovered."""
-    rows = results.table[(results.table["sample"] == sample) & (results.table["draw"] == 0)]
+    """Map each level to the key of a sample's first draw and reading, if it was recovered."""
+    first = (results.table["draw"] == 0) & (results.table["reading"] == 0)
+    rows = results.table[(results.table["sample"] == sample) & first]
     pairs = zip(rows["level"], rows["key"], strict=True)
     return {level: key for level, key in pairs if key in results.recovered}
 
