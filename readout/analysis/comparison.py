@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from readout.analysis.outputs import Output
 from readout.analysis.sizes import lower_bounds
@@ -13,12 +14,10 @@ from readout.analysis.statistics import Estimate, bootstrap_interval, paired_dif
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """Sizes of one layer in one folder."""
+    """Sizes of one layer, over inputs."""
 
     median: float
     mean: Estimate
-    low: float
-    high: float
     count: int
     bounds: int
     """Number of sizes that are lower bounds."""
@@ -74,10 +73,17 @@ def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
     """Return one row per layer."""
     rows = []
     for layer in all_layers(outputs):
-        sizes = [_layer_sizes(output, layer) for output in outputs]
+        tables = [output.sizes[output.sizes["layer"] == layer] for output in outputs]
+        sizes = [None if table.empty else layer_sizes(table) for table in tables]
         differences = [_difference(outputs[0], other, layer) for other in outputs[1:]]
         rows.append(JoinedRow(layer, sizes, differences))
     return rows
+
+
+def layer_sizes(sizes: pd.DataFrame) -> LayerSizes:
+    """Summarise the sizes of one layer."""
+    values = sizes["representation_size"]
+    return LayerSizes(float(values.median()), bootstrap_interval(values), len(values), int(lower_bounds(sizes).sum()))
 
 
 def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:
@@ -157,21 +163,6 @@ def _values(output: Output, column: str) -> str:
     found = sorted(output.results[column].dropna().unique()) or [UNKNOWN]
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in found]
     return ", ".join(shown) if len(shown) < 3 else f"{shown[0]} … {shown[-1]}"
-
-
-def _layer_sizes(output: Output, layer: str) -> LayerSizes | None:
-    group = output.sizes[output.sizes["layer"] == layer]
-    if group.empty:
-        return None
-    values = group["representation_size"]
-    return LayerSizes(
-        median=float(values.median()),
-        mean=bootstrap_interval(values),
-        low=float(values.min()),
-        high=float(values.max()),
-        count=len(values),
-        bounds=int(lower_bounds(group).sum()),
-    )
 
 
 def _difference(first: Output, other: Output, layer: str) -> Difference | None:

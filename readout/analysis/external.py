@@ -21,6 +21,7 @@ from torch import Tensor
 from readout.analysis import plots
 from readout.analysis.gallery import thumbnail
 from readout.analysis.report import render
+from readout.analysis.sizes import SIGNALS, signal_of
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS_OF_EXTERNAL
 from readout.common.errors import ReadoutError
@@ -34,7 +35,7 @@ BY_LAYER = ("target_distance", "loss", "feature_distance")
 # fmt: off
 COLUMNS = (
     "sample", "layer", "loss", "distance", "floor", "verdict", "threshold", "steps", "restarts", "dead", "seconds",
-    "model", "weights", "weights_digest", "prior", "protocol", "metric", "seed", "setting", "key",
+    "model", "weights", "weights_digest", "readout", "prior", "protocol", "metric", "seed", "setting", "key",
 )
 # fmt: on
 """First columns of ``recovered.csv``, before those by layer and further metrics."""
@@ -55,8 +56,9 @@ MOST_LINES = 20
 def layers_of(results: pd.DataFrame) -> list[str]:
     """List the layers of the external features, shallow ones first."""
     prefix = f"{BY_LAYER[0]}."
-    filled = results.columns[results.notna().any()]  # other settings in the folder may have had other layers
-    return [str(column).removeprefix(prefix) for column in filled if str(column).startswith(prefix)]
+    layers = [str(column).removeprefix(prefix) for column in results if str(column).startswith(prefix)]
+    filled = {*results.columns[results.notna().any()]}  # other settings in the folder may have had other layers
+    return [layer for layer in layers if filled.intersection(f"{name}.{layer}" for name in BY_LAYER)]
 
 
 def external_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -81,18 +83,20 @@ def print_external(results: pd.DataFrame, console: Console) -> None:
     """Print a row per feature, at most :data:`MOST_LINES`, with recovered texts in full."""
     layers, known = layers_of(results), results["distance"].notna()
     texts = "recovered_text" in results and results["recovered_text"].notna().any()
+    words = SIGNALS.get(signal_of(results))
     table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
     table.add_column("feature")
     for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
         table.add_column(Text(name), justify="right")
-    if texts:
+    if texts or words:
         table.add_column("recovered", ratio=1, overflow="fold")
     for row in results.head(MOST_LINES).to_dict("records"):
-        scores = [f"{row['loss']:.4g}", *(f"{row[f'target_distance.{layer}']:.3f}" for layer in layers)]
+        scores = [_number(row["loss"], ".4g"), *(_number(row[f"target_distance.{layer}"], ".3f") for layer in layers)]
         if known.any():
-            scores += ["–" if pd.isna(row["distance"]) else f"{row['distance']:.3f}"]
+            scores += [_number(row["distance"], ".3f")]
             scores += ["–" if pd.isna(row["verdict"]) else row["verdict"].replace("_", " ")]
         found = [_printed({str(name): value for name, value in row.items()})] if texts else []
+        found += [Text(str(row[words[1]]))] if words else []
         table.add_row(Text(str(row["sample"])), *scores, *found)
     console.print(table)
     if len(results) > MOST_LINES:
@@ -155,13 +159,15 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
     """
     store = ResultStore(folder)
     store.write_text("recovered.csv", external_table(results).to_csv(index=False))
-    with mpl.rc_context(plots.STYLE):
-        curves = store.write_figure("losses", plots.figure_of(losses(results)))
+    curves, words = None, SIGNALS.get(signal_of(results))
+    if results["trajectory_loss"].map(len).any():
+        with mpl.rc_context(plots.STYLE):
+            curves = store.write_figure("losses", plots.figure_of(losses(results)))
     inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
     rows = [
         row
         | {"verdict": None if pd.isna(row["verdict"]) else row["verdict"]}
-        | _shown({str(name): value for name, value in row.items()}, recovered.get(row["key"]), inputs)
+        | _shown({str(name): value for name, value in row.items()}, words, recovered.get(row["key"]), inputs)
         for row in results.to_dict("records")
     ]
     page = render(
@@ -169,6 +175,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
         first=results.iloc[0],
         rows=rows,
         layers=layers_of(results),
+        words=words,
         known=int(results["distance"].notna().sum()),
         texts=any("text" in row for row in rows),
         along=_steps(results),
@@ -176,6 +183,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
         losses=curves,
         verdicts={kind.value: meaning for kind, meaning in VERDICTS_OF_EXTERNAL.items()},
         steps=int(results["steps"].max()),
+        reader=results.iloc[0]["prior"] or results.iloc[0]["readout"],
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
         asked=len((store.folder / ASKED).read_text(encoding="utf-8").split()),
         gone=len(results) - len(store.finished().intersection(results["key"])),
@@ -183,17 +191,19 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
     return store.write_text("report.html", page)
 
 
-def _shown(row: Mapping[str, Any], recovered: Tensor | None, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return ``image`` or ``text`` of a feature, and ``true`` where the input is known, as HTML."""
+def _shown(
+    row: Mapping[str, Any], words: tuple[str, str] | None, recovered: Tensor | None, inputs: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Return ``image``, ``word`` or ``text`` of a feature, and ``true`` where the input is known, as HTML."""
     known = pd.notna(row["distance"])
     if recovered is None:
         return {}
-    if not recovered.is_floating_point():
+    if words is None and not recovered.is_floating_point():
         if not known:
             return {"text": Markup(html.escape(row["recovered_text"]))}
         return {"text": Markup(marked(*(row[name] for name in TOKENS))), "true": row["true_text"]}
     true = {"true": thumbnail(inputs[row["sample"]])} if known and row["sample"] in inputs else {}
-    return {"image": thumbnail(recovered), **true}
+    return {**true, "word": row[words[1]]} if words else {**true, "image": thumbnail(recovered)}
 
 
 def _printed(row: Mapping[str, Any]) -> Text:
@@ -206,6 +216,10 @@ def _printed(row: Mapping[str, Any]) -> Text:
     if len(row["wrong_tokens"]):
         text.append(f"\ntrue: {_in_a_line(row['true_text'])}", "dim")
     return text
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if pd.isna(value) else format(value, form)
 
 
 def _steps(results: pd.DataFrame) -> str:

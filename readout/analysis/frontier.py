@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from readout.analysis.comparison import entry, merged
+from readout.analysis.comparison import LayerSizes, entry, layer_sizes, merged
 from readout.analysis.outputs import Output
-from readout.analysis.sizes import lower_bounds
 from readout.analysis.statistics import Estimate, bootstrap_interval
 from readout.metrics import CorrelationDistance
 from readout.representation import linear_size
@@ -21,23 +20,12 @@ TIE = 1e-3
 
 
 @dataclass(frozen=True)
-class Median:
-    """Median size over inputs."""
-
-    value: float
-    count: int
-    """Number of inputs."""
-    bounds: int
-    """Number of sizes that are lower bounds."""
-
-
-@dataclass(frozen=True)
 class LayerFrontier:
     """Sizes of one layer by readout, and the largest ones."""
 
-    sizes: dict[str, Median]
+    sizes: dict[str, LayerSizes]
     """By name of the readout."""
-    frontier: Median
+    frontier: LayerSizes
     """Over the largest size of each input."""
     reached_by: dict[str, int]
     """Number of inputs on which each readout reached the frontier, most first; a tie counts for all of its readouts."""
@@ -85,8 +73,8 @@ def with_frontier(sizes: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same rows, without undefined sizes, and with the columns ``frontier`` (largest size of the input at the
         layer), ``reached`` (whether this readout reached it; none reaches 0), ``competitors`` (number of readouts of
-        the input there), ``lower_bound`` (whether this size is one) and ``gap`` (largest size by an iterative readout,
-        which has a protocol, minus the largest by an amortised one).
+        the input there) and ``gap`` (largest size by an iterative readout, which has a protocol, minus the largest by
+        an amortised one).
 
     Examples:
         >>> same = {"signal": "input", "metric": "correlation_distance", "threshold": 0.1, "estimator": "max"}
@@ -110,7 +98,6 @@ def with_frontier(sizes: pd.DataFrame) -> pd.DataFrame:
         frontier=most,
         reached=(size > most - TIE) & (most > 0),
         competitors=table["name"].groupby(groups).transform("nunique"),
-        lower_bound=lower_bounds(table),
         gap=largest(size.where(iterative)) - largest(size.where(~iterative)),
     )
 
@@ -131,29 +118,23 @@ def by_layer(table: pd.DataFrame) -> list[Comparison]:
         compete = bool((group["competitors"] > 1).any())
         shown = group[group["competitors"] > 1] if compete else group
         first = group.iloc[0]
-        title = [
-            f"{first['signal']}, {first['metric']} < {first['threshold']:g}",
-            *(str(first[name]) for name in varying),
-        ]
+        title = f"{first['signal']}, {first['metric']} < {first['threshold']:g}"
+        title = ", ".join([title, *(str(first[name]) for name in varying)])
         layers = merged([rows["layer"].unique().tolist() for _, rows in shown.groupby("name", sort=False)])
         rows = {layer: _of_layer(shown[shown["layer"] == layer]) for layer in layers}
-        found.append(Comparison(", ".join(title), shown["name"].unique().tolist(), compete, rows))
+        found.append(Comparison(title, shown["name"].unique().tolist(), compete, rows))
     return found
 
 
 def _of_layer(rows: pd.DataFrame) -> LayerFrontier:
     first = rows.iloc[0]
-    largest = rows.sort_values(["representation_size", "lower_bound"], ascending=False).drop_duplicates("sample")
+    largest = rows.sort_values("representation_size", ascending=False, kind="stable").drop_duplicates("sample")
     closed = first["metric"] == CorrelationDistance.name and first["threshold"] < 1
     return LayerFrontier(
-        sizes={str(name): _median(group) for name, group in rows.groupby("name", sort=False)},
-        frontier=_median(largest),
+        sizes={str(name): layer_sizes(group) for name, group in rows.groupby("name", sort=False)},
+        frontier=layer_sizes(largest),
         reached_by=rows.loc[rows["reached"], "name"].value_counts().to_dict(),
         gap=bootstrap_interval(largest["gap"]),
         linear=linear_size(first["threshold"], first["feature_dim"] / first["input_dim"]) if closed else math.nan,
         predicted=float(largest["predicted_size"].median()) if "predicted_size" in largest else math.nan,
     )
-
-
-def _median(rows: pd.DataFrame) -> Median:
-    return Median(float(rows["representation_size"].median()), len(rows), int(rows["lower_bound"].sum()))

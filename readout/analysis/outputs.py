@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from readout.analysis.sizes import SIGNALS, sizes_table
+from readout.analysis.sizes import SIGNALS, signal_of, sizes_table
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.prediction.beside import read_predictions
@@ -48,7 +48,7 @@ class Output:
     @property
     def words(self) -> tuple[str, str] | None:
         """Columns of the true and the recovered signal, if signals are words and not inputs."""
-        return next((names for names in SIGNALS.values() if names[1] in self.results), None)
+        return SIGNALS.get(signal_of(self.results))
 
     @property
     def iterates(self) -> bool:

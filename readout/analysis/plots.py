@@ -112,20 +112,20 @@ def frontier(comparisons: Sequence[Comparison], axes: Axes | None = None) -> Axe
     for one in comparisons:
         where = [layers.index(layer) for layer in one.layers]
         if one.compete:
-            values = [row.frontier.value for row in one.layers.values()]
+            values = [row.frontier.median for row in one.layers.values()]
             axes.plot(where, values, "-", lw=9, color="black", alpha=0.15, label="frontier", solid_capstyle="round")
-            for style, name, sizes in (
+            for style, name, expected in (
                 ("--", "linear network", [row.linear for row in one.layers.values()]),
                 (":", "Jacobian's prediction", [row.predicted for row in one.layers.values()]),
             ):
-                if not np.isnan(sizes).all():
-                    axes.plot(where, sizes, style, lw=1.2, color="grey", label=name)
+                if not np.isnan(expected).all():
+                    axes.plot(where, expected, style, lw=1.2, color="grey", label=name)
         for name in one.readouts:
             read = [layer for layer, row in one.layers.items() if name in row.sizes]
-            medians = [one.layers[layer].sizes[name] for layer in read]
-            where, values = [layers.index(layer) for layer in read], [median.value for median in medians]
+            sizes = [one.layers[layer].sizes[name] for layer in read]
+            where, values = [layers.index(layer) for layer in read], [size.median for size in sizes]
             (line,) = axes.plot(where, values, "-" if one.compete else ":", lw=1.5, label=label(name))
-            faces = ["white" if 2 * median.bounds > median.count else line.get_color() for median in medians]
+            faces = ["white" if 2 * size.bounds > size.count else line.get_color() for size in sizes]
             axes.scatter(where, values, s=26, color=faces, edgecolors=line.get_color(), zorder=3)
     _by_layer(axes, layers)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))

@@ -63,7 +63,7 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
             {
                 **dict(zip(GROUP, names, strict=True)),
                 **first[SHARED],
-                "signal": next((kind for kind, names in SIGNALS.items() if names[1] in group), "input"),
+                "signal": signal_of(group),
                 "representation_size": sizes[estimator].size,
                 "estimator": estimator.value,
                 "levels_tested": group["level"].nunique(),
@@ -73,6 +73,12 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
             }
         )
     return pd.DataFrame(rows)
+
+
+def signal_of(results: pd.DataFrame) -> str:
+    """Return the kind of signal that was read: one of :data:`SIGNALS`, or ``input``."""
+    words = (kind for kind, (_, read) in SIGNALS.items() if read in results and results[read].notna().any())
+    return next(words, "input")
 
 
 def beside(estimator: str) -> str:

@@ -109,6 +109,27 @@ def test_the_page_says_of_which_loss_it_speaks(texts: Path, images: Path) -> Non
     assert "tokens" not in plain(images)
 
 
+def test_candidates_are_called_by_name_and_have_no_losses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features = TinyNet().extract(IMAGES, "early").numpy()
+    for name, image in zip(("cat", "dog"), IMAGES, strict=True):
+        for folder in ("candidates", "true")[: 1 + (name == "cat")]:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_png(image, tmp_path / folder / f"{name}.png")
+    data = {"class_path": "ImageFolder", "init_args": {"folder": str(tmp_path / "candidates"), "size": 16}}
+    model = {"extractor": {"class_path": "tests.tiny.TinyNet"}, "candidates": data}
+    arrays = {"cat": features[0], "unknown": features[1]}
+    page = predicted(tmp_path, arrays, "early", model={"class_path": "Identification", "init_args": model})
+    assert re.findall(r'<span>([^<]+)<br><span class="sub">recovered</span>', plain(page)) == ["cat.png", "dog.png"]
+    assert "TinyNet (own) · early · Identification · 2 features, 1 with a true input" in plain(page)
+    assert not re.search(r"\b(nan|None)\b|[Aa]long the optimisation|<dt>loss", re.sub(r"data:[^\"]*", "", plain(page)))
+    printed = capsys.readouterr().out
+    assert re.search(r"cat .* – .* 0\.000 .* recovered .* cat\.png", printed)
+    assert re.search(r"unknown .* – .* – .* – .* – .* dog\.png", printed)
+    assert {"recovered_sample", "rank", "chance", "feature_distance.early"} <= {
+        *pd.read_csv(page.parent / "recovered.csv")
+    }
+
+
 def test_curves_that_are_left_out_are_counted(tmp_path: Path) -> None:
     features = TinyNet().extract(torch.rand(11, 3, 16, 16), "early").numpy()
     (tmp_path / "true").mkdir()

@@ -53,16 +53,16 @@ def test_a_layer_is_summarised_over_its_inputs(tmp_path: Path) -> None:
     (one,) = by_layer(with_frontier(named_sizes(outputs)))
     assert (one.compete, one.readouts) == (True, ["DeepImagePrior", "Pixels", "TrainedDecoder"])
     early, late = one.layers["early"], one.layers["late"]
-    assert (early.frontier.value, early.frontier.count, early.frontier.bounds) == (0.51, 3, 3)
+    assert (early.frontier.median, early.frontier.count, early.frontier.bounds) == (0.51, 3, 3)
     assert early.reached_by == {"TrainedDecoder": 2, "DeepImagePrior": 1}
-    medians = {name: (size.value, size.count, size.bounds) for name, size in early.sizes.items()}
+    medians = {name: (size.median, size.count, size.bounds) for name, size in early.sizes.items()}
     assert medians == {"DeepImagePrior": (0.01, 3, 1), "Pixels": (0.01, 3, 0), "TrainedDecoder": (0.51, 3, 2)}
     assert early.gap.value == pytest.approx(-0.5 / 3)
     assert early.gap.count == 3
     assert early.linear == linear_size(0.1, 2)  # feature_dim 8, input_dim 4
     assert early.predicted == pytest.approx(0.3)
     assert math.isnan(late.predicted)
-    assert late.frontier.value == pytest.approx(0.005)
+    assert late.frontier.median == pytest.approx(0.005)
     assert late.reached_by == {"TrainedDecoder": 1}
 
 
@@ -96,11 +96,11 @@ def test_sizes_of_another_question_are_listed_and_do_not_compete(
     ]
     same, beside = by_layer(with_frontier(named_sizes(outputs)))
     assert same.compete
-    assert same.layers["early"].frontier.value == 0.01
+    assert same.layers["early"].frontier.median == 0.01
     assert same.layers["early"].gap.count == 0  # there is no amortised readout of this signal
     assert not beside.compete
     assert beside.title == title
-    assert beside.layers["early"].sizes["Other"].value == 0.51
+    assert beside.layers["early"].sizes["Other"].median == 0.51
 
 
 def test_inputs_that_one_readout_alone_read_do_not_count(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_inputs_that_one_readout_alone_read_do_not_count(tmp_path: Path) -> None
     second = make_output(tmp_path / "b", make_results({("early", "x"): LOST}, prior="DeepImagePrior"))
     (one,) = by_layer(with_frontier(named_sizes([first, second])))
     assert list(one.layers) == ["early"]
-    assert one.layers["early"].sizes["Pixels"].value == 0.01
+    assert one.layers["early"].sizes["Pixels"].median == 0.01
 
 
 def test_readouts_of_one_name_go_by_their_folders(tmp_path: Path) -> None:

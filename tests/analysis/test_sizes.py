@@ -48,13 +48,14 @@ def test_readouts_without_a_prior_or_a_protocol_have_sizes_of_their_own() -> Non
     assert sizes["protocol"].isna().tolist() == [False] * 2 + [True] * 4
 
 
-def test_the_signal_is_told_by_what_was_read() -> None:
-    for column, signal in (
-        ("recovered_class", "class"),
-        ("recovered_sample", "candidate"),
-        ("recovered_text", "input"),
-    ):
-        assert sizes_table(results().assign(**{column: "x"}))["signal"].unique().tolist() == [signal]
+@pytest.mark.parametrize(
+    ("column", "signal"),
+    [("recovered_class", "class"), ("recovered_sample", "candidate"), ("recovered_text", "input")],
+)
+def test_the_signal_is_told_by_what_was_read(column: str, signal: str) -> None:
+    words = results().assign(setting="words", **{column: "x"})
+    sizes = sizes_table(pd.concat([words, results()]))  # as from one folder
+    assert sizes.groupby("setting")["signal"].unique().map(list).to_dict() == {"words": [signal], "s": ["input"]}
 
 
 def test_every_estimator_has_its_column_and_one_is_chosen() -> None:
