@@ -185,7 +185,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
         steps=int(results["steps"].max()),
         reader=results.iloc[0]["prior"] or results.iloc[0]["readout"],
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
-        asked=len((store.folder / ASKED).read_text(encoding="utf-8").split()),
+        asked=len(asked_keys(store.folder / ASKED)),
         gone=len(results) - len(store.finished().intersection(results["key"])),
     )
     return store.write_text("report.html", page)

@@ -101,6 +101,7 @@ def test_the_page_speaks_of_what_was_given(images: Path) -> None:
     )
     assert f"d_X is below {row['threshold']:g}" in page
     assert "the first" not in page
+    assert "are shown" not in page  # none of the features is missing
 
 
 def test_the_page_says_of_which_loss_it_speaks(texts: Path, images: Path) -> None:
