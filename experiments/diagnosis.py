@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, invert
+from experiments.shared.digits import SMOKE, TRAINED, Training, classify, invert
 from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
 from experiments.shared.outliers import letters, noisy, rotated
 from experiments.summaries.diagnosis import calibrate, compare, conclude, draw
 from readout.data import Sample
+from readout.extractors import DigitNet
 from readout.priors import Pixels
 
 
@@ -64,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
     """Return one row per input: group, whether its class is correct, all scores, and the size at each layer."""
     scale = experiment.scale
-    network = DigitNet(scale.training, scale.training.epochs, experiment.folder)
+    network = scale.training.network(experiment.folder)
     samples = choose(network, scale)
     results = invert(experiment, scale, "sweep", network, list(samples.values()))
     sizes = sample_sizes(results)
     by_layer = sizes.pivot(index="sample", columns="layer", values="size")[list(scale.layers)]
-    logits = {name: network.classify(sample.input.unsqueeze(0))[0] for name, sample in samples.items()}
+    logits = {name: classify(network, sample.input.unsqueeze(0))[0] for name, sample in samples.items()}
     table = pd.DataFrame(
         {
             "sample": list(samples),
@@ -86,8 +87,8 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
 
 def choose(network: DigitNet, scale: Scale) -> dict[str, Sample]:
     """Choose inputs, labelled with group and class: ``digit 7``, ``more 7`` (misclassified only), ``letter B``."""
-    test = scale.training.data()[1]
-    wrong = network.classify(test.images()).argmax(1) != test.labels()
+    test = scale.training.test()
+    wrong = classify(network, test.images()).argmax(1) != test.labels()
     digits = list(range(scale.digits))
     more = [place for place in range(scale.digits, len(test)) if wrong[place]][: scale.wrong]
     spare = [test[place] for place in range(scale.digits, len(test)) if place not in more][: scale.outliers]

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, accuracy, hits_and_misses, invert
+from experiments.shared.digits import SMOKE, TRAINED, Training, accuracy, hits_and_misses, invert
 from experiments.shared.drawing import COLORS, dots, name_columns
 from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
 from experiments.shared.statistics import GroupDifference, group_difference, holm
@@ -136,8 +136,8 @@ def conclude(sizes: pd.DataFrame, tests: pd.DataFrame, share: float) -> tuple[st
 
 def _digits(experiment: Experiment[Scale], training: Training) -> tuple[FeatureExtractor, list[Sample], float]:
     """Return the network, hits and misses in alternation, and the accuracy on all test digits."""
-    network = DigitNet(training, training.epochs, experiment.folder)
-    test = training.data()[1]
+    network = training.network(experiment.folder)
+    test = training.test()
     return network, hits_and_misses(network, test, experiment.scale.count), accuracy(network, test)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.shared.digits import SMOKE, TRAINED, DigitNet, Training, hits_and_misses, invert
+from experiments.shared.digits import SMOKE, TRAINED, Training, hits_and_misses, invert
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
 from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude, draw
 from readout.data import ImageFolder, InputData, Photographs, UniformNoise
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
     """Return sizes of the same digits and noise at every epoch; the last epoch defines hits and misses."""
     scale = experiment.scale
-    networks = {epoch: DigitNet(scale.training, epoch, experiment.folder) for epoch in scale.epochs}
-    samples = hits_and_misses(networks[scale.epochs[-1]], scale.training.data()[1], scale.count)
+    networks = {epoch: scale.training.network(experiment.folder, epoch) for epoch in scale.epochs}
+    samples = hits_and_misses(networks[scale.epochs[-1]], scale.training.test(), scale.count)
     samples += [noise._replace(label="noise") for noise in UniformNoise(scale.count, (1, 8, 8))]
     tables = []
     for epoch, network in networks.items():

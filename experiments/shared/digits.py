@@ -1,45 +1,41 @@
-"""Labelled digits, and a small network that learns them in seconds and makes mistakes.
+"""Labelled digits, and small networks that have learned few of them and make mistakes.
 
 Images keep the digits' 8 × 8 pixels and one grey channel, so that no pixel is interpolated.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from experiments.shared.harness import Experiment, Readout
 from readout.data import Digits, InputData, Sample
-from readout.extractors import FeatureExtractor
-from readout.problems.identity import digest
+from readout.extractors import DigitNet, FeatureExtractor
 from readout.readouts import FeatureInversion
-
-SIDE = 8
-LAYERS = {"conv1": "0", "conv2": "2", "conv3": "5", "conv4": "7", "dense": "11", "logits": "13"}
-"""Layers, each before its ReLU."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Training of the network: Adam, cross-entropy, batches of 32."""
+    """Training of the network; see :class:`readout.extractors.DigitNet`."""
 
     images: int
     """Number of training images, few enough for the network to misclassify others often."""
     epochs: int
     lr: float = 1e-3
     widths: tuple[int, int, int] = (32, 64, 64)
-    """Channels before and after the first pooling, and of the dense layer."""
-    seed: int = 0
 
-    def data(self) -> tuple[Digits, Digits]:
-        """Return training and test digits."""
-        return Digits().split(self.images, self.seed)
+    def network(self, folder: Path, epochs: int | None = None) -> DigitNet:
+        """Return the network after some epochs, all by default, with weights kept in ``folder``."""
+        epochs = self.epochs if epochs is None else epochs
+        return DigitNet(self.images, epochs, self.lr, self.widths, folder=folder)
+
+    def test(self) -> Digits:
+        """Return the digits that the network is not trained on, in random order."""
+        return Digits().split(self.images)[1]
 
 
 SMOKE = Training(images=200, epochs=12, lr=3e-3, widths=(8, 16, 16))
@@ -48,29 +44,11 @@ SMOKE = Training(images=200, epochs=12, lr=3e-3, widths=(8, 16, 16))
 TRAINED = Training(images=300, epochs=40)
 
 
-class DigitNet(FeatureExtractor):
-    """A network of four convolutions and two dense layers for digits of 8 × 8 pixels.
-
-    Args:
-        training: Training of the network.
-        epoch: Number of epochs after which weights are taken; 0 is the random network.
-        folder: Folder of trained weights.
-    """
-
-    def __init__(self, training: Training, epoch: int, folder: Path) -> None:
-        network = _build(training)
-        network.load_state_dict(_weights(training, folder)[epoch])
-        super().__init__(network, layers=LAYERS, mean=[0.5])
-        self.weights = f"epoch {epoch}"
-
-    def example(self, size: int) -> Tensor:
-        """Return an example input; ``size`` is ignored, because all inputs have one size."""
-        return torch.zeros(1, 1, SIDE, SIDE)
-
-    @torch.no_grad()
-    def classify(self, images: Tensor) -> Tensor:
-        """Return logits, shape (images, 10)."""
-        return self.extract(images, "logits")
+@torch.no_grad()
+def classify(network: DigitNet, images: Tensor) -> Tensor:
+    """Return logits, shape (images, 10)."""
+    logits: Tensor = network.run(images)
+    return logits
 
 
 class Scale(Protocol):
@@ -145,7 +123,7 @@ def invert(
 
 def accuracy(network: DigitNet, digits: Digits) -> float:
     """Return the share of digits that the network classifies correctly."""
-    return float((network.classify(digits.images()).argmax(1) == digits.labels()).float().mean())
+    return float((classify(network, digits.images()).argmax(1) == digits.labels()).float().mean())
 
 
 def hits_and_misses(network: DigitNet, digits: Digits, count: int) -> list[Sample]:
@@ -156,7 +134,7 @@ def hits_and_misses(network: DigitNet, digits: Digits, count: int) -> list[Sampl
         digits: Digits to choose from.
         count: Largest number of each kind.
     """
-    hit = network.classify(digits.images()).argmax(1) == digits.labels()
+    hit = classify(network, digits.images()).argmax(1) == digits.labels()
     free: dict[str | None, list[Sample]] = {}
     for place in hit.nonzero().flatten().tolist():
         free.setdefault(digits[place].label, []).append(digits[place]._replace(label="hit"))
@@ -166,48 +144,3 @@ def hits_and_misses(network: DigitNet, digits: Digits, count: int) -> list[Sampl
         if same_class and len(chosen) < 2 * count:
             chosen += [digits[place]._replace(label="miss"), same_class.pop(0)]
     return chosen
-
-
-def _build(training: Training) -> nn.Sequential:
-    a, b, c = training.widths
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        return nn.Sequential(
-            *(nn.Conv2d(1, a, 3, padding=1), nn.ReLU()),
-            *(nn.Conv2d(a, a, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(a, b, 3, padding=1), nn.ReLU()),
-            *(nn.Conv2d(b, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Flatten(), nn.Linear(b * (SIDE // 4) ** 2, c), nn.ReLU(), nn.Linear(c, 10)),
-        )
-
-
-def _weights(training: Training, folder: Path) -> Mapping[int, Mapping[str, Tensor]]:
-    """Return the weights after every epoch, trained once and kept, because machines round differently."""
-    path = folder / f"network-{digest(asdict(training))[:12]}.safetensors"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".partial")
-        save_file(_train(training), unfinished)
-        unfinished.replace(path)
-    epochs: dict[int, dict[str, Tensor]] = {}
-    for name, value in load_file(path).items():
-        epoch, _, key = name.partition("/")
-        epochs.setdefault(int(epoch), {})[key] = value
-    return epochs
-
-
-def _train(training: Training) -> dict[str, Tensor]:
-    network = _build(training)
-    digits = training.data()[0]
-    images, labels = digits.images() - 0.5, digits.labels()
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
-    generator = torch.Generator().manual_seed(training.seed)
-    kept: dict[str, Tensor] = {}
-    for epoch in range(training.epochs + 1):
-        if epoch:
-            for batch in torch.split(torch.randperm(len(images), generator=generator), 32):
-                optimizer.zero_grad()
-                F.cross_entropy(network(images[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-        kept |= {f"{epoch}/{key}": value.clone() for key, value in network.state_dict().items()}
-    return kept

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from experiments.shared.digits import SIDE
 from readout.data import Sample
+from readout.extractors.digit_net import SIDE
 from readout.problems.identity import derive_seed
 
 LETTERS = [letter for letter in string.ascii_uppercase + string.ascii_lowercase if letter not in "OoIlSsZzBbqg"]

@@ -1,6 +1,7 @@
 """Frozen networks with named layers."""
 
 from readout.extractors.base import FeatureExtractor
+from readout.extractors.digit_net import DigitNet
 from readout.extractors.dinov2 import DINOv2
 from readout.extractors.language_model import LanguageModel
 from readout.extractors.linear import OrthonormalLinear
@@ -19,6 +20,7 @@ __all__ = [
     "SDXLVAE",
     "VGG19",
     "DINOv2",
+    "DigitNet",
     "FeatureExtractor",
     "LanguageModel",
     "ONet",

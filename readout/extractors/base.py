@@ -72,6 +72,9 @@ class FeatureExtractor(nn.Module):
     capturable: ClassVar[bool] = False
     """Whether a CUDA graph can capture the network: no synchronisation, and the same operations in every step."""
 
+    classes: Sequence[str] | None = None
+    """Names of a classifier's classes, in the order of its output; None if unknown."""
+
     def __init__(
         self,
         network: nn.Module,

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,7 @@ class TimmModel(FeatureExtractor):
             self.image_size = (image_size, image_size)
         tag = config.get("tag") if weights == "pretrained" else None
         self.weights = tag or described(weights, seed)
+        self.classes = _classes(name, network) if weights == "pretrained" else None
 
     @property
     def name(self) -> str:
@@ -188,6 +189,16 @@ def _state_dict(path: str, build: Callable[[], nn.Module]) -> Mapping[str, Tenso
     if not state:  # timm would ignore it and download weights
         raise ReadoutError(f"{path!r} holds no weights; give a state dict.")
     return state
+
+
+def _classes(name: str, network: nn.Module) -> list[str] | None:
+    """Return the names of classes in a model's configuration, or ImageNet's ids (``n01440764``) if it has as many."""
+    from timm import data
+
+    library, config = cast(Any, data), cast(Any, network.pretrained_cfg)  # partly untyped
+    subset = None if ":" in name else library.infer_imagenet_subset(network)
+    names: list[str] | None = library.ImageNetInfo(subset).label_names() if subset else config.get("label_names")
+    return names
 
 
 def _failure(name: str, weights: str | None, image_size: int | None, error: Exception) -> str:

@@ -1,7 +1,6 @@
 """Classifiers from torchvision."""
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +40,12 @@ class TorchvisionModel(Submodules):
     def __init__(self, name: str = "resnet50", weights: str | None = "DEFAULT", seed: int = 0) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(check_seed("seed", seed))
-            network, mean, std = _build(name, weights)
-        super().__init__(network, mean, std)
+            network, chosen = _build(name, weights)
+        preset = None if chosen is None else chosen.transforms()
+        super().__init__(network, getattr(preset, "mean", IMAGENET_MEAN), getattr(preset, "std", IMAGENET_STD))
         self.architecture = name
         self.weights = described(weights, seed)
+        self.classes = None if chosen is None else chosen.meta["categories"]
 
     @property
     def name(self) -> str:
@@ -56,8 +57,8 @@ class TorchvisionModel(Submodules):
         return self.architecture
 
 
-def _build(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
-    """Build the network; return it with the mean and standard deviation of its inputs."""
+def _build(name: str, weights: str | None) -> tuple[nn.Module, Any]:
+    """Build the network; return it with torchvision's entry for its weights, None for others."""
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -91,5 +92,4 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], 
             raise ReadoutError(
                 f"{weights!r} does not fit torchvision's {name} ({reason(error)}); give a state dict of that model."
             ) from error
-    preset = None if chosen is None else chosen.transforms()
-    return network, getattr(preset, "mean", IMAGENET_MEAN), getattr(preset, "std", IMAGENET_STD)
+    return network, chosen

@@ -37,3 +37,10 @@ def test_what_is_not_there_is_refused() -> None:
         Digits([1797])
     with pytest.raises(ReadoutError, match="can't be split into 1797 and the rest"):
         Digits().split(1797)
+
+
+def test_a_limit_takes_the_first() -> None:
+    assert Digits(limit=3).indices == [0, 1, 2]
+    assert Digits([7, 5, 3], limit=2).indices == [7, 5]
+    with pytest.raises(ReadoutError, match="limit is 3, but there are 2 digits"):
+        Digits([7, 5], limit=3)

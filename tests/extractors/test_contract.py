@@ -20,6 +20,7 @@ from readout.extractors import (
     OPT,
     SDXLVAE,
     VGG19,
+    DigitNet,
     DINOv2,
     FeatureExtractor,
     LanguageModel,
@@ -86,6 +87,12 @@ EXTRACTORS = {
     "joined layers of texts": Entry(JoinedTextLayers, joined_text, TOKENS),
     "linear": Entry(OrthonormalLinear, lambda _, seed: OrthonormalLinear((3, 4, 4), 2, seed=seed), (3, 4, 4), "D/d=2"),
     "VGG19": Entry(VGG19, lambda _, seed: VGG19(None, seed), IMAGE),
+    "digits": Entry(
+        DigitNet,
+        lambda folder, seed: DigitNet(32, 1, widths=(4, 4, 8), seed=seed, folder=folder),
+        (1, 8, 8),
+        "32 digits, 1 epochs (seed {})",
+    ),
     "O-Net": Entry(ONet, lambda _, seed: ONet(None, seed), (3, 48, 48)),
     "torchvision": Entry(
         TorchvisionModel, lambda _, seed: TorchvisionModel("squeezenet1_1", None, seed=seed), (3, 64, 64)

@@ -7,6 +7,7 @@ import safetensors.torch
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
+from timm.models import _builder, save_for_hf
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
@@ -167,6 +168,19 @@ def test_a_size_that_cannot_be_built_is_one_sentence() -> None:
 
 def test_the_name_leaves_out_the_tag_of_weights_that_are_not_there() -> None:
     assert TimmModel("test_vit.r160_in1k", weights=None).name == "timm test_vit"
+
+
+def test_classes_are_those_of_pretrained_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert TimmModel("test_vit", weights=None).classes is None
+    monkeypatch.setattr(_builder, "load_pretrained", lambda *_, **__: None)
+    classes = TimmModel("test_vit").classes
+    assert classes is not None
+    assert (len(classes), classes[0]) == (1000, "n01440764")
+    # a model from a hub names its own, and may have 1,000 others
+    for names in (None, ["cat", "dog"]):
+        network = timm.create_model("test_vit", num_classes=2 if names else 1000)
+        save_for_hf(network, str(tmp_path), {"label_names": names} if names else {})
+        assert TimmModel(f"local-dir:{tmp_path}").classes == names
 
 
 def test_normalisation_is_that_of_the_tag() -> None:

@@ -85,6 +85,15 @@ def test_weights_that_cannot_be_had_or_do_not_fit_are_one_sentence(
         TorchvisionModel("squeezenet1_1", str(tmp_path / "weights.pth"))
 
 
+def test_classes_are_those_of_torchvisions_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = models.squeezenet1_1(weights=None).state_dict()
+    monkeypatch.setattr(models.SqueezeNet1_1_Weights, "get_state_dict", lambda *_, **__: state)
+    classes = TorchvisionModel("squeezenet1_1").classes
+    assert classes is not None
+    assert (len(classes), classes[0]) == (1000, "tench")
+    assert TorchvisionModel("squeezenet1_1", None).classes is None
+
+
 def test_the_command_lists_layers_and_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     model = ["--model", "TorchvisionModel", "--model.name", "squeezenet1_1", "--model.weights", "random"]
     assert cli.main(["layers", *model, "--size", "64"]) == 0

@@ -197,8 +197,8 @@ def test_values_are_told_apart_or_refused(one: object, other: object) -> None:
 # Names in keys
 
 IN_KEYS = """
-BERT DINOv2 FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP OrthonormalLinear
-PlainModule SDXLVAE Submodules TimmModel TorchvisionModel VGG19
+BERT DINOv2 DigitNet FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP
+OrthonormalLinear PlainModule SDXLVAE Submodules TimmModel TorchvisionModel VGG19
 FeatureInversion ImageInversion TextInversion TokenSearch
 MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
 ExternalFeatures GaussianPerturbation
