@@ -204,7 +204,7 @@ MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
 ExternalFeatures GaussianPerturbation
 DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder
 DiscrepancyProtocol FastProtocol PaperProtocol TokenByToken
-CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM TokenErrorRate
+CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM TokenErrorRate ZeroOne
 """
 
 
