@@ -134,7 +134,8 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
     distance = "d_X" if sizes["signal"].iloc[0] == "input" else "d_S"
     other = beside(estimator)
     table = Table(
-        title=f"Median representation size by layer, and mean {distance} by level (recovered: {distance} < {threshold:g})",
+        title=f"Median representation size by layer, and mean {distance} by level "
+        f"(recovered: {distance} < {threshold:g})",
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
