@@ -32,7 +32,8 @@ from readout.representation import Estimator, verdict
 # fmt: off
 COLUMNS = (
     "model", "weights", "weights_digest", "readout", "prior", "protocol", "layer", "layer_index", "feature_dim",
-    "input_dim", "sample", "label", "level", "draw", "reading", "seed", "threshold", "metric", "distance", "spread",
+    "input_dim", "sample", "label", "level", "draw", "reading", "seed", "threshold", "signal", "metric",
+    "distance", "spread",
     "best_distance", "best_step", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale", "dead",
     "tolerance", "verdict",
     "steps", "restarts", "seconds", "setting", "key",
@@ -54,7 +55,7 @@ _JUDGED = ["distance", "loss", "floor", "scale", "tolerance", "dead"]
 _NEEDED = {"key", "layer", "threshold", *_SORTED, *_JUDGED}
 """Columns that every part must have."""
 
-_LATER = {"readout": None, "reading": 0, "spread": math.nan}
+_LATER = {"readout": None, "reading": 0, "signal": "input", "spread": math.nan}
 """Columns that older parts lack, with the value that stands for them."""
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'

@@ -20,8 +20,12 @@ ROUNDING_OF_A_PASS = 0.001
 ROUNDING_BY_PRIOR = {"Pixels": 0.001}
 """Change of d_X by rounding for priors that amplify it less than :data:`~readout.representation.ROUNDING`."""
 
-SIGNALS = {"class": ("true_class", "recovered_class"), "candidate": ("sample", "recovered_sample")}
-"""Signals in words, with the columns of the true and the recovered one; every other signal is the input itself."""
+SIGNALS = {
+    "class": ("true_class", "recovered_class"),
+    "label": ("true_class", "recovered_class"),
+    "candidate": ("sample", "recovered_sample"),
+}
+"""Signals in words, with the columns of the true and the recovered one."""
 
 GROUP = ["model", "weights", "readout", "prior", "protocol", "setting", "layer", "sample"]
 
@@ -38,7 +42,7 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
     Returns:
         :data:`GROUP` and :data:`SHARED`, then ``signal, representation_size, estimator, levels_tested, flags, margin,
-        max, contiguous, crossing``. ``signal`` is one of :data:`SIGNALS` or ``input``. ``flags`` are joined by ``;``
+        max, contiguous, crossing``. ``signal`` is what was read, in one word. ``flags`` are joined by ``;``
         and belong to ``representation_size``, as does ``margin``.
 
     Raises:
@@ -76,9 +80,8 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
 
 def signal_of(results: pd.DataFrame) -> str:
-    """Return the kind of signal that was read: one of :data:`SIGNALS`, or ``input``."""
-    words = (kind for kind, (_, read) in SIGNALS.items() if read in results and results[read].notna().any())
-    return next(words, "input")
+    """Return the kind of signal that was read; see :attr:`readout.readouts.Readout.signal_kind`."""
+    return str(results["signal"].iloc[0]) if "signal" in results else "input"
 
 
 def beside(estimator: str) -> str:

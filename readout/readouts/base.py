@@ -38,8 +38,8 @@ class Readout(LightningModule, ABC):
     loss: FeatureLoss | None
     """Loss between f(ŝ) and h', for readouts that have one. Without it no verdict is ``not_converged``."""
 
-    reads_inputs: ClassVar[bool] = True
-    """Whether the signal is the input."""
+    signal_kind: str = "input"
+    """What is read, in one word; sizes of different kinds are not compared."""
 
     iterative: ClassVar[bool]
     """Whether it optimises until it stops; otherwise it needs one pass."""

@@ -32,8 +32,6 @@ class ClassReadout(OnePassReadout):
         ReadoutError: if ``truth`` is neither.
     """
 
-    reads_inputs = False
-
     def __init__(
         self,
         extractor: FeatureExtractor,
@@ -43,6 +41,7 @@ class ClassReadout(OnePassReadout):
         check_choice("truth", truth, ("answer", "label"))
         super().__init__(extractor, ZeroOne())
         self.truth = truth
+        self.signal_kind = "class" if truth == "answer" else "label"
         self.classes = classes
         self._labels: dict[str, str | None] = {}
         self._cut: tuple[str, RestOfNetwork] | None = None
@@ -72,9 +71,6 @@ class ClassReadout(OnePassReadout):
                 f"The label of {name!r} is {label!r}, which is none of the {len(names)} classes {names[0]!r} to "
                 f"{names[-1]!r}; set model.classes to the names of the network's outputs, or model.truth to answer."
             )
-
-    def check_scores(self, x: Tensor) -> None:
-        """Do nothing: a class can always be scored."""
 
     def signal(self, inputs: Tensor) -> Tensor:
         """Return the true classes, shape (problems,)."""
@@ -116,7 +112,7 @@ class ClassReadout(OnePassReadout):
         Raises:
             ReadoutError: if there are more or fewer names than outputs.
         """
-        names = list(self.classes or getattr(self.extractor, "classes", None) or map(str, range(count)))
+        names = list(self.classes or self.extractor.classes or map(str, range(count)))
         if len(names) != count:
             raise ReadoutError(f"model.classes has {len(names)} names, but the network has {count} outputs.")
         return names

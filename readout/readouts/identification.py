@@ -38,7 +38,7 @@ class Identification(OnePassReadout):
         ReadoutError: if ``distance`` is neither.
     """
 
-    reads_inputs = False
+    signal_kind = "candidate"
 
     def __init__(
         self,
@@ -79,9 +79,6 @@ class Identification(OnePassReadout):
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`; candidates go by their digests, whatever their order or names."""
         return {**describe(self, skip=("extractor",)), "candidates": digest(sorted(self._places))}
-
-    def check_scores(self, x: Tensor) -> None:
-        """Do nothing: an index can always be scored."""
 
     def signal(self, inputs: Tensor) -> Tensor:
         """Return the indices of the true inputs among the candidates, shape (problems,); −1 if unknown."""

@@ -33,17 +33,18 @@ class OnePassReadout(Readout):
         >>> from readout.extractors import OrthonormalLinear
         >>> from readout.metrics import CorrelationDistance
         >>> class Signs(OnePassReadout):
+        ...     signal_kind = "signs"
         ...     def signal(self, inputs):
         ...         return self._target.clean.sign()
         ...     def read(self, feature):
         ...         return feature.sign()
         >>> signs = Signs(OrthonormalLinear(), CorrelationDistance())
         >>> images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-        >>> measured = measure(None, images, levels=[0, 0.02, 0.5], readout=signs, progress=False)
+        >>> measured = measure(None, images, levels=[0, 0.01, 0.5], readout=signs, progress=False)
         >>> measured.problems[["level", "verdict"]]
            level      verdict
         0   0.00    recovered
-        1   0.02    recovered
+        1   0.01    recovered
         2   0.50  unrecovered
     """
 
@@ -58,6 +59,11 @@ class OnePassReadout(Readout):
     def steps(self, trainer: Trainer, inputs: Iterable[Tensor]) -> int:
         """Return 1."""
         return 1
+
+    def check_scores(self, x: Tensor) -> None:
+        """See :class:`Readout`; where the signal is not the input, scores show in the first probe."""
+        if type(self).signal is Readout.signal:
+            super().check_scores(x)
 
     @abstractmethod
     def read(self, feature: Tensor) -> Tensor:

@@ -107,6 +107,7 @@ def readout_columns(readout: Readout, fingerprint: str) -> dict[str, Any]:
         "readout": type(readout).__name__,
         "prior": readout.prior_name,
         "protocol": readout.protocol_name,
+        "signal": readout.signal_kind,
         "metric": readout.metric.name,
         **readout.columns(),
     }

@@ -23,7 +23,7 @@ def make_results(distances: Mapping[tuple[str, str], tuple[float, ...]], **colum
             row: dict[str, Any] = dict.fromkeys(COLUMNS, 0)
             row |= {"model": "Net", "weights": "own", "prior": "Pixels", "protocol": "paper", "setting": "one"}
             row |= {"readout": "ImageInversion", "weights_digest": "0"}
-            row |= {"layer": layer, "sample": sample, "level": level, "draw": 0, "reading": 0}
+            row |= {"layer": layer, "sample": sample, "level": level, "draw": 0, "reading": 0, "signal": "input"}
             row |= {"feature_distance": level + 0.01}
             row |= {"distance": distance, "best_distance": distance / 2, "best_step": 5, "loss": 1.0, "floor": 2.0}
             row |= {"threshold": 0.1, "tolerance": 1e-4, "scale": 1.0, "metric": "correlation_distance", "steps": 10}

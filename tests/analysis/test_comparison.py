@@ -59,7 +59,7 @@ def test_a_reader_is_told_what_differs(tmp_path: Path) -> None:
     assert "perturbation" not in settings_table([of_first, slow])
     assert "different readouts (learning rate)" in cautions([of_first, slow])[0]
     assert joined_sizes([first, make_output(tmp_path / "b", results)])[0].differences != [None]
-    for changed in ({"metric": "ssim"}, {"threshold": 0.2}, {"recovered_class": "cat"}):
+    for changed in ({"metric": "ssim"}, {"threshold": 0.2}, {"signal": "class"}):
         assert joined_sizes([first, make_output(tmp_path / "b", results.assign(**changed))])[0].differences == [None]
     texts = make_output(tmp_path / "c", results.assign(metric="token_error_rate", sample="y"))
     said = " ".join(cautions([first, texts]))

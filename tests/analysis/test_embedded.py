@@ -61,7 +61,7 @@ def test_folders_point_into_the_same_names(tmp_path: Path) -> None:
 
 def test_a_readout_in_one_pass_has_words_and_no_trajectories(tmp_path: Path) -> None:
     results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "ClassReadout")
-    results = results.assign(true_class="cat", recovered_class=["cat", "dog"], probability=[0.9, 0.2])
+    results = results.assign(signal="class", true_class="cat", recovered_class=["cat", "dog"], probability=[0.9, 0.2])
     data = page_data([make_output(tmp_path, results)], [{}], [{}])
     rows = [dict(zip(data["columns"], row, strict=True)) for row in data["problems"]]
     assert [(row["word"], row["probability"], row["loss"]) for row in rows] == [("cat", 0.9, None), ("dog", 0.2, None)]

@@ -81,8 +81,7 @@ def test_sizes_that_are_equal_but_for_rounding_are_a_tie(tmp_path: Path) -> None
         ("metric", "ssim", "input, ssim < 0.1"),
         ("threshold", 0.2, "input, correlation_distance < 0.2"),
         ("weights_digest", "1", "input, correlation_distance < 0.1, own"),
-        ("recovered_class", "cat", "class, correlation_distance < 0.1"),
-        ("recovered_sample", "x", "candidate, correlation_distance < 0.1"),
+        ("signal", "class", "class, correlation_distance < 0.1"),
     ],
 )
 def test_sizes_of_another_question_are_listed_and_do_not_compete(

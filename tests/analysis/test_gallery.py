@@ -68,7 +68,7 @@ def test_a_file_that_another_setting_may_have_overwritten_is_not_shown(tmp_path:
 
 def test_words_stand_in_place_of_pictures_beside_the_true_one(tmp_path: Path) -> None:
     results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "ClassReadout")
-    results = results.assign(true_class="cat", recovered_class=["cat", "dog"])
+    results = results.assign(signal="class", true_class="cat", recovered_class=["cat", "dog"])
     output = make_output(tmp_path, results)
     (without,) = sections([output], ["x"], [{}])
     assert (without.kind, without.rows[0].true, without.rows[0].word) == ("pictures", None, "cat")
@@ -84,7 +84,9 @@ def test_words_stand_in_place_of_pictures_beside_the_true_one(tmp_path: Path) ->
 
 def test_a_candidate_is_called_by_its_name(tmp_path: Path) -> None:
     results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "Identification")
-    (section,) = sections([make_output(tmp_path, results.assign(recovered_sample=["x", "y"]))], ["x"], [{}])
+    (section,) = sections(
+        [make_output(tmp_path, results.assign(signal="candidate", recovered_sample=["x", "y"]))], ["x"], [{}]
+    )
     assert section.rows[0].word == "x"
     assert [cell["word"] for cell in section.rows[0].cells.values()] == ["x", "y"]
 

@@ -45,7 +45,9 @@ def readouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_output(folder / "pixels", make_results(lost), images=True)
     make_output(folder / "decoder", in_one_pass(make_results(kept), "TrainedDecoder"), images=True)
     words = in_one_pass(make_results(lost), "ClassReadout", metric="zero_one", threshold=0.5, probability=0.25)
-    words = words.assign(true_class=words["sample"] + " (true)", recovered_class=["cat (true)", "cow"] * 2)
+    words = words.assign(
+        signal="class", true_class=words["sample"] + " (true)", recovered_class=["cat (true)", "cow"] * 2
+    )
     classes = make_output(folder / "classes", words)
     for name in ("cat", "dog"):
         classes.store.save_input(name, torch.rand(3, 8, 8))
