@@ -62,6 +62,8 @@ class WandbAdapter(LoggerAdapter[WandbLogger]):
         options = vars(self.logger).get("_wandb_init", {})
         if options.get("anonymous") is None:  # Lightning passes None on, and W&B warns of any value
             options.pop("anonymous", None)
+        if vars(self.logger).get("_offline"):  # W&B resumes nothing offline, and before 0.31 warns when asked to
+            options.pop("resume", None)
         try:
             run = self.logger.experiment
         except wandb.errors.Error as error:
