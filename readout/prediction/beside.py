@@ -26,7 +26,7 @@ KEY = ["weights_digest", "layer", "input_digest", "threshold"]
 
 TEXTS = ["layer", "sample", "weights_digest", "input_digest"]
 
-NUMBERS = ["level", "predicted_distance", "threshold"]
+NUMBERS = ["level", "predicted_distance", "standard_error", "predicted_size", "seconds", "threshold"]
 
 
 def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
@@ -91,7 +91,8 @@ def read_predictions(store: ResultStore) -> pd.DataFrame:
         return pd.DataFrame()
     text = read_whole(path, ADVICE)
     try:
-        table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXTS, str))
+        # as text, because pandas 2 may change the last digit of a float that it reads
+        table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys([*TEXTS, *NUMBERS], str))
         if table.empty or (SEAL in table and len(str(table[SEAL].iloc[0])) != len(UNSEALED)):
             raise ValueError("cut short")
         return table.astype(dict.fromkeys(NUMBERS, float)).drop(columns=SEAL, errors="ignore")

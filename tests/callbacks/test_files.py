@@ -1,5 +1,6 @@
 """What users of TensorBoard, CSV and loggers without an adapter get."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -15,6 +16,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from readout import load_results
 from readout.callbacks import ProblemTable, Reconstructions, RecoveryCurve, SizeByLayer
+from readout.callbacks.loggers.csv import CSVAdapter
 from readout.data import TextFiles, UniformNoise
 from readout.extractors import LanguageModel
 from readout.priors import Pixels
@@ -116,6 +118,17 @@ def test_the_sweep_as_a_whole_has_sizes_by_layer(output: Path) -> None:
     for name in ("recovery", "size_by_layer"):
         with Image.open(folder / f"{name}.png") as picture:
             assert picture.width > 500
+
+
+def test_a_csv_that_goes_on_keeps_every_digit(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random(100).tolist()
+    logger = CSVLogger(str(tmp_path), version="run")
+    for step, value in enumerate(values):
+        logger.log_metrics({"value": value}, step=step)
+    logger.save()
+    CSVAdapter(CSVLogger(str(tmp_path), version="run")).begin({})
+    with (Path(logger.log_dir) / "metrics.csv").open(newline="") as file:
+        assert [float(row["value"]) for row in csv.DictReader(file)] == values
 
 
 def test_csv_has_curves_tables_and_pictures_with_their_paths(output: Path) -> None:

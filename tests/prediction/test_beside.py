@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -54,6 +55,14 @@ def test_every_recovery_figure_and_page_has_the_line(tmp_path: Path) -> None:
     assert len(output.predictions) == 10
     other = replace(output, results=output.results.assign(weights_digest="of another network"))
     assert other.predictions.empty
+
+
+def test_numbers_are_read_back_to_the_last_digit(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).random((100, len(beside.NUMBERS)))
+    table = pd.DataFrame(numbers, columns=beside.NUMBERS).assign(**dict.fromkeys(beside.TEXTS, "a"))
+    beside.write_predictions(ResultStore(tmp_path), table)
+    read = beside.read_predictions(ResultStore(tmp_path))
+    assert (read[beside.NUMBERS].to_numpy() == numbers).all()
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ class CSVAdapter(LoggerAdapter[CSVLogger]):
         """
         path = Path(self.logger.log_dir) / "metrics.csv"
         try:
-            rows = pd.read_csv(path).astype({"step": int}).to_dict("records") if path.is_file() else []
+            # as text, so that what was logged stays as it was
+            rows = pd.read_csv(path, dtype=str).astype({"step": int}).to_dict("records") if path.is_file() else []
         except (KeyError, ValueError) as error:
             raise ReadoutError(f"{str(path)!r} can't be read; move it away and run the same command again.") from error
         with warnings.catch_warnings():
