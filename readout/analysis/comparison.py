@@ -83,7 +83,8 @@ def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
 def layer_sizes(sizes: pd.DataFrame) -> LayerSizes:
     """Summarise the sizes of one layer."""
     values = sizes["representation_size"]
-    return LayerSizes(float(values.median()), bootstrap_interval(values), len(values), int(lower_bounds(sizes).sum()))
+    median = float(values.dropna().median())
+    return LayerSizes(median, bootstrap_interval(values), len(values), int(lower_bounds(sizes).sum()))
 
 
 def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:

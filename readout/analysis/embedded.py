@@ -131,7 +131,7 @@ def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
         "sizes": [_plain([samples.index(name), *more]) for name, *more in rows],
         "median": _plain(float(values.median())),
         "estimator": other,
-        "beside": _plain(float(sizes[other].median())),
+        "beside": _plain(float(sizes[other].dropna().median())),
         "mean": _plain([mean.value, mean.low, mean.high]),
     }
 

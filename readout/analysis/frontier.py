@@ -136,5 +136,5 @@ def _of_layer(rows: pd.DataFrame) -> LayerFrontier:
         reached_by=rows.loc[rows["reached"], "name"].value_counts().to_dict(),
         gap=bootstrap_interval(largest["gap"]),
         linear=linear_size(first["threshold"], first["feature_dim"] / first["input_dim"]) if closed else math.nan,
-        predicted=float(largest["predicted_size"].median()) if "predicted_size" in largest else math.nan,
+        predicted=float(largest["predicted_size"].dropna().median()) if "predicted_size" in largest else math.nan,
     )

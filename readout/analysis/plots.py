@@ -92,7 +92,7 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
             facecolors=["none" if bound else color for bound in bounds],
         )
         axes.hlines(values.median(), place - 0.28, place + 0.28, color=color, lw=2)
-        axes.hlines(group[other].median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
+        axes.hlines(group[other].dropna().median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
     _by_layer(axes, layers)
     axes.set_title(f"open: lower bound (see flags); dashed: {other}", fontsize=8, loc="right", color="grey")
     return axes

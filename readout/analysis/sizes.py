@@ -152,13 +152,13 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
         table.add_column(name, justify="right", no_wrap=True)
     for layer, group in results.groupby("layer", sort=False):
         layer_sizes = sizes[sizes["layer"] == layer]
-        values = layer_sizes["representation_size"]
+        values = layer_sizes["representation_size"].dropna()
         means = at_common_levels(group).groupby("level")["distance"].mean()
         table.add_row(
             Text(str(layer)),
             f"{_number(values.median())}{'*' if layer_sizes['flags'].any() else ' '}",
-            _number(layer_sizes[other].median()),
-            f"{_number(values.min())}–{_number(values.max())}" if values.notna().any() else "–",
+            _number(layer_sizes[other].dropna().median()),
+            f"{_number(values.min())}–{_number(values.max())}" if len(values) else "–",
             *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
             *(str((group["verdict"] == kind.value).sum()) for kind in verdicts),
         )

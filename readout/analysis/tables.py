@@ -15,7 +15,7 @@ def layer_rows(output: Output) -> list[dict[str, Any]]:
     rows = []
     for layer, group in output.sizes.groupby("layer", sort=False):
         problems = output.results[output.results["layer"] == layer]
-        values = group["representation_size"]
+        values = group["representation_size"].dropna()
         flags = [flag for flags in group["flags"] for flag in flags.split(";") if flag]
         rows.append(
             {
@@ -23,7 +23,7 @@ def layer_rows(output: Output) -> list[dict[str, Any]]:
                 "dimension": int(group["feature_dim"].iloc[0]),
                 "ratio": group["feature_dim"].iloc[0] / group["input_dim"].iloc[0],
                 "median": values.median(),
-                "beside": group[beside(group["estimator"].iloc[0])].median(),
+                "beside": group[beside(group["estimator"].iloc[0])].dropna().median(),
                 "mean": bootstrap_interval(values),
                 "low": values.min(),
                 "high": values.max(),

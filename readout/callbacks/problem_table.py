@@ -39,7 +39,7 @@ def summarise(table: pd.DataFrame, sizes: pd.DataFrame) -> dict[str, float]:
         table: One row per problem.
         sizes: One row per (layer, sample).
     """
-    values, counts = sizes["representation_size"], table["verdict"].value_counts()
+    values, counts = sizes["representation_size"].dropna(), table["verdict"].value_counts()
     return {
         "representation_size/median": float(values.median()),
         "representation_size/mean": float(values.mean()),

@@ -47,7 +47,7 @@ def sizes_by_layer(results: SweepResults) -> pd.DataFrame:
     places = results.table.groupby("layer")["layer_index"].first()
     rows = []
     for layer, sizes in results.sizes.groupby("layer", sort=False):
-        values = sizes["representation_size"]
+        values = sizes["representation_size"].dropna()
         rows.append(
             {
                 "layer": layer,
