@@ -89,6 +89,11 @@ def saved_config(folder: Path, model_type: str, **changes: Any) -> str:
     return str(folder)
 
 
+def library_model(weights: str) -> Any:
+    """The library's own model, without the cache, with which attention rounds differently."""
+    return AutoModel.from_pretrained(weights, use_cache=False).eval()
+
+
 @torch.no_grad()
 def hidden_states(network: Any, ids: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
     """What the library gives for tokens: its hidden states, of which the last is the one called so."""
@@ -117,7 +122,7 @@ def raw_output_of_last_block(extractor: LanguageModel, ids: Tensor) -> Tensor:
 def test_every_layer_is_the_librarys_hidden_state(kind: str, weights: str) -> None:
     extractor = LanguageModel(weights)
     ids = text_ids(extractor)
-    expected = hidden_states(AutoModel.from_pretrained(weights).eval(), ids)
+    expected = hidden_states(library_model(weights), ids)
     has_final = kind != "bert"
     assert list(extractor.layers) == ["embeddings", *BLOCKS] + ["final"] * has_final
     for layer in extractor.layers:
@@ -133,7 +138,7 @@ def test_every_layer_is_the_librarys_hidden_state(kind: str, weights: str) -> No
 def test_padded_texts_have_the_librarys_hidden_states_too(weights: str) -> None:
     extractor = LanguageModel(weights)
     ids, mask = two_texts(extractor)
-    expected = hidden_states(AutoModel.from_pretrained(weights).eval(), ids, mask)
+    expected = hidden_states(library_model(weights), ids, mask)
     for layer in extractor.layers:
         if layer != BLOCKS[-1]:
             feature = extractor.extract(extractor.embed(ids), layer, mask)
@@ -272,7 +277,7 @@ def test_the_longest_input_is_taken_and_no_longer_one(kind: str, weights: str) -
     extractor = LanguageModel(weights)
     assert extractor.max_tokens == MAX_TOKENS
     ids = torch.arange(MAX_TOKENS).unsqueeze(0) + 5
-    expected = hidden_states(AutoModel.from_pretrained(weights).eval(), ids)
+    expected = hidden_states(library_model(weights), ids)
     torch.testing.assert_close(extractor.extract(extractor.embed(ids), "layer.1"), expected["layer.1"])
     with pytest.raises(ReadoutError, match=f"accepts at most {MAX_TOKENS} tokens, not {MAX_TOKENS + 1}; cut the texts"):
         extractor.extract(extractor.embed(torch.cat([ids, ids[:, :1]], 1)), "layer.1")
