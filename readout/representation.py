@@ -16,7 +16,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from readout.common.checks import check_number, check_threshold
+from readout.common.checks import check_number, check_threshold, check_whole
 
 ROUNDING = 0.2
 """Change of d_X by rounding, as a share of t: the machine, number of threads and batch size decide the last digits, and
@@ -205,10 +205,7 @@ def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
         [0.0, 0.5]
     """
     check_number("expansion", expansion, above=0)
-    for each in np.ravel(np.asarray(level)):
-        check_number("A level", each, 0, below=1)
-    noise = (1 - np.asarray(level, dtype=float)) ** -2 - 1
-    return np.asarray(1 - 1 / np.sqrt(1 + noise / expansion))
+    return np.asarray(1 - 1 / np.sqrt(1 + _noise_ratio(level) / expansion))
 
 
 def linear_size(threshold: float, expansion: float) -> float:
@@ -247,10 +244,63 @@ def wiener_distance(level: ArrayLike, spectrum: ArrayLike, expansion: float) -> 
         [0.048, 0.099, 0.186, 0.414]
     """
     variances = np.asarray(spectrum, dtype=float)
-    # linear_distance is 1 − 1 / √(1 + (d/D)·n(c)), so this is its noise per dimension
-    noise = variances.mean() * ((1 - linear_distance(level, expansion)) ** -2 - 1)
+    noise = variances.mean() * _noise_ratio(level) / check_number("expansion", expansion, above=0)
     kept = variances**2 / (variances + noise[..., None]).clip(np.finfo(float).tiny)
     return np.asarray(1 - np.sqrt(kept.sum(-1) / variances.sum()))
+
+
+def two_way_accuracy(level: ArrayLike, dimension: int) -> NDArray[np.float64]:
+    """Return the probability that a moved feature correlates more with its own input's feature than with another's.
+
+    P(c) = Φ(ρ √D / √(1 + (1 − ρ²)²)) with ρ = 1 − c, for independent features of independent Gaussian values. Both
+    correlations are taken as normal, with the variances that hold for large D.
+
+    Args:
+        level: Correlation distance c of the feature, in [0, 1).
+        dimension: D, dimension of the feature.
+
+    Examples:
+        >>> two_way_accuracy([0.8, 0.9, 0.95], dimension=100).round(3).tolist()
+        [0.925, 0.761, 0.638]
+    """
+    from scipy.special import ndtr
+
+    check_whole("dimension", dimension, 2)
+    rho = 1 - _checked_levels(level)
+    return np.asarray(ndtr(rho * math.sqrt(dimension) / np.sqrt(1 + (1 - rho**2) ** 2)))
+
+
+def flip_probability(margin: ArrayLike, weight_norm: float, std: ArrayLike, level: ArrayLike) -> NDArray[np.float64]:
+    """Return the probability that Gaussian noise in a feature flips the answer of a linear head with two classes.
+
+    P(c) = Φ(−|m| / (σ ‖w‖)) with σ = std(h) · √((1 − c)⁻² − 1), w the difference of the two rows of weights.
+
+    Args:
+        margin: Difference m of the two outputs for the clean feature, not 0.
+        weight_norm: ‖w‖.
+        std: Standard deviation of the values of the clean feature.
+        level: Correlation distance c of the feature, in [0, 1).
+
+    Examples:
+        >>> flip_probability(margin=2, weight_norm=1, std=1, level=[0, 0.5, 0.9]).round(3).tolist()
+        [0.0, 0.124, 0.42]
+    """
+    from scipy.special import ndtr
+
+    noise = np.asarray(std) * np.sqrt(_noise_ratio(level)) * weight_norm
+    with np.errstate(divide="ignore"):
+        return np.asarray(ndtr(-np.abs(margin) / noise))
+
+
+def _checked_levels(level: ArrayLike) -> NDArray[np.float64]:
+    for each in np.ravel(np.asarray(level)):
+        check_number("A level", each, 0, below=1)
+    return np.asarray(level, dtype=float)
+
+
+def _noise_ratio(level: ArrayLike) -> NDArray[np.float64]:
+    """Return σ² / Var(h) = (1 − c)⁻² − 1."""
+    return np.asarray((1 - _checked_levels(level)) ** -2 - 1)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,16 @@ class TinyNet(FeatureExtractor):
         self.seed = seed
 
 
+class TinyClassifier(FeatureExtractor):
+    """A linear head with two classes on images of 8 × 8 pixels."""
+
+    def __init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            head = nn.Linear(3 * 8 * 8, 2)
+        super().__init__(nn.Sequential(nn.Flatten(), head), layers={"image": "0"})
+
+
 class Identity(FeatureExtractor):
     """f(x) = x: d_X and d_H are the same thing."""
 

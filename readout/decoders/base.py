@@ -1,6 +1,7 @@
 """The base class of trainings."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -15,6 +16,9 @@ class Training(LightningModule, ABC):
 
     steps: int
     """Number of training steps."""
+
+    resumable: ClassVar[bool] = True
+    """Whether a training that was stopped goes on from a checkpoint; otherwise it starts over."""
 
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:

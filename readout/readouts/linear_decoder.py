@@ -72,6 +72,8 @@ class LinearDecoder(TrainedReadout):
 class _RidgeTraining(Training):
     """One pass over the training inputs, and a fit to their features."""
 
+    resumable = False  # reading so many features back would take as long as the pass
+
     def __init__(self, extractor: FeatureExtractor, layer: str, inputs: Tensor) -> None:
         super().__init__()
         self.extractor = extractor

@@ -12,6 +12,7 @@ from readout.data import InputData, Sample, load_samples
 from readout.decoders.base import Training
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
+from readout.problems import Setting
 from readout.problems.identity import describe, digest
 from readout.readouts.one_pass import OnePassReadout
 
@@ -81,9 +82,14 @@ class TrainedReadout(OnePassReadout):
         """Return what it was trained on."""
         return {"training_data": str(self._digest)[:16], "training_inputs": len(self.inputs)}
 
-    def weights_key(self, layer: str) -> str:
-        """Return the digest of everything that decides the weights of a layer, 32 hex digits."""
-        return digest([self.extractor.fingerprint(), layer, self.describe()])[:32]
+    def weights_key(self, setting: Setting, layer: str) -> str:
+        """Return the digest of everything that decides the weights of a layer, 32 hex digits.
+
+        Args:
+            setting: Names the network and the precision. A Trainer may have changed the weights' type since.
+            layer: Layer name.
+        """
+        return digest([setting.network, setting.precision, layer, self.describe()])[:32]
 
     @abstractmethod
     def make_training(self, layer: str) -> Training:

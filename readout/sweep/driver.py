@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -30,7 +31,7 @@ from readout.sweep.options import RunOptions
 from readout.sweep.plan import LayerPlan, Plan, plan_layer, title
 from readout.sweep.progress import SweepProgress
 from readout.sweep.runtime import Runtime
-from readout.sweep.training import rehearse, train
+from readout.sweep.training import rehearse, train, weights_path
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ class Driver:
         size, finished = self.options.batch_size, set(known["key"])
         steps, seconds = 0, 0.0
         if wanted and isinstance(self.readout, TrainedReadout):
-            steps, seconds = rehearse(self.readout, wanted[0].layer, self.options.output, self.runtime)
+            layer = wanted[0].layer
+            steps, seconds = rehearse(self.readout, layer, self._weights_path(self.readout, layer), self.runtime)
         plan = plan_layer(problems, largest_first, finished, self.readout, self.example, size, self.runtime)
         plan = replace(plan, training_steps=steps, training_step_seconds=seconds)
         if self.search == "grid" or not wanted:
@@ -133,6 +135,9 @@ class Driver:
         crossed = len({(problem.sample, problem.draw, problem.reading) for problem in problems})
         most = crossed * most_levels(sorted({problem.level for problem in problems})) - plan.finished
         return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
+
+    def _weights_path(self, readout: TrainedReadout, layer: str) -> Path:
+        return weights_path(readout, self.setting, layer, self.options.output)
 
     def _run_layers(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> None:
         self.store.write_setting(self.setting)
@@ -152,7 +157,7 @@ class Driver:
                 progress.start_layer(layer)
                 if layer.remaining and isinstance(self.readout, TrainedReadout):
                     logged = (self.runtime, dashboard, progress, minutes, stop, console)
-                    train(self.readout, layer.layer, output, *logged)
+                    train(self.readout, layer.layer, self._weights_path(self.readout, layer.layer), *logged)
                 self._run_layer(layer, checkpoint, progress, dashboard)
                 checkpoint.layer_done()
                 progress.layer_done()

@@ -189,6 +189,8 @@ def quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            # searches and regressions take steps without an optimiser
+            warnings.filterwarnings("ignore", message=".*configure_optimizers` returned `None`.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             # the data of a fit are step numbers, whose order does not matter

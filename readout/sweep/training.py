@@ -16,6 +16,8 @@ from readout.common.files import write_whole
 from readout.common.seal import is_damaged
 from readout.common.signals import Stop, handlers, set_handlers
 from readout.common.terminal import say
+from readout.decoders import Training
+from readout.problems import Setting
 from readout.problems.names import set_aside
 from readout.readouts import TrainedReadout
 from readout.store import save_file
@@ -33,13 +35,24 @@ REHEARSED = 20
 REHEARSED_SECONDS = 2.0
 
 
-def rehearse(readout: TrainedReadout, layer: str, folder: Path, runtime: Runtime) -> tuple[int, float]:
+def weights_path(readout: TrainedReadout, setting: Setting, layer: str, folder: Path) -> Path:
+    """Return where an output folder keeps the weights of a layer."""
+    return folder / FOLDER / f"{readout.weights_key(setting, layer)}.safetensors"
+
+
+def rehearse(readout: TrainedReadout, layer: str, kept: Path, runtime: Runtime) -> tuple[int, float]:
     """Make a readout ready for a probe of a layer, with kept weights or those after a few steps.
+
+    Args:
+        readout: The readout.
+        layer: Layer name.
+        kept: From :func:`weights_path`.
+        runtime: Makes the Trainer.
 
     Returns:
         Training steps left, and seconds per step.
     """
-    if use_kept(readout, layer, folder):
+    if use_kept(readout, layer, kept):
         return 0, 0.0
     training, pace = readout.make_training(layer), _Pace()
     runtime.make_bare_trainer(pace, max_steps=min(REHEARSED, training.steps)).fit(training, range(REHEARSED))
@@ -50,7 +63,7 @@ def rehearse(readout: TrainedReadout, layer: str, folder: Path, runtime: Runtime
 def train(
     readout: TrainedReadout,
     layer: str,
-    folder: Path,
+    kept: Path,
     runtime: Runtime,
     dashboard: Dashboard,
     progress: SweepProgress,
@@ -63,7 +76,7 @@ def train(
     Args:
         readout: The readout.
         layer: Layer name.
-        folder: Output folder.
+        kept: From :func:`weights_path`.
         runtime: Makes the Trainer.
         dashboard: Holds a run of the training in each logger.
         progress: Shows its steps.
@@ -74,12 +87,13 @@ def train(
     Raises:
         ReadoutError: if it ended before its last step.
     """
-    if use_kept(readout, layer, folder):
+    if use_kept(readout, layer, kept):
         return
-    training, key = readout.make_training(layer), readout.weights_key(layer)
-    checkpoint = _TrainingCheckpoint(folder / CHECKPOINTS / f"{key}.ckpt", minutes, stop, console)
+    training = readout.make_training(layer)
+    path = kept.parents[1] / CHECKPOINTS / f"{kept.stem}.ckpt"
+    checkpoint = _TrainingCheckpoint(path, minutes, stop, console)
     progress.start_training(training.steps)
-    with dashboard.training(layer, key) as loggers:
+    with dashboard.training(layer, kept.stem) as loggers:
         shown = _Shown(progress, training.steps)
         trainer = runtime.make_bare_trainer(shown, checkpoint, loggers=loggers, max_steps=training.steps)
         trainer.strategy.checkpoint_io = WholeFiles()
@@ -89,18 +103,18 @@ def train(
             f"The training at layer {layer!r} ended before its last step; remove whatever ends fits early (max_time, "
             "max_epochs, limit_train_batches)."
         )
-    write_whole(_path(readout, layer, folder), lambda path: save_file(training.weights(), path))
+    weights = training.weights()
+    write_whole(kept, lambda path: save_file(weights, path))
     checkpoint.path.unlink(missing_ok=True)
     progress.training_done()
-    readout.use(layer, training.weights())
+    readout.use(layer, weights)
 
 
-def use_kept(readout: TrainedReadout, layer: str, folder: Path) -> bool:
-    """Let a readout take the weights that the folder holds; return whether there are any."""
-    path = _path(readout, layer, folder)
-    if not path.exists():
+def use_kept(readout: TrainedReadout, layer: str, kept: Path) -> bool:
+    """Let a readout take the weights that a folder keeps; return whether there are any."""
+    if not kept.exists():
         return False
-    readout.use(layer, load_file(path))
+    readout.use(layer, load_file(kept))
     return True
 
 
@@ -108,10 +122,6 @@ def set_aside_broken(folder: Path) -> list[str]:
     """Rename damaged files of weights; return one sentence per file."""
     damaged = [path for path in sorted((folder / FOLDER).glob("*.safetensors")) if is_damaged(path)]
     return [set_aside(path, "the readout is trained again") for path in damaged]
-
-
-def _path(readout: TrainedReadout, layer: str, folder: Path) -> Path:
-    return folder / FOLDER / f"{readout.weights_key(layer)}.safetensors"
 
 
 class _TrainingCheckpoint(Checkpoint):
@@ -133,6 +143,14 @@ class _TrainingCheckpoint(Checkpoint):
             return None
         say(self.console, f"going on at step {saved['global_step']:,} of a training that was stopped")
         return str(self.path)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """See :class:`Checkpoint`; a training that can't go on from a checkpoint gets none."""
+        assert isinstance(pl_module, Training)
+        if pl_module.resumable:
+            super().on_train_batch_end(trainer, pl_module)
+        elif not trainer.should_stop:
+            self.stop.check("Stopped in the middle of a training, which will start over")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the versions of the software."""

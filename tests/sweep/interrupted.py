@@ -25,6 +25,7 @@ from readout.readouts import (
     FastProtocol,
     FeatureInversion,
     ImageInversion,
+    Readout,
 )
 from readout.store import ResultStore
 from readout.sweep import Sweep
@@ -122,12 +123,19 @@ def noise() -> InputData:
 
 
 def run(
-    folder: Path, inversion: FeatureInversion, data: InputData, *callbacks: Callback, steps: int = STEPS, **sweep: Any
+    folder: Path,
+    readout: Readout,
+    data: InputData,
+    *callbacks: Callback,
+    steps: int = STEPS,
+    precision: str = "32-true",
+    **sweep: Any,
 ) -> tuple[str, pd.DataFrame]:
     settings = {"layers": ["middle"], "levels": LEVELS, "batch_size": 4, "output": str(folder), **sweep}
-    runtime = Runtime(trainer={**CPU, "max_steps": steps, "callbacks": list(callbacks) or [InterruptAt()]}, seed=3)
+    trainer = {**CPU, "max_steps": steps, "precision": precision, "callbacks": list(callbacks) or [InterruptAt()]}
+    runtime = Runtime(trainer, seed=3)
     console = Console(file=io.StringIO(), width=400)
-    Sweep(**settings).measure(inversion, data, runtime, console, report=False)
+    Sweep(**settings).measure(readout, data, runtime, console, report=False)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     return said, load_results(folder, trajectories=True)
 

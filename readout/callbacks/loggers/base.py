@@ -81,7 +81,7 @@ class LoggerAdapter(Generic[LoggerT]):
 
 def _own_folder(parent: str, labels: RunLabels) -> str:
     """Return the run's folder in ``parent``: the plain name for the first run that asks, one with its id for others."""
-    plain = safe_name(labels.facts.get("layer", "sweep"))
+    plain = safe_name(labels.facts.get("layer", "sweep")) + ("-training" if "training" in labels.facts else "")
     # of a folder that is not on this file system, the owner can't be noted
     owned = "://" not in parent and write_first(Path(parent) / plain / RUN, labels.id) == labels.id
     return plain if owned else f"{plain}-{labels.id[:6]}"
