@@ -19,7 +19,7 @@ from readout.readouts.trajectory import Trajectory
 class OnePassReadout(Readout):
     """A readout that maps features to signals in one pass.
 
-    A subclass implements :meth:`read`, and :meth:`signal` if the signal is not the input.
+    A subclass implements :meth:`read`, and :meth:`Readout.signal` if the signal is not the input.
 
     Args:
         extractor: Frozen network f.

@@ -20,7 +20,8 @@ from readout.readouts.one_pass import OnePassReadout
 class TrainedReadout(OnePassReadout):
     """A readout in one pass, with weights for each layer from a training that never sees what it will read.
 
-    A subclass implements :meth:`make_training`, :meth:`use` and :meth:`read`. Weights are kept in the output folder.
+    A subclass implements :meth:`make_training`, :meth:`use` and :meth:`OnePassReadout.read`. Weights are kept in the
+    output folder.
 
     Args:
         extractor: Frozen network f.

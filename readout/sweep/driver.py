@@ -95,7 +95,7 @@ class Driver:
 
         Raises:
             ReadoutError: if results vanish twice.
-            KeyboardInterrupt: after Ctrl-C; see :func:`readout.common.signals.stoppable`.
+            KeyboardInterrupt: after Ctrl-C; see :func:`stoppable`.
         """
         self._run_layers(plan, dashboard, keep, console)
         if count := self._missing():

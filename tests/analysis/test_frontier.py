@@ -49,7 +49,6 @@ def test_a_layer_is_summarised_over_its_inputs(tmp_path: Path) -> None:
     outputs = three(tmp_path)
     predicted = {"layer": "early", "sample": ["x", "y", "z"], "level": 0.5, "predicted_distance": 0.1}
     predicted |= {"predicted_size": [0.2, 0.3, 0.7], "threshold": 0.1, "weights_digest": "0"}
-    predicted |= {"standard_error": 0.01, "seconds": 1.0}
     write_predictions(outputs[1].store, pd.DataFrame(predicted))
     (one,) = by_layer(with_frontier(named_sizes(outputs)))
     assert (one.compete, one.readouts) == (True, ["DeepImagePrior", "Pixels", "TrainedDecoder"])
