@@ -19,6 +19,7 @@ from benchmarks.suites import (
     floor,
     memory,
     pixels,
+    readouts,
     reference,
     scaling,
     size,
@@ -39,6 +40,7 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "memory": memory.run,
     "text_memory": text_memory.run,
     "size": size.run,
+    "readouts": readouts.run,
     "reference": reference.run,
     "architectures": architectures.run,
 }

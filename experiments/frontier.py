@@ -1,16 +1,15 @@
-"""The same features read out through several priors: how much of a size is the prior's?
+"""The same features read in every way: how much of a size is the readout's, and how much does a feature hold at least?
 
-    python -m experiments.decoder --scale cpu --sweeps runs/experiments/vision_recovery-cpu
+    python -m experiments.frontier --scale cpu
 
-reads the same perturbed features with a Deep Image Prior, with pixels, with pixels under a penalty on total variation
-and with a trained decoder, and also takes the nearest of a set of inputs. The control, chance level, compares each
-image with the images that a prior recovers from *other* images' features. ``--sweeps`` takes the first two readouts
-from vision_recovery. Run again to resume.
+reads the same perturbed features by inversion with a Deep Image Prior, with pixels and with pixels under a penalty on
+total variation, and in one pass by a linear and by a trained decoder, which learn from other images; it also identifies
+the image among many. The control, chance level, compares each image with those read from *other* images' features.
+Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments import vision_recovery
-from experiments.shared.crops import random_crops
-from experiments.shared.curves import labelled_sizes
-from experiments.shared.harness import Experiment, Readout, begin, style
-from experiments.summaries.decoder import conclude, draw
-from readout.data import InputData, load_samples
+from experiments.shared import harness
+from experiments.shared.harness import Experiment, begin, style
+from experiments.summaries.frontier import conclude, draw
+from readout.analysis.frontier import by_layer, named_sizes, with_frontier
+from readout.analysis.outputs import read_outputs
+from readout.data import Crops, ImageFolder, InputData, Photographs, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.metrics import correlation_distance
-from readout.perturbations import GaussianPerturbation
-from readout.priors import Pixels, VGGDecoder
-from readout.problems.identity import derive_seed
-from readout.readouts import FeatureLoss
+from readout.priors import DeepImagePrior, Pixels
+from readout.readouts import FeatureLoss, Identification, LinearDecoder, Readout, TrainedDecoder
 
 TOTAL_VARIATION = 0.1
 """Weight of the penalty relative to the error; the only value here that was tuned, by d_X on astronaut and coffee."""
+
+
+Make = Callable[[FeatureExtractor], Readout]
 
 
 @dataclass(frozen=True)
@@ -41,54 +41,19 @@ class Scale:
 
     weights: str | None
     data: Callable[[Experiment[Any]], InputData]
+    training_data: Callable[[Experiment[Any]], InputData]
+    """Other images, to train the decoders on and to identify the images among."""
     layers: tuple[str, ...]
     levels: tuple[float, ...]
     far_levels: tuple[float, ...]
-    """Further levels for the nearest input only."""
-    readouts: Mapping[str, Callable[[], Readout]]
-    """``smooth`` minimises :class:`RelativeSquaredError`."""
-    crops: int
-    """Crops per image among the candidates for the nearest input."""
+    """Further levels for the identification."""
+    inversions: Mapping[str, Make]
+    steps: int
+    training_steps: int
+    linear_inputs: int
+    """Training inputs of the linear decoder, the first; its weights grow with them."""
+    draws: int = 1
     threshold: float = 0.1
-
-
-def _readouts(scale: str, trained: bool) -> dict[str, Callable[[], Readout]]:
-    base = vision_recovery.SCALES[scale].readouts
-    smooth = Readout(Pixels(total_variation=TOTAL_VARIATION), 0.05, base["pixels"].steps, weight_decay=0.0)
-    readouts = {name: partial(base.__getitem__, name) for name in ("dip", "pixels")} | {"smooth": lambda: smooth}
-    return readouts | ({"trained": lambda: Readout(VGGDecoder(), 0.2, base["dip"].steps, 0.0)} if trained else {})
-
-
-SCALES = {
-    "smoke": Scale(
-        weights=None,
-        data=vision_recovery.SCALES["smoke"].data,
-        layers=("conv1_1",),
-        levels=(0, 0.3, 0.7),
-        far_levels=(0.99, 0.99999),
-        readouts=_readouts("smoke", trained=False),
-        crops=4,
-        threshold=0.15,
-    ),
-    "cpu": Scale(
-        weights="normalized",
-        data=vision_recovery.SCALES["cpu"].data,
-        layers=("conv1_2", "conv2_1", "conv3_1"),
-        levels=(0, 0.3, 0.5, 0.7, 0.9),
-        far_levels=(0.99, 0.999, 0.9999),
-        readouts=_readouts("cpu", trained=True),
-        crops=16,
-    ),
-    "paper": Scale(
-        weights="imagenet",
-        data=vision_recovery.SCALES["paper"].data,
-        layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
-        levels=vision_recovery.SCALES["paper"].levels,
-        far_levels=(0.999, 0.9999),
-        readouts=_readouts("paper", trained=True),
-        crops=2,
-    ),
-}
 
 
 class RelativeSquaredError(FeatureLoss):
@@ -102,41 +67,140 @@ class RelativeSquaredError(FeatureLoss):
         return (feature - target).flatten(1).square().mean(1) / target.flatten(1).var(1, correction=0)
 
 
+def _inversions(filters: Sequence[int] | None, lr: float, steps: int) -> dict[str, Make]:
+    dip = DeepImagePrior() if filters is None else DeepImagePrior(filters=filters)
+    pixels, smooth = Pixels(), Pixels(total_variation=TOTAL_VARIATION)
+    return {
+        "dip": harness.Readout(dip, lr, steps).inversion,
+        "pixels": harness.Readout(pixels, 0.05, steps, weight_decay=0.0).inversion,
+        "smooth": lambda extractor: harness.Readout(smooth, 0.05, steps, weight_decay=0.0).inversion(
+            extractor, loss=RelativeSquaredError()
+        ),
+    }
+
+
+SCALES = {
+    "smoke": Scale(
+        weights=None,
+        data=lambda _: Photographs(size=16),
+        training_data=lambda _: Crops(count=40, size=16),
+        layers=("conv1_1", "conv1_2"),
+        levels=(0, 0.3, 0.7),
+        far_levels=(0.99, 0.99999),
+        inversions=_inversions((8, 16), 1e-2, 60),
+        steps=60,
+        training_steps=40,
+        linear_inputs=40,
+        threshold=0.15,
+    ),
+    "cpu": Scale(
+        weights="normalized",
+        data=lambda _: Photographs(size=64),
+        training_data=lambda _: Crops(count=4000, size=64),
+        layers=("conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv4_1", "conv5_1"),
+        levels=(0, 0.3, 0.5, 0.7, 0.8, 0.9),
+        far_levels=(0.99, 0.999, 0.9999),
+        inversions=_inversions((16, 32, 64, 128), 5e-3, 150),
+        steps=150,
+        training_steps=2500,
+        linear_inputs=1000,
+    ),
+    "paper": Scale(
+        weights="imagenet",
+        data=lambda experiment: ImageFolder(experiment.image_folder(), 224, 64),
+        training_data=lambda _: Crops(count=20_000, size=224),
+        layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+        levels=(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
+        far_levels=(0.999, 0.9999),
+        inversions=_inversions(None, 1e-4, 10_000),
+        steps=10_000,
+        training_steps=50_000,
+        linear_inputs=1000,
+        draws=4,
+    ),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all readouts, and write tables, figure and sentences."""
-    experiment = begin("decoder", __doc__, SCALES, arguments)
+    experiment = begin("frontier", __doc__, SCALES, arguments)
     scale = experiment.scale
     extractor = VGG19(scale.weights)
     images = {name: sample.input for name, sample in load_samples(scale.data(experiment), extractor).items()}
-    results = pd.concat([measure(experiment, name, extractor, images) for name in scale.readouts], ignore_index=True)
-    sizes = labelled_sizes(results, ["readout"])
-    nearest = nearest_input(extractor, images, scale)
+    results = {name: measure(experiment, name, make, images) for name, make in readouts(scale, experiment).items()}
+    identified = identify(experiment, extractor)
+    outputs = read_outputs([experiment.sweep_store(name).folder for name in results])
+    table = with_frontier(named_sizes(outputs))
+    (comparison,) = by_layer(table)
+    experiment.store.write_text("sizes.csv", table.to_csv(index=False))
+    experiment.store.write_text("identified.csv", identified.to_csv(index=False))
     columns = ["readout", "layer", "sample", "level", "draw", "feature_distance", "distance", "chance", "nearest_other"]
-    points = results[[*columns, "verdict"]]
-    experiment.store.write_text("sizes.csv", sizes.to_csv(index=False))
-    experiment.store.write_text("nearest.csv", nearest.to_csv(index=False))
+    points = pd.concat([result.assign(readout=name) for name, result in results.items()], ignore_index=True)
+    points = points[[*columns, "verdict"]]
     with style():
-        figure = draw(points, sizes, nearest, scale.threshold)
-    experiment.finish(points, figure, *conclude(points, sizes, nearest, scale.threshold))
+        figure = draw(points, comparison, identified, scale.threshold)
+    experiment.finish(points, figure, *conclude(points, comparison, identified, scale.threshold))
 
 
-def measure(
-    experiment: Experiment[Scale], name: str, extractor: FeatureExtractor, images: Mapping[str, Tensor]
-) -> pd.DataFrame:
+def readouts(scale: Scale, experiment: Experiment[Scale]) -> dict[str, Make]:
+    """Return what makes each readout that reads images, by name."""
+    few = scale.training_data(experiment)
+    assert isinstance(few, Crops)
+    few = Crops(count=scale.linear_inputs, size=few.size)
+    return {
+        **scale.inversions,
+        "linear": lambda extractor: LinearDecoder(extractor, few),
+        "trained": lambda extractor: TrainedDecoder(
+            extractor, scale.training_data(experiment), training_steps=scale.training_steps
+        ),
+    }
+
+
+def measure(experiment: Experiment[Scale], name: str, make: Make, images: Mapping[str, Tensor]) -> pd.DataFrame:
     """Return results of one readout with chance levels, one row per problem."""
-    scale, readout = experiment.scale, experiment.scale.readouts[name]()
-    loss = RelativeSquaredError() if name == "smooth" else None
+    scale = experiment.scale
     results = experiment.sweep(
         name,
-        readout.inversion(extractor, loss=loss),
+        make(VGG19(scale.weights)),
         scale.data(experiment),
-        steps=readout.steps,
+        steps=scale.steps,
         layers=scale.layers,
         levels=scale.levels,
+        draws=scale.draws,
         threshold=scale.threshold,
+        estimator="crossing",
     )
-    recovered = experiment.sweep_store(name).load_recovered(results["key"])
-    return with_chance(results, images, recovered).assign(readout=name)
+    return with_chance(results, images, experiment.sweep_store(name).load_recovered(results["key"]))
+
+
+def identify(experiment: Experiment[Scale], extractor: FeatureExtractor) -> pd.DataFrame:
+    """Identify each image among all images and the training inputs; one row per problem."""
+    scale = experiment.scale
+    candidates = _Together(scale.data(experiment), scale.training_data(experiment))
+    return experiment.sweep(
+        "identified",
+        Identification(extractor, candidates),
+        scale.data(experiment),
+        steps=1,
+        layers=scale.layers,
+        levels=(*scale.levels, *scale.far_levels),
+        draws=scale.draws,
+    )
+
+
+class _Together(InputData):
+    """The inputs of several data sets."""
+
+    def __init__(self, *parts: InputData) -> None:
+        super().__init__()
+        self.parts = parts
+        self._samples = [sample for part in parts for sample in part]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._samples[index]
 
 
 def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> pd.DataFrame:
@@ -154,32 +218,6 @@ def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: 
         others = np.where(own[:, None] == np.arange(len(names)), np.nan, between)
         tables.append(group.assign(chance=np.nanmean(others, axis=0)[own], nearest_other=np.nanmin(others, axis=1)))
     return pd.concat(tables).sort_index()
-
-
-def nearest_input(extractor: FeatureExtractor, images: Mapping[str, Tensor], scale: Scale) -> pd.DataFrame:
-    """Read out the nearest of all images and their crops by feature; one row per (image, layer, level)."""
-    crops = [
-        crop for name, image in images.items() for crop in random_crops(image, scale.crops, seed=derive_seed(name))
-    ]
-    candidates = torch.stack([*images.values(), *crops])
-    levels, rows = torch.tensor([*scale.levels, *scale.far_levels], dtype=torch.float64), []
-    for layer in scale.layers:
-        with torch.no_grad():
-            features = torch.cat([extractor.extract(batch, layer) for batch in torch.split(candidates, 16)])
-        for place, (name, image) in enumerate(images.items()):
-            clean = features[place].expand(len(levels), *features[place].shape)
-            seeds = [derive_seed("nearest", name, layer)] * len(levels)
-            moved = GaussianPerturbation()(clean, levels, seeds)
-            flat = features.flatten(1)
-            # ‖f − h'‖² without ‖h'‖², which is equal for all candidates
-            found = (flat.square().sum(1) - 2 * moved.flatten(1) @ flat.T).argmin(1)
-            distances = correlation_distance(candidates[found], image.expand_as(candidates[found])).tolist()
-            moved_by = correlation_distance(moved.double(), clean.double()).tolist()
-            for level, distance, away in zip(levels.tolist(), distances, moved_by, strict=True):
-                rows.append(
-                    {"layer": layer, "sample": name, "level": level, "feature_distance": away, "distance": distance}
-                )
-    return pd.DataFrame(rows).assign(candidates=len(candidates))
 
 
 if __name__ == "__main__":

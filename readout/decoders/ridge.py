@@ -8,9 +8,7 @@ from torch import Tensor
 
 from readout.common.errors import ReadoutError
 from readout.decoders.noise import noise_variance
-
-CHUNK = 4096
-"""Dimensions of a feature that are held in float64 at a time."""
+from readout.decoders.svd import thin_svd
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Ridge:
 def fit_ridge(features: Tensor, signals: Tensor) -> Ridge:
     """Fit a linear decoder from clean features to signals.
 
-    Nothing larger than D × r or n × n is made: singular vectors come from the smaller one of the two Gram matrices.
+    Nothing larger than r × D or n × n is made; see :func:`readout.decoders.svd.thin_svd`.
 
     Args:
         features: Training features h, shape (n, D).
@@ -87,33 +85,8 @@ def fit_ridge(features: Tensor, signals: Tensor) -> Ridge:
         torch.Size([5, 2])
     """
     mean_feature, mean_signal = features.mean(0), signals.mean(0)
-    centred, targets = features - mean_feature, (signals - mean_signal).double()
-    count, size = centred.shape
-    squares, vectors = torch.linalg.eigh(_gram(centred if count <= size else centred.T))
-    # in descending order; what is left of directions without variance is rounding
-    squares, vectors = squares.flip(0), vectors.flip(1)
-    kept = squares > max(count, size) * torch.finfo(squares.dtype).eps * squares[0].clamp_min(0)
-    if not kept.any():
+    left, values, directions = thin_svd(features - mean_feature)
+    if not len(values):
         raise ReadoutError("All training features are the same, so nothing can be decoded; use another layer or data.")
-    values, vectors = squares[kept].sqrt(), vectors[:, kept]
-    if count <= size:
-        directions = torch.cat(
-            [(part.double().T @ vectors / values).to(features) for part in torch.split(centred, CHUNK, dim=1)]
-        )
-        coefficients = vectors.T @ targets
-    else:
-        directions = vectors.to(features)
-        crossed = sum(
-            part.double().T @ other
-            for part, other in zip(torch.split(centred, CHUNK), torch.split(targets, CHUNK), strict=True)
-        )
-        coefficients = (vectors.T @ crossed) / values.unsqueeze(1)
-    return Ridge(mean_feature, mean_signal, directions.T.contiguous(), values, coefficients.to(signals), count)
-
-
-def _gram(rows: Tensor) -> Tensor:
-    """Return the products of all pairs of rows in float64."""
-    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
-    for part in torch.split(rows, CHUNK, dim=1):
-        total += part.double() @ part.double().T
-    return total
+    coefficients = left.T @ (signals - mean_signal).double()
+    return Ridge(mean_feature, mean_signal, directions, values, coefficients.to(signals), len(features))

@@ -19,6 +19,7 @@ from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredEr
 from readout.readouts.one_pass import OnePassReadout
 from readout.readouts.token_search import TokenSearch
 from readout.readouts.trained import TrainedReadout
+from readout.readouts.trained_decoder import TrainedDecoder
 
 __all__ = [
     "ClassReadout",
@@ -40,5 +41,6 @@ __all__ = [
     "TextInversion",
     "TokenByToken",
     "TokenSearch",
+    "TrainedDecoder",
     "TrainedReadout",
 ]

@@ -1,0 +1,174 @@
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from readout.decoders import DecoderNetwork, DecoderTraining
+from readout.extractors import OrthonormalLinear
+from readout.metrics import correlation_distance
+from readout.perturbations import GaussianPerturbation, Perturbation, noise_to_signal
+from readout.representation import wiener_distance
+from tests.tiny import TinyNet
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+def trainer(steps: int, *callbacks: Callback, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    checkpoints = {"enable_checkpointing": False}
+    return Trainer(max_steps=steps, accelerator="cpu", callbacks=list(callbacks), **{**quiet, **checkpoints, **options})
+
+
+def tiny(steps: int = 8, perturbation: Perturbation | None = None, count: int = 40, **options: Any) -> DecoderTraining:
+    coarse = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    inputs = torch.nn.functional.interpolate(coarse, size=8, mode="bilinear", align_corners=False)
+    network = DecoderNetwork((16, 4, 4), (3, 8, 8), width=4, blocks=1)
+    return DecoderTraining(TinyNet(), "middle", inputs, network, perturbation, steps=steps, batch_size=4, **options)
+
+
+def trained(training: DecoderTraining) -> dict[str, Tensor]:
+    trainer(training.steps).fit(training, range(training.steps))
+    return training.weights()
+
+
+def test_a_linear_network_is_read_as_by_wieners_filter() -> None:
+    dimension, levels = 48, (0.0, 0.3, 0.5, 0.7, 0.9)
+    variances = 1 / torch.arange(1, dimension + 1)
+    generator = torch.Generator().manual_seed(0)
+    x = 0.5 + torch.randn(3000, dimension, generator=generator) * variances.sqrt()
+    extractor = OrthonormalLinear((dimension,), expansion=4)
+    network = DecoderNetwork((4 * dimension,), (dimension,))
+    training = DecoderTraining(extractor, "linear", x[:2000], network, steps=150, batch_size=32)
+    trained(training)
+    unseen, h = x[2000:], extractor.extract(x[2000:], "linear")
+    back = extractor.network[1].weight
+    for level in levels:
+        noise = noise_to_signal(level) ** 2 * variances.sum() / h.shape[1]
+        moved = h + noise.sqrt() * torch.randn(h.shape, generator=generator)
+        best = 0.5 + (moved @ back) * variances / (variances + noise)
+        pooled = correlation_distance(best.view(1, -1), unseen.view(1, -1)).item()
+        assert pooled == pytest.approx(float(wiener_distance(level, variances.numpy(), 4)), abs=0.01)
+        with torch.no_grad():
+            found = correlation_distance(training.network(moved), unseen).mean().item()
+        assert found == pytest.approx(correlation_distance(best, unseen).mean().item(), abs=0.02)
+
+
+def test_training_lowers_the_distance_and_validates_on_inputs_that_it_has_not_seen() -> None:
+    class Distances(Callback):
+        def __init__(self) -> None:
+            self.unseen: list[float] = []
+            self.trained_on: list[float] = []
+
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            assert "train_loss" in trainer.callback_metrics
+            if (distance := trainer.callback_metrics.get("validation_distance")) is not None:
+                self.unseen.append(float(distance))
+            if trainer.global_step in (1, 60):
+                with torch.no_grad():
+                    feature = training.extractor.extract(training.inputs, "middle")
+                    levels = torch.full((len(feature),), 0.5)
+                    moved = GaussianPerturbation()(feature, levels, range(len(feature)))
+                    self.trained_on.append(correlation_distance(training.network(moved), training.inputs).mean().item())
+
+    training, distances = tiny(60), Distances()
+    trainer(60, distances).fit(training, range(60))
+    assert len(training.unseen) == 5
+    assert len(set(distances.unseen)) == 10
+    assert float(training.validate()) == pytest.approx(distances.unseen[-1], abs=0.02)
+    first, last = distances.trained_on
+    assert last < first
+
+
+def test_it_follows_from_the_seed() -> None:
+    first = trained(tiny())
+    torch.manual_seed(5)
+    again, other = trained(tiny()), trained(tiny(seed=1))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["linear.weight"], other["linear.weight"])
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    expected = trained(tiny())
+    first, interrupted = tiny(), trainer(3)
+    interrupted.fit(first, range(8))
+    interrupted.save_checkpoint(tmp_path / "a.ckpt")
+    saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert all(key.startswith("network.") for key in saved["state_dict"])
+    resumed = tiny()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*dataloader is not resumable.*")  # nothing of it is used
+        trainer(8).fit(resumed, range(8), ckpt_path=tmp_path / "a.ckpt")
+    assert resumed.global_step == 8
+    weights = resumed.weights()
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+
+
+def test_the_extractor_stays_as_it_was() -> None:
+    training = tiny()
+    before = training.extractor.fingerprint()
+    trained(training)
+    assert training.extractor.fingerprint() == before
+    assert all(parameter.grad is None for parameter in training.extractor.parameters())
+
+
+def test_every_input_is_seen_once_per_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = tiny(steps=16)  # two epochs of 35 inputs, of which 8 · 4 are taken
+    seen: list[Tensor] = []
+    extract = training.extractor.extract
+
+    def spy(x: Tensor, layer: str) -> Tensor:
+        seen.append(x)
+        return extract(x, layer)
+
+    training.unseen = training.unseen[:0]
+    training.network.fit_statistics(extract(training.inputs, "middle"), training.inputs)
+    monkeypatch.setattr(training, "on_train_start", lambda: None)
+    monkeypatch.setattr(training.extractor, "extract", spy)
+    trained(training)
+    # mirroring keeps the sum of a row of pixels
+    sums = [[round(float(x.sum()), 3) for x in torch.cat(seen[epoch * 8 : epoch * 8 + 8])] for epoch in (0, 1)]
+    known = {round(float(x.sum()), 3) for x in training.inputs}
+    for epoch in sums:
+        assert len(set(epoch)) == 32
+        assert set(epoch) <= known
+    assert sums[0] != sums[1]
+    mirrored = [not any(torch.equal(x, known) for known in training.inputs) for x in torch.cat(seen)]
+    assert 10 < sum(mirrored) < 54
+
+
+def test_levels_and_noise_are_those_asked_for() -> None:
+    training = tiny(levels=(0.2, 0.8))
+    h = 2 * torch.randn(6, 50_000, generator=torch.Generator().manual_seed(0)) + 1
+    levels = torch.tensor([0.0, 0.2, 0.5, 0.7, 0.9, 0.97])
+    moved = training._move(h, levels, torch.Generator().manual_seed(1))
+    noise = (moved - h).std(1)
+    expected = [2 * noise_to_signal(float(level)) for level in levels]
+    assert noise.tolist() == pytest.approx(expected, rel=0.02)
+    by_rule = GaussianPerturbation()(h, levels, range(6))
+    assert (by_rule - h).std(1).tolist() == pytest.approx(noise.tolist(), rel=0.02)
+
+
+def test_any_perturbation_is_asked_with_levels_in_the_range_and_fresh_seeds() -> None:
+    class Recorded(Perturbation):
+        def __init__(self) -> None:
+            self.levels: list[float] = []
+            self.seeds: list[int] = []
+
+        def __call__(self, feature: Tensor, levels: Tensor, seeds: Any, mask: Tensor | None = None) -> Tensor:
+            self.levels += levels.tolist()
+            self.seeds += seeds
+            return feature + 1
+
+    perturbation = Recorded()
+    training = tiny(8, perturbation, levels=(0.2, 0.8))
+    training.unseen = training.unseen[:0]
+    trained(training)
+    assert len(perturbation.levels) == len(set(perturbation.seeds)) == 32
+    # one in each quarter of the range per step
+    quarters = [int((level - 0.2) / 0.15) for level in perturbation.levels]
+    assert quarters == [0, 1, 2, 3] * 8
