@@ -102,7 +102,7 @@ SCALES = {
         far_levels=(0.99, 0.999, 0.9999),
         inversions=_inversions((16, 32, 64, 128), 5e-3, 150),
         steps=150,
-        training_steps=2500,
+        training_steps=800,
         linear_inputs=1000,
     ),
     "paper": Scale(

@@ -43,14 +43,10 @@ def run(options: Options) -> Table:
     network, data = TorchvisionModel("resnet18", weights=None), UniformNoise(images, (3, SIZE, SIZE))
     for layer in LAYERS:
         for make, bare in ((Identification, _identified), (ClassReadout, _classified)):
-            turns = [
-                (
-                    _seconds(lambda bare=bare, layer=layer: bare(network, data, layer)),
-                    _swept(make(network), data, layer),
-                )
-                for _ in range(3)
-            ]
-            alone, ours = (sorted(side)[1] for side in zip(*turns, strict=True))
+            alone, ours = [], []
+            for _ in range(3):  # by turns, so that other load affects both alike
+                alone.append(_seconds(partial(bare, network, data, layer)))
+                ours.append(_swept(make(network), data, layer))
             problems = images * len(LEVELS)
             least, taken = statistics.median(alone), statistics.median(ours)
             row = {"readout": make.__name__, "layer": layer, "problems": problems, "problems/s": problems / taken}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 from torch.optim import AdamW
 
-from readout import load_results
+from readout import load_results, readouts
 from readout.analysis.plots import STYLE
 from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.analysis.statistics import by_sample
@@ -88,7 +88,7 @@ class Experiment(Generic[ScaleT]):
     def sweep(
         self,
         name: str,
-        inversion: FeatureInversion,
+        readout: readouts.Readout,
         data: InputData,
         *,
         steps: int,
@@ -101,7 +101,7 @@ class Experiment(Generic[ScaleT]):
 
         Args:
             name: Sub-folder of the sweep; several sweeps may share one.
-            inversion: The readout, with its extractor.
+            readout: The readout, with its extractor.
             data: The inputs.
             steps: Optimisation steps.
             layers: See :class:`readout.sweep.Sweep`.
@@ -114,7 +114,7 @@ class Experiment(Generic[ScaleT]):
         """
         folder = self.sweep_store(name).folder
         sweep = Sweep(layers, levels, output=str(folder), **settings)
-        sizes = sweep.run(inversion, data, Runtime(trainer={"max_steps": steps, "devices": 1}, seed=seed))
+        sizes = sweep.run(readout, data, Runtime(trainer={"max_steps": steps, "devices": 1}, seed=seed))
         results = load_results(folder, threshold=float(sizes["threshold"].iloc[0]), trajectories=True)
         mine = (
             results["setting"].isin(sizes["setting"])

@@ -26,7 +26,7 @@ from readout.common.seal import COMMENT, UNSEALED, is_damaged
 from readout.prediction import beside
 from readout.problems import Setting
 from readout.store import ResultStore, read_config
-from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, _WholeFiles, versions
+from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, WholeFiles, versions
 from readout.sweep.options import RunOptions
 from tests.test_store import pictures, table
 
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / FOLDER / "late.ckpt"
     attempt = {"todo": [0, 1], "rows": [], "recovered": [], "restart": 0}
     batch = {"keys": keys, "versions": versions(), "attempt": attempt}
-    _WholeFiles().save_checkpoint({"batch": batch, "global_step": 7, "weights": torch.rand(2000)}, path)
+    WholeFiles().save_checkpoint({"batch": batch, "global_step": 7, "weights": torch.rand(2000)}, path)
 
     def said() -> str:
         console = Console(file=io.StringIO(), width=400)

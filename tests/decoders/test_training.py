@@ -46,7 +46,7 @@ def test_a_linear_network_is_read_as_by_wieners_filter() -> None:
     training = DecoderTraining(extractor, "linear", x[:2000], network, steps=150, batch_size=32)
     trained(training)
     unseen, h = x[2000:], extractor.extract(x[2000:], "linear")
-    back = extractor.network[1].weight
+    back = extractor.network.get_parameter("1.weight")
     for level in levels:
         noise = noise_to_signal(level) ** 2 * variances.sum() / h.shape[1]
         moved = h + noise.sqrt() * torch.randn(h.shape, generator=generator)
