@@ -20,7 +20,8 @@ def dashboard_of(driver: Driver, plan: Plan, judgement: Facts, more: Facts) -> D
     if not runtime.loggers:
         return Dashboard([], [], {}, store, {}, judgement)
     readout, inputs = driver.readout, driver.inputs
-    optimizer, schedule = (driver.setting.readout.get(part) or {} for part in ("optimizer", "lr_schedule"))
+    described = driver.setting.readout if readout.automatic_optimization else {}  # a search has no optimiser
+    optimizer, schedule = (described.get(part) or {} for part in ("optimizer", "lr_schedule"))
     facts = {
         **readout_columns(readout, driver.setting.network),
         "optimizer": _short(optimizer.get("class")),

@@ -193,8 +193,6 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*configure_optimizers` returned `None`.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-            # a search and a ridge regression have no optimiser
-            warnings.filterwarnings("ignore", message=".*this fit will run with no optimizer.*")
             # the data of a fit are step numbers, whose order does not matter
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
