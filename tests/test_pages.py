@@ -234,8 +234,11 @@ def small(given: list[str]) -> list[str]:
         end.append("--data.limit=2")
     if "UniformNoise" in rest:
         end += ["--data.count=1", "--data.shape=[3, 32, 32]"]
-    if "LinearDecoder" in rest:
-        end += ["--model.training_data.count=16", "--model.training_data.size=32"]
+    if "--model.training_data" in rest:
+        # `invert` takes the size of the features
+        end += ["--model.training_data.count=16", *(["--model.training_data.size=32"] if name == "fit" else [])]
+    if "TrainedDecoder" in rest:
+        end += ["--model.training_steps=2", "--model.width=4", "--model.blocks=1"]
     if name == "invert":
         return [name, *rest, *end]
     Path("small.yaml").write_text(yaml.safe_dump(SMALL["texts" if text else "images"]))

@@ -58,14 +58,12 @@ class Identification(OnePassReadout):
         """Load the candidates.
 
         Raises:
-            ReadoutError: if there are fewer than two, or an input is not among them.
+            ReadoutError: if an input is not among them, or there is only one.
         """
         chosen = samples if self.candidates is None else load_samples(self.candidates, self.extractor)
         by_digest = {self.input_digest(sample): sample for sample in chosen.values()}
         self._places = {key: place for place, key in enumerate(by_digest)}
         self._names = [sample.name for sample in by_digest.values()]
-        if len(self._names) < 2:
-            raise ReadoutError("Fewer than two candidates leave nothing to tell apart; give more as model.candidates.")
         self._images = torch.stack([sample.input for sample in by_digest.values()])
         self._prepared = None
         missing = [name for name, sample in samples.items() if self.input_digest(sample) not in self._places]
@@ -75,6 +73,8 @@ class Identification(OnePassReadout):
                 f"{len(self._names)} candidates and can't be identified; add them to model.candidates, or leave it "
                 "out, which makes the inputs the candidates."
             )
+        if len(self._names) < 2:
+            raise ReadoutError("There is only one candidate, so there is nothing to tell apart; give several.")
 
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`; candidates go by their digests, whatever their order or names."""
