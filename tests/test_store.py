@@ -35,7 +35,7 @@ def row(key: str, **changes: Any) -> dict[str, Any]:
         **{"model": "TinyNet", "weights": "own", "prior": "Pixels", "protocol": "paper", "layer": "late"},
         **{"layer_index": 2, "weights_digest": "0123456789abcdef", "label": None},
         **{"feature_dim": 64, "input_dim": 48, "sample": f"sample {key}", "level": 0.5, "draw": 0, "reading": 0},
-        **{"seed": 0, "readout": "ImageInversion", "spread": math.nan},
+        **{"seed": 0, "readout": "ImageInversion", "signal": "input", "spread": math.nan},
         **{"threshold": 0.1, "metric": "correlation_distance", "distance": 0.05, "best_distance": 0.04},
         **{"best_step": 10, "feature_distance": 0.48, "recovered_feature_distance": 0.2, "loss": 1.0, "floor": 1.1},
         **{"scale": 2.0, "dead": False, "tolerance": 0.01, "verdict": "recovered", "steps": 20, "restarts": 0},

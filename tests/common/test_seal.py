@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / FOLDER / "late.ckpt"
     attempt = {"todo": [0, 1], "rows": [], "recovered": [], "restart": 0}
     batch = {"keys": keys, "versions": versions(), "attempt": attempt}
-    WholeFiles().save_checkpoint({"batch": batch, "global_step": 7, "weights": torch.rand(2000)}, path)
+    WholeFiles().save_checkpoint({"batch": batch, "inversion": {"step": 7}, "weights": torch.rand(2000)}, path)
 
     def said() -> str:
         console = Console(file=io.StringIO(), width=400)
