@@ -95,7 +95,7 @@ def read_predictions(store: ResultStore) -> pd.DataFrame:
         table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys([*TEXTS, *NUMBERS], str))
         if table.empty or (SEAL in table and len(str(table[SEAL].iloc[0])) != len(UNSEALED)):
             raise ValueError("cut short")
-        return table.astype(dict.fromkeys(NUMBERS, float)).drop(columns=SEAL, errors="ignore")
+        return table.astype({name: float for name in NUMBERS if name in table}).drop(columns=SEAL, errors="ignore")
     except (KeyError, ValueError) as error:
         raise ReadoutError(f"{str(path)!r} can't be read; {ADVICE}.") from error
 
