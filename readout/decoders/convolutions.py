@@ -32,9 +32,10 @@ class Convolutions(nn.Module):
         self, size: int, grid: tuple[int, int] | None, shape: Sequence[int], width: int, widest: int, blocks: int
     ) -> None:
         super().__init__()
-        channels, *self.sides = shape
-        halvings = doublings((SIDE, SIDE), self.sides)
-        self.grid = grid or tuple(math.ceil(side / 2**halvings) for side in self.sides)
+        channels, *sides = shape
+        self.sides = tuple(sides)
+        step = 2 ** doublings((SIDE, SIDE), self.sides)
+        self.grid: tuple[int, ...] = grid or tuple(math.ceil(side / step) for side in sides)
         times = doublings(self.grid, self.sides)
         widths = [min(widest, width * 2 ** (times - scale)) for scale in range(times + 1)]
         self.stem = nn.Linear(size, widths[0] * (1 if grid else math.prod(self.grid)))
@@ -46,22 +47,26 @@ class Convolutions(nn.Module):
         """Return images, shape (rows, *shape), for vectors of shape (rows, positions, size)."""
         # for a flat feature, the values of one position are those of all places
         x = self.stem(positions).reshape(len(positions), math.prod(self.grid), -1).transpose(1, 2)
-        x = self.blocks(x.unflatten(2, self.grid))
+        x = self.blocks(x.reshape(*x.shape[:2], *self.grid))
         for finer in self.finer:
             x = finer(x)
         return resize(self.last(x), self.sides)
 
 
 class _Block(nn.Module):
-    """Two convolutions beside the identity, which the block starts as."""
+    """Two convolutions beside the identity, which the block starts as.
+
+    A norm over each row alone lets wide blocks learn at the rate of narrow ones.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(1, width)
         self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        added: Tensor = self.second(F.relu(self.first(x)))
+        added: Tensor = self.second(F.relu(self.norm(self.first(x))))
         return x + added
 
 
@@ -74,10 +79,10 @@ class _Doubling(nn.Module):
         self.block = _Block(fine)
 
     def forward(self, x: Tensor) -> Tensor:
-        # channels last, as convolutions on CPUs prefer it and `pixel_shuffle` does not leave it
-        finer = F.pixel_shuffle(self.spread(x), 2).contiguous(memory_format=torch.channels_last)
-        refined: Tensor = self.block(finer)
-        return refined
+        spread = F.pixel_shuffle(self.spread(x), 2)
+        # convolutions on CPUs prefer channels last, which `pixel_shuffle` does not leave
+        finer: Tensor = self.block(spread.contiguous(memory_format=torch.channels_last))
+        return finer
 
 
 def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:

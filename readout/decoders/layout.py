@@ -75,7 +75,7 @@ class SignalLayout:
         """Return the signals that have these parts."""
         if self.grid is None:
             return parts.reshape(-1, *self.shape)
-        maps = parts.transpose(1, 2).reshape(len(parts), -1, *self.grid)
+        maps = parts.transpose(1, 2).reshape(len(parts), self.size, *self.grid)
         return resize(F.pixel_shuffle(maps, 2**self.doublings), self.shape[1:])
 
 

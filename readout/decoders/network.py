@@ -22,8 +22,8 @@ class DecoderNetwork(nn.Module):
     """A residual network from perturbed features h′ to inputs.
 
     It sees h′ alone, neither the clean feature nor the level: the noise in h′ is estimated from h′, and its principal
-    components are weighted accordingly (:class:`readout.decoders.whitening.Whitening`). From there a linear path, which
-    starts as ridge regression, and a residual network lead to the input: for images
+    components are weighted accordingly (:class:`readout.decoders.whitening.Whitening`). From there ridge regression,
+    per position of the feature, reads the input, and what is trained adds to that: for images
     :class:`readout.decoders.convolutions.Convolutions`, otherwise one hidden layer.
 
     Nothing is normalised over a batch, so that a row has the answer that it has alone.
@@ -68,7 +68,7 @@ class DecoderNetwork(nn.Module):
         self.whitening = Whitening(size, rank)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.linear = nn.Linear(rank, self._to.size)
+            self.linear = nn.Linear(rank, self._to.size).requires_grad_(False)
             self.residual = (
                 Convolutions(rank, self._from.grid, self.output_shape, width, widest, blocks)
                 if image
@@ -82,7 +82,7 @@ class DecoderNetwork(nn.Module):
         return min(wanted, 2048, max(64, VALUES // math.prod(self.feature_shape)))
 
     def fit_statistics(self, features: Tensor, inputs: Tensor) -> None:
-        """Measure the principal components, and start the linear path as ridge regression.
+        """Measure the principal components, and fit the ridge regression.
 
         Args:
             features: Clean features of training inputs, shape (features, *feature_shape).

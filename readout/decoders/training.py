@@ -76,7 +76,7 @@ class DecoderTraining(Training):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with a one-cycle schedule."""
-        optimizer = AdamW(self.network.parameters(), lr=self.lr)
+        optimizer = AdamW(self.network.residual.parameters(), lr=self.lr)
         # one step more, because the scheduler steps once more after the last
         schedule = OneCycleLR(optimizer, self.lr, total_steps=self.steps + 1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -35,7 +35,7 @@ def test_output_has_its_shape_and_a_gradient(feature_shape: tuple[int, ...], out
     read = network(torch.randn(3, *feature_shape))
     assert read.shape == (3, *output_shape)
     read.square().sum().backward()
-    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.parameters())
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.residual.parameters())
 
 
 @each_shape
@@ -51,7 +51,7 @@ def test_rows_do_not_touch_each_other(feature_shape: tuple[int, ...], output_sha
         torch.testing.assert_close(network(others)[0], alone[0], atol=1e-5, rtol=1e-5)
 
 
-def test_it_starts_as_the_linear_readout_of_clean_features() -> None:
+def test_it_starts_as_ridge_regression_at_each_position() -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(50, 3, 8, 8, generator=generator)
     # each position of the feature is a linear map of a patch

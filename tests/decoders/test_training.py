@@ -27,8 +27,8 @@ def trainer(steps: int, *callbacks: Callback, **options: Any) -> Trainer:
 def tiny(steps: int = 8, perturbation: Perturbation | None = None, count: int = 40, **options: Any) -> DecoderTraining:
     coarse = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     inputs = torch.nn.functional.interpolate(coarse, size=8, mode="bilinear", align_corners=False)
-    network = DecoderNetwork((16, 4, 4), (3, 8, 8), width=4, blocks=1)
-    return DecoderTraining(TinyNet(), "middle", inputs, network, perturbation, steps=steps, batch_size=4, **options)
+    network = DecoderNetwork((8, 8, 8), (3, 8, 8), width=8, blocks=1)
+    return DecoderTraining(TinyNet(), "early", inputs, network, perturbation, steps=steps, batch_size=4, **options)
 
 
 def trained(training: DecoderTraining) -> dict[str, Tensor]:
@@ -58,30 +58,22 @@ def test_a_linear_network_is_read_as_by_wieners_filter() -> None:
         assert found == pytest.approx(correlation_distance(best, unseen).mean().item(), abs=0.02)
 
 
-def test_training_lowers_the_distance_and_validates_on_inputs_that_it_has_not_seen() -> None:
+def test_training_lowers_the_distance_of_inputs_that_it_has_not_seen() -> None:
     class Distances(Callback):
         def __init__(self) -> None:
-            self.unseen: list[float] = []
-            self.trained_on: list[float] = []
+            self.seen: list[float] = []
 
         def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
             assert "train_loss" in trainer.callback_metrics
             if (distance := trainer.callback_metrics.get("validation_distance")) is not None:
-                self.unseen.append(float(distance))
-            if trainer.global_step in (1, 60):
-                with torch.no_grad():
-                    feature = training.extractor.extract(training.inputs, "middle")
-                    levels = torch.full((len(feature),), 0.5)
-                    moved = GaussianPerturbation()(feature, levels, range(len(feature)))
-                    self.trained_on.append(correlation_distance(training.network(moved), training.inputs).mean().item())
+                self.seen.append(float(distance))
 
-    training, distances = tiny(60), Distances()
+    training, distances = tiny(60, count=200, lr=5e-3), Distances()
     trainer(60, distances).fit(training, range(60))
-    assert len(training.unseen) == 5
-    assert len(set(distances.unseen)) == 10
-    assert float(training.validate()) == pytest.approx(distances.unseen[-1], abs=0.02)
-    first, last = distances.trained_on
-    assert last < first
+    assert len(training.unseen) == 25
+    assert len(set(distances.seen)) == 10
+    assert distances.seen[-1] < 0.9 * distances.seen[0]
+    assert float(training.validate()) == pytest.approx(distances.seen[-1], abs=0.02)
 
 
 def test_it_follows_from_the_seed() -> None:
@@ -89,7 +81,7 @@ def test_it_follows_from_the_seed() -> None:
     torch.manual_seed(5)
     again, other = trained(tiny()), trained(tiny(seed=1))
     assert all(torch.equal(first[key], again[key]) for key in first)
-    assert not torch.equal(first["linear.weight"], other["linear.weight"])
+    assert not torch.equal(first["residual.last.weight"], other["residual.last.weight"])
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -126,7 +118,7 @@ def test_every_input_is_seen_once_per_epoch(monkeypatch: pytest.MonkeyPatch) -> 
         return extract(x, layer)
 
     training.unseen = training.unseen[:0]
-    training.network.fit_statistics(extract(training.inputs, "middle"), training.inputs)
+    training.network.fit_statistics(extract(training.inputs, "early"), training.inputs)
     monkeypatch.setattr(training, "on_train_start", lambda: None)
     monkeypatch.setattr(training.extractor, "extract", spy)
     trained(training)
