@@ -1,5 +1,6 @@
 """A linear decoder: ridge regression whose penalty is the noise in the feature that is read."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,12 @@ from torch import Tensor
 from readout.common.errors import ReadoutError
 from readout.decoders.noise import noise_variance
 from readout.decoders.svd import thin_svd
+
+PENALTIES = torch.logspace(-9, 0, 19, dtype=torch.float64)
+"""Penalties that are tried by leaving features out, as shares of the largest squared singular value."""
+
+TRIED = 256
+"""Most dimensions of a signal that they are tried on."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class Ridge:
     """Uᵀ S: the centred training signals along the left singular vectors, shape (r, d)."""
     count: int
     """Number n of training features."""
+    least_noise: float
+    """Noise variance that is assumed at least: the one at which the fit errs least on clean features left out."""
 
     def to(self, device: torch.device) -> "Ridge":
         """Return the fit on a device; itself if it is there."""
@@ -41,7 +50,8 @@ class Ridge:
         """Read the signal from moved features, each by itself.
 
         The noise variance σ² of a row is estimated from that row (:func:`readout.decoders.noise.noise_variance`). The
-        estimate is then the ridge regression with penalty nσ², which is the posterior mean of a Gaussian signal.
+        estimate is then the ridge regression with penalty nσ², which is the posterior mean of a Gaussian signal. Where
+        there is hardly any noise, the penalty is the one that generalises best.
 
         Args:
             feature: h′, shape (rows, D).
@@ -55,6 +65,7 @@ class Ridge:
         spare_energy = (centred.double().square().sum(1) - squares.sum(1)).clamp_min(0)
         energy = self.singular_values.square()
         noise = noise_variance(squares, energy / self.count, spare_energy, feature.shape[1] - len(energy))
+        noise = noise.clamp_min(self.least_noise)
         gain = self.singular_values / (energy + self.count * noise.unsqueeze(1))
         return self.mean_signal + (gain * along).to(self.coefficients) @ self.coefficients
 
@@ -88,5 +99,24 @@ def fit_ridge(features: Tensor, signals: Tensor) -> Ridge:
     left, values, directions = thin_svd(features - mean_feature)
     if not len(values):
         raise ReadoutError("All training features are the same, so nothing can be decoded; use another layer or data.")
-    coefficients = left.T @ (signals - mean_signal).double()
-    return Ridge(mean_feature, mean_signal, directions, values, coefficients.to(signals), len(features))
+    targets = (signals - mean_signal).double()
+    coefficients = left.T @ targets
+    least = _least_noise(left, values, targets[:, :: math.ceil(targets.shape[1] / TRIED)])
+    return Ridge(mean_feature, mean_signal, directions, values, coefficients.to(signals), len(features), least)
+
+
+def _least_noise(left: Tensor, values: Tensor, targets: Tensor) -> float:
+    """Return the noise variance with the smallest leave-one-out error, in closed form (Allen's PRESS).
+
+    Args:
+        left: Left singular vectors of the training features, shape (n, r).
+        values: Singular values, shape (r,).
+        targets: Centred signals, shape (n, d).
+    """
+    energy, penalties = values.square(), values[0].square() * PENALTIES.to(values)
+    errors = []
+    for penalty in penalties:
+        shrunk = left * (energy / (energy + penalty))
+        leverage = 1 / len(left) + (shrunk * left).sum(1, keepdim=True)
+        errors.append(((targets - shrunk @ (left.T @ targets)) / (1 - leverage)).square().mean())
+    return float(penalties[torch.stack(errors).argmin()]) / len(left)

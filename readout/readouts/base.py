@@ -103,8 +103,13 @@ class Readout(LightningModule, ABC):
             ReadoutError: if a part can't be used.
         """
 
-    def meet(self, samples: Mapping[str, Sample]) -> None:
-        """Take what the readout needs of a sweep's inputs, before anything else is asked; by default nothing."""
+    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
+        """Take what the readout needs of the inputs, before anything else is asked; by default nothing.
+
+        Args:
+            samples: True inputs, as far as they are known.
+            shape: Shape of every input; None for texts.
+        """
 
     def input_digest(self, sample: Sample) -> str:
         """Return the digest of everything about an input that decides answers; by default of the input alone."""

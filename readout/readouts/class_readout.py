@@ -46,7 +46,7 @@ class ClassReadout(OnePassReadout):
         self._labels: dict[str, str | None] = {}
         self._cut: tuple[str, RestOfNetwork] | None = None
 
-    def meet(self, samples: Mapping[str, Sample]) -> None:
+    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
         """Keep the labels."""
         self._labels = {name: sample.label for name, sample in samples.items()}
 

@@ -1,6 +1,6 @@
 """Identification: which of a set of candidates a feature is of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import psutil
@@ -54,17 +54,24 @@ class Identification(OnePassReadout):
         self._places: dict[str, int] = {}
         self._prepared: tuple[str, Tensor] | None = None
 
-    def meet(self, samples: Mapping[str, Sample]) -> None:
+    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
         """Load the candidates.
 
         Raises:
-            ReadoutError: if an input is not among them, or there is only one.
+            ReadoutError: if there are fewer than two, they have another shape than the inputs, or an input is not
+                among them.
         """
         chosen = samples if self.candidates is None else load_samples(self.candidates, self.extractor)
         by_digest = {self.input_digest(sample): sample for sample in chosen.values()}
         self._places = {key: place for place, key in enumerate(by_digest)}
         self._names = [sample.name for sample in by_digest.values()]
+        if len(by_digest) < 2:
+            number = "only one candidate" if by_digest else "no candidate"
+            raise ReadoutError(f"There is {number}, so there is nothing to tell apart; give several.")
         self._images = torch.stack([sample.input for sample in by_digest.values()])
+        if shape is not None and tuple(shape) != self._images.shape[1:]:
+            own, wanted = ("×".join(map(str, each)) for each in (self._images.shape[1:], shape))
+            raise ReadoutError(f"The candidates are {own}, but the inputs {wanted}; set the size of model.candidates.")
         self._prepared = None
         missing = [name for name, sample in samples.items() if self.input_digest(sample) not in self._places]
         if missing:
@@ -73,8 +80,6 @@ class Identification(OnePassReadout):
                 f"{len(self._names)} candidates and can't be identified; add them to model.candidates, or leave it "
                 "out, which makes the inputs the candidates."
             )
-        if len(self._names) < 2:
-            raise ReadoutError("There is only one candidate, so there is nothing to tell apart; give several.")
 
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`; candidates go by their digests, whatever their order or names."""

@@ -56,7 +56,8 @@ class LinearDecoder(TrainedReadout):
 
     def use(self, layer: str, weights: Mapping[str, Tensor]) -> None:
         """See :class:`TrainedReadout`."""
-        self._ridge = layer, Ridge(**{**weights, "count": int(weights["count"])})  # type: ignore[arg-type]
+        scalars = {"count": int(weights["count"]), "least_noise": float(weights["least_noise"])}
+        self._ridge = layer, Ridge(**{**weights, **scalars})  # type: ignore[arg-type]
 
     def read(self, feature: Tensor) -> Tensor:
         """Return the inputs, shape (problems, *input_shape)."""
@@ -115,4 +116,4 @@ class _RidgeTraining(Training):
         features = torch.cat(self._features)
         ridge = fit_ridge(features, self._inputs[: len(features)].flatten(1))
         kept = {field.name: getattr(ridge, field.name) for field in fields(ridge)}
-        return {**kept, "count": torch.tensor(ridge.count)}
+        return {name: torch.as_tensor(value).contiguous() for name, value in kept.items()}

@@ -47,7 +47,7 @@ class TrainedReadout(OnePassReadout):
         self.training_data = training_data
         self._digest: str | None = None
 
-    def meet(self, samples: Mapping[str, Sample]) -> None:
+    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
         """Load the training inputs.
 
         Raises:
@@ -62,12 +62,12 @@ class TrainedReadout(OnePassReadout):
         self.inputs = torch.stack([sample.input for sample in known.values()])
         digests = {self.input_digest(sample): name for name, sample in known.items()}
         self._digest = digest(sorted(digests))
+        if shape is not None and tuple(shape) != self.inputs.shape[1:]:
+            own, wanted = ("×".join(map(str, each)) for each in (self.inputs.shape[1:], shape))
+            raise ReadoutError(
+                f"model.training_data has inputs of {own}, but those to be read are {wanted}; set its size."
+            )
         for name, sample in samples.items():
-            if sample.input.shape != self.inputs.shape[1:]:
-                own, wanted = ("×".join(map(str, x.shape)) for x in (self.inputs[0], sample.input))
-                raise ReadoutError(
-                    f"model.training_data has inputs of {own}, but those to be read are {wanted}; set its size."
-                )
             if (same := digests.get(self.input_digest(sample))) is not None:
                 raise ReadoutError(
                     f"Input {name!r} is also in model.training_data, as {same!r}; take it out, so that nothing is read "

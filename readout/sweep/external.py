@@ -78,7 +78,7 @@ class ExternalSweep:
             ReadoutError: if an argument can't be used.
         """
         console, true = console or make_console(), true or {}
-        readout.meet({name: Sample(name, x) for name, x in true.items()})
+        readout.meet({name: Sample(name, x) for name, x in true.items()}, input_shape)
         if readout.needs_true_input and len(true) < len(features):
             raise ReadoutError(
                 f"The {readout.protocol_name} protocol stops at the loss of the true input, which is known for "

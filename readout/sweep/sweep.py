@@ -191,7 +191,7 @@ class Sweep:
                 f"{type(readout).__name__} reads a feature the same way every time, so more readings add nothing; "
                 "leave out sweep.readings."
             )
-        readout.meet(samples)
+        readout.meet(samples, first.shape if first.is_floating_point() else None)
         readout.check_scores(first)
         if self.predict:
             check_predictable(readout.metric, [sample.input for sample in samples.values()])

@@ -87,7 +87,7 @@ def case(request: pytest.FixtureRequest, folders: Mapping[str, str]) -> Case:
 
     def fresh() -> Readout:
         readout = entry.make(folders[entry.weights])
-        readout.meet({name: Sample(name, x) for name, x in inputs.items()})
+        readout.meet({name: Sample(name, x) for name, x in inputs.items()}, None)
         return readout
 
     inputs = texts(folders[entry.weights]) if entry.weights else images()

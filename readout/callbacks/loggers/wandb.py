@@ -46,8 +46,8 @@ class WandbAdapter(LoggerAdapter[WandbLogger]):
             "resume": "allow",
             "name": labels.name,
             "group": str(labels.facts["sweep"]),
-            "job_type": "layer" if "layer" in labels.facts else "sweep",
-            "tags": [str(labels.facts[key]) for key in ("model", "prior", "protocol")],
+            "job_type": next((kind for kind in ("training", "layer") if kind in labels.facts), "sweep"),
+            "tags": [str(labels.facts[key]) for key in ("model", "readout", "prior", "protocol") if labels.facts[key]],
             "settings": wandb.Settings(silent=True),  # messages per layer would drown the progress display
         }
 
