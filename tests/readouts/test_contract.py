@@ -27,6 +27,7 @@ from readout.readouts import (
     Readout,
     TextInversion,
     TokenSearch,
+    TrainedDecoder,
     TrainedReadout,
 )
 from readout.representation import Verdict, verdict
@@ -57,6 +58,9 @@ READOUTS = {
     "class": Entry(lambda _: ClassReadout(TinyClassifier()), "image"),
     "identification": Entry(lambda _: Identification(TinyNet())),
     "linear decoder": Entry(lambda _: LinearDecoder(TinyNet(), UniformNoise(64, (3, 8, 8), seed=1))),
+    "trained decoder": Entry(
+        lambda _: TrainedDecoder(TinyNet(), UniformNoise(32, (3, 8, 8), seed=1), training_steps=3, width=4, blocks=1)
+    ),
 }
 LEVELS = [0.0, 0.3, 0.5, 0.7, 0.9]
 NAMES = ["a", "b", "b", "a", "c"]
