@@ -5,6 +5,8 @@ from readout.data.c4 import C4
 from readout.data.crops import Crops
 from readout.data.digits import Digits
 from readout.data.folder import ImageFolder
+from readout.data.joined import Joined
+from readout.data.mosaics import Mosaics
 from readout.data.noise import GaussianNoise, UniformNoise
 from readout.data.photographs import Photographs
 from readout.data.sample_text import SampleText
@@ -19,6 +21,8 @@ __all__ = [
     "GaussianNoise",
     "ImageFolder",
     "InputData",
+    "Joined",
+    "Mosaics",
     "PhaseScrambled",
     "Photographs",
     "PixelShuffled",
