@@ -157,6 +157,8 @@ class ResultStore:
             return pd.DataFrame(columns=list(COLUMNS))
         parts = [part.assign(**{name: _LATER[name] for name in _LATER.keys() - {*part}}) for part in parts]
         table = pd.concat(parts, ignore_index=True).drop_duplicates("key")
+        # an older part has the readout of newer ones of its setting
+        table["readout"] = table.groupby("setting")["readout"].transform("first")
         return table.sort_values([*_SORTED, "reading"], ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:

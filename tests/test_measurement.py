@@ -9,12 +9,14 @@ from torch import Tensor, nn
 import readout
 from readout import cli
 from readout.common.errors import ReadoutError
+from readout.data import UniformNoise
 from readout.data.images import read_image, to_pixels
+from readout.extractors import FeatureExtractor
 from readout.priors import Pixels
-from readout.readouts import ImageInversion
+from readout.readouts import ClassReadout, Identification, ImageInversion, LinearDecoder, Readout
 from readout.representation import linear_distance
 from tests.helpers import CPU, write_noise_images
-from tests.tiny import TinyNet
+from tests.tiny import TinyClassifier, TinyNet
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 QUICK: dict[str, Any] = {"levels": [0, 0.5], "steps": 5, "trainer": CPU, "prior": Pixels(), "lr": 0.05}
@@ -163,6 +165,32 @@ def test_a_readout_of_ones_own() -> None:
     measured = readout.measure(inversion.extractor, IMAGES, "early", readout=inversion, progress=False, **QUICK)
     assert measured.problems["prior"].unique().tolist() == ["Pixels"]
     assert "ssim" not in measured.problems
+
+
+@pytest.mark.parametrize("kind", ["class", "candidate", "input"])
+def test_a_readout_in_one_pass_needs_no_steps(kind: str) -> None:
+    readouts: dict[str, Readout] = {
+        "class": ClassReadout(TinyClassifier()),
+        "candidate": Identification(TinyNet()),
+        "input": LinearDecoder(TinyNet(), UniformNoise(24, (3, 8, 8), seed=9)),
+    }
+    images = IMAGES[:, :, :8, :8]
+    measured = readout.measure(None, images, "depth:0", [0, 0.5], readout=readouts[kind], trainer=CPU, progress=False)
+    assert measured.problems["signal"].unique().tolist() == [kind]
+    assert measured.problems["steps"].tolist() == [0] * 4
+    assert len(measured.sizes) == 2
+    assert {one.numel() for one in measured.recovered.values()} == {3 * 8 * 8 if kind == "input" else 1}
+
+
+def test_one_readout_measures_images_of_several_sizes() -> None:
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)
+    )
+    made = ClassReadout(FeatureExtractor(network, layers={"conv": "0"}))
+    for side in (16, 8):
+        images = IMAGES[:, :, :side, :side]
+        measured = readout.measure(None, images, "conv", [0], readout=made, trainer=CPU, progress=False)
+        assert measured.problems["distance"].tolist() == [0, 0]
 
 
 def test_the_linear_closed_form() -> None:

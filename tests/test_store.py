@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import readout
+from readout.analysis.sizes import sizes_table
 from readout.common.errors import ReadoutError
 from readout.problems.identity import digest
 from readout.store import (
@@ -300,6 +301,20 @@ def test_a_broken_part_is_named(
     with pytest.raises(ReadoutError, match="can't be read; run the same") as raised:
         read(store)
     assert str(path) in str(raised.value)
+
+
+def test_parts_of_an_older_version_belong_to_the_same_readout(store: ResultStore) -> None:
+    store.append(table("a", level=0.0), pictures(1))
+    new = table("b", sample="sample a")
+    store.append(new, pictures(1))
+    (path,) = (path for path in store.results.iterdir() if digest(["a"])[:16] in path.name)
+    pd.read_parquet(path).drop(columns=["readout", "signal", "reading", "spread"]).to_parquet(path)
+    loaded = ResultStore(store.folder).load()
+    assert loaded["reading"].tolist() == [0, 0]
+    assert loaded["spread"].isna().all()
+    assert loaded["signal"].tolist() == ["input", "input"]
+    assert loaded["readout"].tolist() == ["ImageInversion", "ImageInversion"]
+    assert len(sizes_table(loaded)) == 1
 
 
 def test_a_part_without_keys_is_named(store: ResultStore) -> None:

@@ -81,23 +81,27 @@ def external_table(results: pd.DataFrame) -> pd.DataFrame:
 
 def print_external(results: pd.DataFrame, console: Console) -> None:
     """Print a row per feature, at most :data:`MOST_LINES`, with recovered texts in full."""
-    layers, known = layers_of(results), results["distance"].notna()
+    known = results["distance"].notna().any()
     texts = "recovered_text" in results and results["recovered_text"].notna().any()
     words = SIGNALS.get(signal_of(results))
+    # column → heading and format
+    scores = {"loss": ("loss", ".4g")}
+    scores |= {f"target_distance.{layer}": (f"d_H to {layer}", ".3f") for layer in layers_of(results)}
+    scores |= {"distance": ("d_S" if words else "d_X", ".3f")}
+    scores = {column: how for column, how in scores.items() if results[column].notna().any()}
     table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
     table.add_column("feature")
-    for name in ("loss", *(f"d_H to {layer}" for layer in layers), *(("d_X", "verdict") if known.any() else ())):
+    for name in (*(name for name, _ in scores.values()), *(["verdict"] if known else [])):
         table.add_column(Text(name), justify="right")
     if texts or words:
         table.add_column("recovered", ratio=1, overflow="fold")
     for row in results.head(MOST_LINES).to_dict("records"):
-        scores = [_number(row["loss"], ".4g"), *(_number(row[f"target_distance.{layer}"], ".3f") for layer in layers)]
-        if known.any():
-            scores += [_number(row["distance"], ".3f")]
-            scores += ["–" if pd.isna(row["verdict"]) else row["verdict"].replace("_", " ")]
+        cells = [_number(row[column], form) for column, (_, form) in scores.items()]
+        if known:
+            cells += ["–" if pd.isna(row["verdict"]) else row["verdict"].replace("_", " ")]
         found = [_printed({str(name): value for name, value in row.items()})] if texts else []
         found += [Text(str(row[words[1]]))] if words else []
-        table.add_row(Text(str(row["sample"])), *scores, *found)
+        table.add_row(Text(str(row["sample"])), *cells, *found)
     console.print(table)
     if len(results) > MOST_LINES:
         console.print(f"and {len(results) - MOST_LINES} more in recovered.csv", highlight=False)

@@ -47,7 +47,8 @@ class ClassReadout(OnePassReadout):
         self._cut: tuple[str, RestOfNetwork] | None = None
 
     def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
-        """Keep the labels."""
+        """Keep the labels, and forget the network's rest, whose example may have another shape."""
+        self._cut = None
         self._labels = {name: sample.label for name, sample in samples.items()}
 
     def input_digest(self, sample: Sample) -> str:
@@ -73,15 +74,16 @@ class ClassReadout(OnePassReadout):
             )
 
     def signal(self, inputs: Tensor) -> Tensor:
-        """Return the true classes, shape (problems,)."""
+        """Return the true classes, shape (problems,); −1 if unknown."""
         first, rows = distinct(self.problems.names or range(len(inputs)))
         clean = self._target.clean[first]
         answers: Tensor = self._rest(self.problems.layer, inputs.shape[1:])(clean.to(self._type))
         self._classes = self._names(answers.shape[1])
         if self.truth == "answer":
-            return answers.argmax(1)[rows]
-        labels = [self._labels[self.problems.names[place]] for place in first]
-        return torch.tensor([self._classes.index(str(label)) for label in labels], device=inputs.device)[rows]
+            return answers.argmax(1)[rows].masked_fill(self._unknown, -1)
+        labels = [self._labels.get(self.problems.names[place]) for place in first]
+        places = [self._classes.index(label) if label in self._classes else -1 for label in labels]
+        return torch.tensor(places, device=inputs.device)[rows]
 
     def read(self, feature: Tensor) -> Tensor:
         """Return the class of each feature, shape (problems,)."""
@@ -91,13 +93,15 @@ class ClassReadout(OnePassReadout):
 
     def scores(self, recovered: Tensor) -> dict[str, Tensor]:
         """See :class:`OnePassReadout`."""
-        return {"probability": self._probabilities.gather(1, self._signal.unsqueeze(1)).squeeze(1)}
+        true = self._probabilities.gather(1, self._signal.clamp_min(0).unsqueeze(1)).squeeze(1)
+        return {"probability": true.masked_fill(self._signal < 0, torch.nan)}
 
     def describe_recovered(self, place: int, recovered: Tensor) -> dict[str, Any]:
-        """Return the names of both classes."""
+        """Return the names of both classes; None for an unknown one."""
+        true = int(self._signal[place])
         return {
             "recovered_class": self._classes[int(recovered)],
-            "true_class": self._classes[int(self._signal[place])],
+            "true_class": self._classes[true] if true >= 0 else None,
         }
 
     def _rest(self, layer: str, shape: torch.Size) -> RestOfNetwork:

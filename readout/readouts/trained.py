@@ -55,13 +55,15 @@ class TrainedReadout(OnePassReadout):
                 among them.
         """
         known = load_samples(self.training_data, self.extractor)
-        if len(known) < self.least_inputs:
+        # in an order that follows from the inputs, because weights follow from it
+        digests = dict(sorted((self.input_digest(sample), name) for name, sample in known.items()))
+        if len(digests) < self.least_inputs:
             raise ReadoutError(
-                f"model.training_data has {len(known)} inputs, too few to train on; give at least {self.least_inputs}."
+                f"model.training_data has {len(digests)} inputs, too few to train on; give at least "
+                f"{self.least_inputs}."
             )
-        self.inputs = torch.stack([sample.input for sample in known.values()])
-        digests = {self.input_digest(sample): name for name, sample in known.items()}
-        self._digest = digest(sorted(digests))
+        self.inputs = torch.stack([known[name].input for name in digests.values()])
+        self._digest = digest(list(digests))
         if shape is not None and tuple(shape) != self.inputs.shape[1:]:
             own, wanted = ("×".join(map(str, each)) for each in (self.inputs.shape[1:], shape))
             raise ReadoutError(

@@ -16,6 +16,7 @@ CHANGES = [
     replace(BASE, level=0.7),
     replace(BASE, draw=1),
     replace(BASE, seed=2),
+    replace(BASE, reading=1),
 ]
 
 
@@ -23,6 +24,11 @@ def test_equal_problems_have_equal_keys() -> None:
     assert replace(BASE).key == BASE.key
     assert replace(BASE).noise_seed == BASE.noise_seed
     assert replace(BASE).prior_seed() == BASE.prior_seed()
+
+
+def test_keys_and_seeds_are_those_of_results_on_disk() -> None:
+    assert BASE.key == "d86392a13edd52e6922f13770b5bc93a"
+    assert (BASE.noise_seed, BASE.prior_seed()) == (6244752044393849441, 533333535651612288)
 
 
 def test_a_change_of_any_field_changes_the_key() -> None:
@@ -52,6 +58,12 @@ def test_noise_and_prior_differ_between_draws_seeds_inputs_and_layers(field: str
 def test_an_input_has_the_same_noise_under_another_name_and_readout() -> None:
     assert replace(BASE, sample="dog", setting="t").noise_seed == BASE.noise_seed
     assert replace(BASE, sample="dog", setting="t").prior_seed() == BASE.prior_seed()
+
+
+def test_readings_share_the_noise_and_start_anew() -> None:
+    readings = [replace(BASE, reading=reading) for reading in range(3)]
+    assert len({reading.noise_seed for reading in readings}) == 1
+    assert len({reading.prior_seed(restart) for reading in readings for restart in range(3)}) == 9
 
 
 def test_every_restart_has_a_prior_of_its_own_and_none_is_seeded_as_the_noise() -> None:

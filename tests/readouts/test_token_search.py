@@ -15,6 +15,7 @@ from readout.extractors import LanguageModel
 from readout.extractors.prefix import NOTHING, advance, states_after
 from readout.perturbations import GaussianPerturbation
 from readout.problems import cross
+from readout.problems.identity import digest
 from readout.readouts import Readout, TextInversion, TokenSearch
 from readout.readouts.run import read
 from readout.readouts.shortlist import CONTEXT, Shortlist
@@ -68,6 +69,11 @@ def test_states_after_a_prefix_are_those_of_the_whole_text(model: LanguageModel,
     for token, state in zip(ids[4:], tried, strict=True):
         whole = model.extract(model.embed(torch.cat([ids[:4], token.view(1)]).unsqueeze(0)), layer)
         torch.testing.assert_close(state, whole[0, -1], rtol=0, atol=1e-5)
+
+
+def test_keys_are_those_of_searches_that_had_an_optimiser(folders: dict[str, str]) -> None:
+    described = TokenSearch(LanguageModel(folders["gpt2"]), beam=2).describe()
+    assert digest(described) == "a3934a898dbbf475288bdc745ee43e110d5906f4d565fb4304a38a260f314063"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
