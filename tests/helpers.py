@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from PIL import Image
@@ -114,6 +115,13 @@ def write_config(path: Path, config: Mapping[str, Any]) -> Path:
     """Write a configuration as YAML."""
     path.write_text(yaml.safe_dump(dict(config)))
     return path
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV file with its floats to the last digit, which pandas 2 may change when it parses them itself."""
+    table = pd.read_csv(path)
+    floats = list(table.select_dtypes("float"))
+    return table.assign(**pd.read_csv(path, dtype=str)[floats].astype(float))
 
 
 def write_noise_images(folder: Path, side: int, count: int = 2) -> None:

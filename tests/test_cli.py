@@ -15,7 +15,7 @@ from PIL import Image
 from readout import cli, load_results
 from readout.analysis.sizes import sizes_table
 from readout.store import ResultStore
-from tests.helpers import run_cli, tiny_config, write_config
+from tests.helpers import read_table, run_cli, tiny_config, write_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -148,9 +148,8 @@ def test_results_are_judged_alike_whenever_they_were_computed(config: dict[str, 
     assert set(results["threshold"]) == {0.4}
     assert set(results["tolerance"]) == {0.5}
     assert len(results) == 2 * 3
-    # floats as text, because pandas 2 may change the last digit of those that it reads
-    written = pd.read_csv(tmp_path / "out" / "sizes.csv", dtype=str)["representation_size"]
-    assert sizes_table(results)["representation_size"].tolist() == written.astype(float).tolist()
+    written = read_table(tmp_path / "out" / "sizes.csv")
+    assert sizes_table(results)["representation_size"].tolist() == written["representation_size"].tolist()
 
 
 @pytest.mark.usefixtures("swept")

@@ -11,6 +11,7 @@ from scipy import stats
 
 from readout.store import ResultStore
 from readout.sweep import driver
+from tests.helpers import read_table
 
 
 def run(main: Callable[[Sequence[str]], None], output: Path) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def run(main: Callable[[Sequence[str]], None], output: Path) -> pd.DataFrame:
     sentences = (output / "result.txt").read_text(encoding="utf-8").strip()
     assert sentences.endswith(".")
     assert "nan" not in sentences
-    return pd.read_csv(output / f"{name}.csv")
+    return read_table(output / f"{name}.csv")
 
 
 def _with_few_resamples(bootstrap: Callable[..., Any], *groups: Any, **options: Any) -> Any:
@@ -45,7 +46,7 @@ def run_again(
     def refuse(*_: Any) -> None:
         raise AssertionError("inverted again")
 
-    monkeypatch.setattr(driver, "invert", refuse)
+    monkeypatch.setattr(driver, "read", refuse)
     monkeypatch.setattr(ResultStore, "write_figure", lambda *_: None)  # it would draw the same once more
     after = run(main, output)
     pd.testing.assert_frame_equal(after.drop(columns=list(ignoring)), before.drop(columns=list(ignoring)))
