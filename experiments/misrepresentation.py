@@ -96,7 +96,7 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
         inversion = scale.readout.inversion(extractor)
         found = experiment.sweep(path, inversion, data, levels=levels, perturbation=kind, **settings)
         tables.append(_compare(found.assign(path=path), inputs, experiment.sweep_store(path), scale.threshold))
-    columns = ["path", "layer", "sample", "toward", "level", "feature_distance", *SHADES, "reading", "picture"]
+    columns = ["path", "layer", "sample", "toward", "level", "feature_distance", *SHADES, "read_as", "picture"]
     return pd.concat(tables, ignore_index=True)[columns]
 
 
@@ -107,9 +107,9 @@ def _compare(results: pd.DataFrame, inputs: Mapping[str, Tensor], store: ResultS
     for key, sample in zip(results["key"], results["sample"], strict=True):
         other = names[(names.index(sample) + 1) % len(names)]
         to_x, to_y, to_mixture = distances(recovered[key], inputs[sample], inputs[other])
-        reading = read_as(to_x, to_y, to_mixture, threshold)
+        kind = read_as(to_x, to_y, to_mixture, threshold)
         rows.append(
-            {"toward": other, "to_x": to_x, "to_y": to_y, "to_mixture": to_mixture, "reading": reading}
+            {"toward": other, "to_x": to_x, "to_y": to_y, "to_mixture": to_mixture, "read_as": kind}
             | {"picture": recovered[key]}
         )
     return results.join(pd.DataFrame(rows))

@@ -39,7 +39,7 @@ def find_flips(points: pd.DataFrame, threshold: float) -> pd.DataFrame:
             "size_toward_y": float(np.interp(end, shares, curve["feature_distance"])),
             "size_in_noise": crossing(noise["feature_distance"].tolist(), noise["to_x"].tolist(), threshold),
         }
-        within = curve[(curve["level"] > end) & (curve["level"] < start)]["reading"]
+        within = curve[(curve["level"] > end) & (curve["level"] < start)]["read_as"]
         row |= {"points_between": len(within), "read_as_both": int((within == "both").sum())}
         measured = row if ends else dict.fromkeys(row, np.nan)
         rows.append({"path": path, "layer": layer, "sample": sample, "toward": curve["toward"].iloc[0], **measured})
@@ -77,7 +77,7 @@ def draw(points: pd.DataFrame, threshold: float) -> Figure:
         by_share = chosen.set_index("level")
         for panel, share in zip(axes, shares, strict=True):
             panel.imshow(to_pixels(by_share.loc[share, "picture"]))
-            panel.set_xlabel(by_share.loc[share, "reading"], fontsize=7, labelpad=1)
+            panel.set_xlabel(by_share.loc[share, "read_as"], fontsize=7, labelpad=1)
             panel.set(xticks=[], yticks=[])
             panel.grid(visible=False)
         axes[0].set_ylabel(f"{layer}\n{path}", fontsize=7)

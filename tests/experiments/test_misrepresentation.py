@@ -40,7 +40,7 @@ def test_distances_know_a_mixture() -> None:
 def test_flips_of_a_known_way() -> None:
     shares = [0.0, 0.25, 0.5, 0.75, 0.98]
     way = {"level": shares, "to_x": shares, "to_y": [1 - share for share in shares], "to_mixture": 0.0}
-    way |= {"feature_distance": [share / 2 for share in shares], "reading": ["x", "x", "both", "y", "y"]}
+    way |= {"feature_distance": [share / 2 for share in shares], "read_as": ["x", "x", "both", "y", "y"]}
     noise = {"level": [0.0, 0.9], "to_x": [0.0, 0.9], "feature_distance": [0.0, 0.9]}
     shared = {"layer": "l", "sample": "s", "toward": "t"}
     points = pd.concat(
