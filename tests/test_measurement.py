@@ -179,6 +179,7 @@ def test_a_readout_in_one_pass_needs_no_steps(kind: str) -> None:
     assert measured.problems["signal"].unique().tolist() == [kind]
     assert measured.problems["steps"].tolist() == [0] * 4
     assert len(measured.sizes) == 2
+    assert all(0 <= one.min() <= one.max() <= 1 for one in measured.recovered.values())
     assert {one.numel() for one in measured.recovered.values()} == {3 * 8 * 8 if kind == "input" else 1}
 
 

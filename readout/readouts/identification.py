@@ -83,7 +83,7 @@ class Identification(OnePassReadout):
 
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`; candidates go by their digests, whatever their order or names."""
-        return {**describe(self, skip=("extractor",)), "candidates": digest(sorted(self._places))}
+        return {**describe(self, skip=("extractor", "candidates")), "candidates": digest(sorted(self._places))}
 
     def signal(self, inputs: Tensor) -> Tensor:
         """Return the indices of the true inputs among the candidates, shape (problems,); −1 if unknown."""
