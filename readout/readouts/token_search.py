@@ -18,6 +18,7 @@ from readout.metrics import SampleMetric, correlation_distance
 from readout.priors import TokenSequence
 from readout.priors.tokens import FREE
 from readout.problems.identity import describe
+from readout.readouts.batch import ProblemBatch
 from readout.readouts.inversion.protocols import TokenByToken
 from readout.readouts.inversion.resuming import State
 from readout.readouts.inversion.text import TextInversion
@@ -136,9 +137,19 @@ class TokenSearch(TextInversion):
             )
         return longest
 
+    def load(self, problems: ProblemBatch) -> None:
+        """See :class:`Readout`."""
+        super().load(problems)
+        self._position = 0
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See :class:`readout.readouts.inversion.resuming.Resumable`."""
+        super().on_load_checkpoint(checkpoint)
+        assert self.resumed is not None
+        self._position = self.resumed["step"]
+
     def on_train_start(self) -> None:
         """See :class:`FeatureInversion`; every text starts empty."""
-        self._position = 0 if self.resumed is None else self.resumed["step"]
         super().on_train_start()
         self._hypotheses = [[_Hypothesis()] for _ in range(len(self.problems))]
         if self.resumed is not None:

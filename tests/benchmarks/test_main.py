@@ -69,7 +69,7 @@ def test_agreement_is_exact_for_the_same_answers_and_tells_what_differs() -> Non
     ]
     shared: dict[str, Any] = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "draw": 0}
     shared |= {"setting": "s", "loss": 1.0, "floor": 1.0, "scale": 1.0, "tolerance": 0.0, "dead": False}
-    shared |= {"feature_dim": 8, "input_dim": 4}
+    shared |= {"feature_dim": 8, "input_dim": 4, "readout": "r", "weights_digest": "0", "metric": "ssim"}
     known = judge(pd.DataFrame(rows).assign(**shared), 0.1)
     known["feature_distance"] = known["level"]
     same = agreement(known, known)

@@ -21,6 +21,7 @@ def results(levels: dict[str, list[float]], *runs: OpenRun) -> LayerResults:
             "sample": sample,
             "level": level,
             "draw": 0,
+            "reading": 0,
             "key": f"{sample} {level}",
             "dead": False,
             "trajectory_step": [0, 5],

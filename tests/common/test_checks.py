@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import ArrayLike
 
-from readout import callbacks, data, extractors, inversions, measure, metrics, prediction, priors, representation
+from readout import callbacks, data, extractors, measure, metrics, prediction, priors, readouts, representation
 from readout.analysis import statistics
 from readout.common.checks import (
     LARGEST_SEED,
@@ -86,11 +86,12 @@ def test_whole_numbers_and_seeds() -> None:
             check_seed("seed", seed)
 
 
-PACKAGES = (callbacks, data, extractors, inversions, metrics, prediction, priors, representation, statistics)
+PACKAGES = (callbacks, data, extractors, metrics, prediction, priors, readouts, representation, statistics)
 NEEDED: dict[str, Any] = {
     "decoder": torch.nn.Identity(),
     "expansion": 4,
     "extractor": TinyNet(),
+    "training_data": data.UniformNoise(),
     "first": [1.0, 2.0],
     "folder": str(Path(__file__).parent),
     "images": IMAGE.unsqueeze(0),

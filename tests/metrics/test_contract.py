@@ -18,6 +18,7 @@ from readout.metrics import (
     ExactMatch,
     SampleMetric,
     TokenErrorRate,
+    ZeroOne,
 )
 from tests.tiny import Vocabulary, concrete_classes
 
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
     perfect: float
     """Its value where the true input was recovered."""
     threshold: float | None = None
-    """The paper's."""
+    """The metric's own."""
     texts: bool = False
 
 
@@ -41,6 +42,7 @@ METRICS = {
     "psnr": Entry(PSNR, math.inf),
     "lpips": Entry(lambda: LPIPS("squeeze"), 0),
     "dists": Entry(DISTS, 0),
+    "zero_one": Entry(ZeroOne, 0, threshold=0.5),
     "token_error_rate": Entry(TokenErrorRate, 0, threshold=0.3, texts=True),
     "exact_match": Entry(ExactMatch, 1, texts=True),
     "embedding_cosine": Entry(EmbeddingCosine, 1, texts=True),

@@ -45,7 +45,8 @@ class InterruptAt(Callback):
         self.begun: list[int] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.begun.append(trainer.global_step)
+        assert isinstance(pl_module, Readout)
+        self.begun.append(pl_module.steps_taken)
         torch.manual_seed(0)  # for priors that draw from the global generator
 
     def on_train_batch_end(self, *_: Any) -> None:

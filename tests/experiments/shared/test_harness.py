@@ -37,6 +37,7 @@ def test_a_sweep_gives_its_own_results_only(tmp_path: Path) -> None:
 def test_sizes_of_draws_are_averaged_within_samples() -> None:
     shared = {"model": "m", "weights": "w", "prior": "p", "protocol": "paper", "setting": "s", "threshold": 0.1}
     shared |= {"feature_dim": 8, "input_dim": 4, "layer": "early", "sample": "x", "label": "hit"}
+    shared |= {"readout": "r", "weights_digest": "0", "metric": "correlation_distance"}
     # d_X reaches the threshold half-way between 0.2 and 0.4, and between 0.4 and 0.6
     curves = {0: (0.0, 0.05, 0.15, 0.3), 1: (0.0, 0.01, 0.05, 0.15)}
     rows = [
