@@ -27,7 +27,7 @@ class Joined(InputData):
 
     def __init__(self, sources: Sequence[InputData]) -> None:
         super().__init__()
-        self.sources = check_list("sources", sources, "[a source, another source]")
+        self.sources: list[InputData] = check_list("sources", sources, "[a source, another source]")
 
     def prepare_data(self) -> None:
         """Prepare the sources."""
