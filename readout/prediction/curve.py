@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from readout.prediction.bidiagonal import Bidiagonalisation
-from readout.prediction.decoders import LinearDecoder, PosteriorMean
+from readout.prediction.decoders import Filter, PosteriorMean
 from readout.prediction.gaussian import GaussianPrior
 
 
@@ -35,7 +35,7 @@ class Curve:
         self._alignment = ritz @ true / true.norm()
         self._gram = ritz @ ritz.t()
 
-    def best(self, decoders: Sequence[LinearDecoder], variances: Tensor) -> tuple[Tensor, Tensor]:
+    def best(self, decoders: Sequence[Filter], variances: Tensor) -> tuple[Tensor, Tensor]:
         """Return the smallest d_X of the decoders at each noise variance, and its standard error.
 
         Args:
@@ -49,7 +49,7 @@ class Curve:
         least, which = torch.stack(distances).min(dim=0)
         return least, torch.stack(errors).gather(0, which.unsqueeze(0)).squeeze(0)
 
-    def distance(self, decoder: LinearDecoder, variances: Tensor) -> tuple[Tensor, Tensor]:
+    def distance(self, decoder: Filter, variances: Tensor) -> tuple[Tensor, Tensor]:
         """Return d_X of one decoder at each noise variance, and its standard error over probes.
 
         Args:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-class LinearDecoder(ABC):
-    """Decoder x̂ = m + C^½ ψ(A) Mᵀ (h′ − f(m)), with M = J C^½ and A = MᵀM."""
+class Filter(ABC):
+    """Linear decoder x̂ = m + C^½ ψ(A) Mᵀ (h′ − f(m)), with M = J C^½ and A = MᵀM."""
 
     @abstractmethod
     def gain(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class LinearDecoder(ABC):
         return torch.where(eigenvalues > 0, variances * gain.square() / eigenvalues.clamp_min(_TINY), 0.0)
 
 
-class PosteriorMean(LinearDecoder):
+class PosteriorMean(Filter):
     """Optimal decoder for a Gaussian prior and known noise variance, ψ = 1 / (λ + σ²).
 
     Examples:
@@ -33,11 +33,11 @@ class PosteriorMean(LinearDecoder):
     """
 
     def gain(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
-        """See :meth:`LinearDecoder.gain`."""
+        """See :meth:`Filter.gain`."""
         return eigenvalues / (eigenvalues + variances)
 
 
-class GradientDescent(LinearDecoder):
+class GradientDescent(Filter):
     """Gradient descent on ‖f(x̂) − h′‖² / 2 for k steps, ψ = (1 − (1 − ηλ)ᵏ) / λ, independent of the noise.
 
     Args:
@@ -50,7 +50,7 @@ class GradientDescent(LinearDecoder):
         self.steps = steps
 
     def gain(self, eigenvalues: Tensor, variances: Tensor) -> Tensor:
-        """See :meth:`LinearDecoder.gain`."""
+        """See :meth:`Filter.gain`."""
         arrived = 1 - (1 - self.step_size * eigenvalues).clamp_min(0) ** self.steps
         return arrived.expand_as(eigenvalues + variances)
 
