@@ -1,6 +1,4 @@
 import logging
-import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,30 +80,6 @@ def test_it_follows_from_the_seed() -> None:
     again, other = trained(tiny()), trained(tiny(seed=1))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["residual.last.weight"], other["residual.last.weight"])
-
-
-def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    expected = trained(tiny())
-    first, interrupted = tiny(), trainer(3)
-    interrupted.fit(first, range(8))
-    interrupted.save_checkpoint(tmp_path / "a.ckpt")
-    saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
-    assert all(key.startswith("network.") for key in saved["state_dict"])
-    resumed = tiny()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*dataloader is not resumable.*")  # nothing of it is used
-        trainer(8).fit(resumed, range(8), ckpt_path=tmp_path / "a.ckpt")
-    assert resumed.global_step == 8
-    weights = resumed.weights()
-    assert all(torch.equal(weights[key], expected[key]) for key in expected)
-
-
-def test_the_extractor_stays_as_it_was() -> None:
-    training = tiny()
-    before = training.extractor.fingerprint()
-    trained(training)
-    assert training.extractor.fingerprint() == before
-    assert all(parameter.grad is None for parameter in training.extractor.parameters())
 
 
 def test_every_input_is_seen_once_per_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,13 +154,6 @@ def test_steps_are_counted_across_epochs() -> None:
     assert inversion.outcome.trajectory.steps == list(range(8))
 
 
-def test_the_extractor_gets_no_gradient_and_stays_in_eval() -> None:
-    inversion = make("dip", 1e-3)
-    solve(inversion, batch([1]), steps=3)
-    assert all(p.grad is None and not p.requires_grad for p in inversion.extractor.parameters())
-    assert not inversion.extractor.training
-
-
 def test_gradient_clipping_is_refused() -> None:
     inversion = make("pixels", 1e-3)
     inversion.load(batch([0]))

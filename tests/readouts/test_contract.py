@@ -76,7 +76,7 @@ class Case(NamedTuple):
     inputs: Mapping[str, Tensor]
     readout: Readout
     network: str
-    """Fingerprint of the extractor before anything was read."""
+    """Fingerprint of the extractor before anything was trained or read."""
     outcome: Outcome
 
 
@@ -95,8 +95,9 @@ def case(request: pytest.FixtureRequest, folders: Mapping[str, str]) -> Case:
         return readout
 
     inputs = texts(folders[entry.weights]) if entry.weights else images()
-    readout = ready(fresh(), entry.layer)
+    readout = fresh()
     network = readout.extractor.fingerprint()
+    ready(readout, entry.layer)
     return Case(fresh, entry.layer, inputs, readout, network, solve(readout, batch(entry.layer, inputs)))
 
 

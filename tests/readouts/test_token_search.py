@@ -116,14 +116,6 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_text_there_is(folders: 
     assert narrow[0]["loss"] >= best * (1 - 1e-5)
 
 
-def test_a_problem_gives_the_same_answer_alone_and_among_others(model: LanguageModel) -> None:
-    together, recovered = run(model, ["long", "short"], [0.0, 0.4, 0.8], "layer.1", beam=2)
-    alone, recovered_alone = run(model, ["short"], [0.8], "layer.1", beam=2)
-    assert torch.equal(recovered[5], recovered_alone[0])
-    assert together[5]["loss"] == pytest.approx(alone[0]["loss"], rel=1e-5)
-    assert together[5]["floor"] == pytest.approx(alone[0]["floor"], rel=1e-5)
-
-
 def test_a_shortlist_of_everything_changes_nothing(model: LanguageModel) -> None:
     size = model.embedding.num_embeddings
     plain, texts_plain = run(model, ["long"], [0.3, 0.7], "layer.1")

@@ -24,7 +24,7 @@ from readout.sweep import Sweep, training
 from readout.sweep.progress import SweepProgress
 from readout.sweep.runtime import Runtime
 from tests.helpers import CPU, tiny_config, write_config
-from tests.sweep.interrupted import LEVELS, assert_same_bits, hearing_signals, noise, run
+from tests.sweep.interrupted import LEVELS, assert_same_bits, checkpoint, hearing_signals, noise, run
 from tests.tiny import TinyNet
 
 STEPS = 24
@@ -114,6 +114,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_interrupted_training_goes_on_to_the_bit(tmp_path: Path, whole: Path, steps: Steps) -> None:
     said = interrupt(tmp_path, decoder(), steps, at=22)
     assert said == "Stopped after step 22 of 24, which is saved; the same command goes on from there."
+    assert not any("extractor" in name for name in checkpoint(tmp_path)["state_dict"])
     said, _ = run(tmp_path, decoder(), noise())
     assert "going on at step 22 of a training that was stopped" in said
     assert steps.taken() == [23, 24]
@@ -151,18 +152,23 @@ def test_a_regression_that_is_interrupted_starts_over(tmp_path: Path, steps: Ste
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
 
 
-def test_weights_are_kept_by_layer_and_not_trained_again(tmp_path: Path, steps: Steps) -> None:
-    # in double precision a Trainer changes the network's own weights
+def test_weights_are_kept_by_layer_and_precision_and_not_trained_again(
+    tmp_path: Path, whole: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole, tmp_path / "out")
+    # a Trainer of this precision changes the type of the network's own weights
     settings: dict[str, Any] = {"layers": ["early", "middle"], "precision": "64-true"}
-    _, first = run(tmp_path, decoder(), noise(), levels=[0.5], **settings)
+    _, first = run(tmp_path / "out", decoder(), noise(), levels=[0.5], **settings)
     assert steps.taken() == 2 * list(range(1, STEPS + 1))
-    kept = trained(tmp_path)
-    assert len(kept) == 2
-    _, second = run(tmp_path, decoder(), noise(), levels=[0.5, 0.7], **settings)
-    assert steps.taken() == []
-    assert same(trained(tmp_path), kept)
-    columns = ["key", "distance", "training_data"]
-    pd.testing.assert_frame_equal(second.loc[second["level"] == 0.5, columns].reset_index(drop=True), first[columns])
+    kept = trained(tmp_path / "out")
+    assert len(kept) == 3
+    monkeypatch.setattr(TrainedDecoder, "make_training", None)  # not even a rehearsal
+    _, second = run(tmp_path / "out", decoder(), noise(), levels=[0.5, 0.7], **settings)
+    assert same(trained(tmp_path / "out"), kept)
+    columns = ["distance", "training_data"]
+    before, after = (one.set_index("key").loc[first["key"], columns] for one in (first, second))
+    pd.testing.assert_frame_equal(after, before)
+    assert len(second) == len(first) + 4
     assert set(second["training_inputs"]) == {24}
 
 
