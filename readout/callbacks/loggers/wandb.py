@@ -41,13 +41,14 @@ class WandbAdapter(LoggerAdapter[WandbLogger]):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         # offline, pictures in tables wait here for their upload: keep them with the run
         os.environ["WANDB_DATA_DIR"] = WANDB_DATA_DIR or str(labels.output.resolve() / "wandb")
+        readout = ("prior", "protocol") if labels.facts["prior"] else ("readout",)
         return {
             "id": labels.id,
             "resume": "allow",
             "name": labels.name,
             "group": str(labels.facts["sweep"]),
             "job_type": next((kind for kind in ("training", "layer") if kind in labels.facts), "sweep"),
-            "tags": [str(labels.facts[key]) for key in ("model", "readout", "prior", "protocol") if labels.facts[key]],
+            "tags": [str(labels.facts[key]) for key in ("model", *readout)],
             "settings": wandb.Settings(silent=True),  # messages per layer would drown the progress display
         }
 
