@@ -12,8 +12,8 @@ from readout.readouts import Identification, Outcome, ProblemBatch
 from tests.helpers import runtime
 from tests.tiny import Identity
 
-BRIGHTNESS = torch.linspace(0.2, 1, 6).view(-1, 1, 1, 1)
-IMAGES = BRIGHTNESS * torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+BRIGHTNESS = torch.linspace(0, 0.8, 6).view(-1, 1, 1, 1)
+IMAGES = BRIGHTNESS + 0.2 * torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
 class Stretch(Perturbation):
