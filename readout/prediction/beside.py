@@ -26,7 +26,10 @@ KEY = ["weights_digest", "layer", "input_digest", "threshold"]
 
 TEXTS = ["layer", "sample", "weights_digest", "input_digest"]
 
-NUMBERS = ["level", "predicted_distance", "standard_error", "predicted_size", "seconds", "threshold"]
+NUMBERS = ["level", "predicted_distance", "threshold"]
+
+FURTHER = ["standard_error", "predicted_size", "seconds"]
+"""Numbers that a file may lack."""
 
 
 def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
@@ -92,10 +95,11 @@ def read_predictions(store: ResultStore) -> pd.DataFrame:
     text = read_whole(path, ADVICE)
     try:
         # as text, because pandas 2 may change the last digit of a float that it reads
-        table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys([*TEXTS, *NUMBERS], str))
+        table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys([*TEXTS, *NUMBERS, *FURTHER], str))
         if table.empty or (SEAL in table and len(str(table[SEAL].iloc[0])) != len(UNSEALED)):
             raise ValueError("cut short")
-        return table.astype({name: float for name in NUMBERS if name in table}).drop(columns=SEAL, errors="ignore")
+        numbers = [*NUMBERS, *(name for name in FURTHER if name in table)]
+        return table.astype(dict.fromkeys(numbers, float)).drop(columns=SEAL, errors="ignore")
     except (KeyError, ValueError) as error:
         raise ReadoutError(f"{str(path)!r} can't be read; {ADVICE}.") from error
 
