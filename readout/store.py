@@ -32,11 +32,9 @@ from readout.representation import Estimator, verdict
 # fmt: off
 COLUMNS = (
     "model", "weights", "weights_digest", "readout", "prior", "protocol", "layer", "layer_index", "feature_dim",
-    "input_dim", "sample", "label", "level", "draw", "reading", "seed", "threshold", "signal", "metric",
-    "distance", "spread",
-    "best_distance", "best_step", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale", "dead",
-    "tolerance", "verdict",
-    "steps", "restarts", "seconds", "setting", "key",
+    "input_dim", "sample", "label", "level", "draw", "reading", "seed", "threshold", "signal", "metric", "distance",
+    "spread", "best_distance", "best_step", "feature_distance", "recovered_feature_distance", "loss", "floor", "scale",
+    "dead", "tolerance", "verdict", "steps", "restarts", "seconds", "setting", "key",
 )
 # fmt: on
 """Columns of every results table; further metrics follow."""
@@ -155,10 +153,12 @@ class ResultStore:
         parts = [_read_part(path, lambda name: trajectories or name not in TRAJECTORY) for path in self._parts()]
         if not parts:
             return pd.DataFrame(columns=list(COLUMNS))
-        parts = [part.assign(**{name: _LATER[name] for name in _LATER.keys() - {*part}}) for part in parts]
+        older = any(_LATER.keys() - {*part} for part in parts)
+        if older:
+            parts = [part.assign(**{name: _LATER[name] for name in _LATER.keys() - {*part}}) for part in parts]
         table = pd.concat(parts, ignore_index=True).drop_duplicates("key")
-        # an older part has the readout of newer ones of its setting
-        table["readout"] = table.groupby("setting")["readout"].transform("first")
+        if older:  # an older part has the readout of newer ones of its setting
+            table["readout"] = table.groupby("setting")["readout"].transform("first")
         return table.sort_values([*_SORTED, "reading"], ignore_index=True)
 
     def load_recovered(self, keys: Iterable[str]) -> dict[str, Tensor]:

@@ -56,11 +56,19 @@ class Vocabulary(FeatureExtractor):
 
 
 def concrete_classes(kind: type) -> set[type]:
-    """Return every class of the package below ``kind``, itself included, that can be made."""
+    """Return every class of the package below ``kind``, itself included, that can be made.
+
+    A class that an example in a docstring defines has its module's name, but is no part of it.
+    """
     for module in pkgutil.walk_packages(readout.__path__, "readout."):
         if ".cuda" not in module.name:
             importlib.import_module(module.name)
-    return {each for each in _below(kind) if each.__module__.startswith("readout.") and not inspect.isabstract(each)}
+    return {each for each in _below(kind) if _is_ours(each) and not inspect.isabstract(each)}
+
+
+def _is_ours(kind: type) -> bool:
+    ours = kind.__module__.startswith("readout.")
+    return ours and getattr(importlib.import_module(kind.__module__), kind.__name__, None) is kind
 
 
 def _below(kind: Any) -> Iterator[type]:

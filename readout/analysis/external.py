@@ -21,7 +21,7 @@ from torch import Tensor
 from readout.analysis import plots
 from readout.analysis.gallery import thumbnail
 from readout.analysis.report import render
-from readout.analysis.sizes import SIGNALS, signal_of
+from readout.analysis.sizes import SIGNALS, reader_of, signal_of
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS_OF_EXTERNAL
 from readout.common.errors import ReadoutError
@@ -187,7 +187,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
         losses=curves,
         verdicts={kind.value: meaning for kind, meaning in VERDICTS_OF_EXTERNAL.items()},
         steps=int(results["steps"].max()),
-        reader=results.iloc[0]["prior"] or results.iloc[0]["readout"],
+        reader=reader_of(results),
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
         asked=len(asked_keys(store.folder / ASKED)),
         gone=len(results) - len(store.finished().intersection(results["key"])),

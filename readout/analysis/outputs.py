@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from readout.analysis.sizes import SIGNALS, signal_of, sizes_table
+from readout.analysis.sizes import SIGNALS, reader_of, signal_of, sizes_table
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.prediction.beside import read_predictions
@@ -41,9 +41,8 @@ class Output:
 
     @property
     def reader(self) -> str:
-        """Name of the readout: of its prior or, without one, of its class."""
-        first = self.results.iloc[0]
-        return str(first["readout"] if pd.isna(first["prior"]) else first["prior"])
+        """Name of the readout; see :func:`readout.analysis.sizes.reader_of`."""
+        return reader_of(self.results)
 
     @property
     def words(self) -> tuple[str, str] | None:

@@ -84,6 +84,12 @@ def signal_of(results: pd.DataFrame) -> str:
     return str(results["signal"].iloc[0]) if "signal" in results else "input"
 
 
+def reader_of(results: pd.DataFrame) -> str:
+    """Return the name of the readout: of its prior or, without one, of its class."""
+    first = results.iloc[0]
+    return str(first["readout"] if pd.isna(first["prior"]) else first["prior"])
+
+
 def beside(estimator: str) -> str:
     """Return the estimator to show beside another: ``crossing``, which interpolates between levels, or else ``max``."""
     return str(Estimator.MAX if estimator == Estimator.CROSSING else Estimator.CROSSING)

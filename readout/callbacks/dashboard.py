@@ -183,10 +183,9 @@ class LayerRuns:
 def _name(facts: Facts) -> str:
     """Return the name of a run; learning rates are in it, and of a whole sweep all that starts another run."""
     rate = "" if facts["lr"] is None else f", lr {facts['lr']:g}"
-    parts = (
-        [facts["prior"], facts["protocol"], f"{facts['steps']} steps{rate}"] if facts["prior"] else [facts["readout"]]
-    )
-    readout = ", ".join(parts)
+    readout = facts["readout"]
+    if facts["prior"]:
+        readout = f"{facts['prior']}, {facts['protocol']}, {facts['steps']} steps{rate}"
     if "training" in facts:
         readout = f"training of {readout}"
     if "layer" in facts:

@@ -10,8 +10,7 @@ from torch import Tensor
 class Training(LightningModule, ABC):
     """The training of a readout's weights at one layer, by ``Trainer.fit`` with ``range(steps)`` as its data.
 
-    It draws its batches itself, from a random generator that its checkpoint holds, so that a resumed training ends
-    with the weights of one that was not interrupted.
+    It chooses its batches itself, so that a resumed training ends with the weights of one that was not interrupted.
     """
 
     steps: int

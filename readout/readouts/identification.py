@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -13,13 +12,10 @@ from readout.data import InputData, Sample, load_samples
 from readout.extractors import FeatureExtractor
 from readout.metrics import ZeroOne
 from readout.problems.identity import describe, digest
-from readout.readouts.one_pass import OnePassReadout, distinct
+from readout.readouts.one_pass import OnePassReadout, check_memory, distinct
 
 BATCH = 64
 """Candidates whose features are computed together."""
-
-MEMORY_SHARE = 0.5
-"""Share of the free memory that the candidates' features may take."""
 
 
 class Identification(OnePassReadout):
@@ -73,7 +69,9 @@ class Identification(OnePassReadout):
             own, wanted = ("×".join(map(str, each)) for each in (self._images.shape[1:], shape))
             raise ReadoutError(f"The candidates are {own}, but the inputs {wanted}; set the size of model.candidates.")
         self._prepared = None
-        missing = [name for name, sample in samples.items() if self.input_digest(sample) not in self._places]
+        # without candidates of their own, the inputs are among them
+        others = {} if self.candidates is None else samples
+        missing = [name for name, sample in others.items() if self.input_digest(sample) not in self._places]
         if missing:
             raise ReadoutError(
                 f"{len(missing)} of {len(samples)} inputs, such as {missing[0]!r}, are not among the "
@@ -127,11 +125,7 @@ class Identification(OnePassReadout):
         found: list[Tensor] = []
         for images in torch.split(self._images, BATCH):
             feature = self._extract(images.to(self.device)).flatten(1)
-            needed, free = feature[0].nbytes * len(self._images), psutil.virtual_memory().available
-            if not found and needed > MEMORY_SHARE * free:
-                raise ReadoutError(
-                    f"Features of {len(self._images):,} candidates at layer {self.problems.layer!r} take "
-                    f"{needed / 2**30:.1f} GiB, more than half of the free memory; give fewer candidates."
-                )
+            if not found:
+                check_memory(feature[0], len(self._images), "candidates", self.problems.layer, "half")
             found.append(feature)
         return torch.cat(found)

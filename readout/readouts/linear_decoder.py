@@ -5,22 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
-from readout.common.errors import ReadoutError
 from readout.data import InputData
 from readout.decoders import Ridge, Training, fit_ridge
 from readout.extractors import FeatureExtractor
 from readout.metrics import CorrelationDistance, SampleMetric
+from readout.readouts.one_pass import check_memory
 from readout.readouts.trained import TrainedReadout
 
 BATCH = 64
 """Inputs per training step."""
-
-MEMORY_SHARE = 0.25
-"""Share of the free memory that the training features may take; the fit needs as much again."""
 
 
 class LinearDecoder(TrainedReadout):
@@ -101,12 +97,8 @@ class _RidgeTraining(Training):
         done = len(self._features)
         images = self._inputs[done * BATCH : (done + 1) * BATCH].to(self.device)
         feature = self.extractor.extract(images, self.layer).flatten(1).float().cpu()
-        needed = feature[0].nbytes * len(self._inputs)
-        if not done and needed > MEMORY_SHARE * psutil.virtual_memory().available:
-            raise ReadoutError(
-                f"Features of {len(self._inputs):,} training inputs at layer {self.layer!r} take "
-                f"{needed / 2**30:.1f} GiB, more than a quarter of the free memory; give fewer training inputs."
-            )
+        if not done:  # a quarter, because the fit needs as much again
+            check_memory(feature[0], len(self._inputs), "training inputs", self.layer, "a quarter")
         self._features.append(feature)
         if done + 1 >= min(self.steps, self.trainer.max_steps):
             self.trainer.should_stop = True

@@ -3,17 +3,22 @@
 import time
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import psutil
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from readout.common.errors import ReadoutError
 from readout.metrics import SampleMetric
 from readout.problems.identity import describe
 from readout.readouts.base import Readout
 from readout.readouts.batch import Outcome
 from readout.readouts.trajectory import Trajectory
+
+SHARES = {"half": 0.5, "a quarter": 0.25}
+"""Shares of the free memory that features of many inputs may take."""
 
 
 class OnePassReadout(Readout):
@@ -123,6 +128,27 @@ class OnePassReadout(Readout):
         """Return h, computed once for each input of the batch."""
         first, rows = distinct(self.problems.names or range(len(self.problems)))
         return self._extract(self.embed(self._inputs[first]))[rows]
+
+
+def check_memory(feature: Tensor, count: int, called: str, layer: str, share: Literal["half", "a quarter"]) -> None:
+    """Check that the features of many inputs fit a share of the free memory.
+
+    Args:
+        feature: One of them.
+        count: How many there are.
+        called: What the inputs are, in the plural.
+        layer: Layer name.
+        share: The share.
+
+    Raises:
+        ReadoutError: if they don't.
+    """
+    needed, free = feature.nbytes * count, psutil.virtual_memory().available
+    if needed > SHARES[share] * free:
+        raise ReadoutError(
+            f"Features of {count:,} {called} at layer {layer!r} take {needed / 2**30:.1f} GiB, more than {share} of "
+            f"the free memory; give fewer {called}."
+        )
 
 
 def distinct(names: Sequence[Hashable]) -> tuple[list[int], list[int]]:

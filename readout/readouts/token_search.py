@@ -17,7 +17,6 @@ from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
 from readout.metrics import SampleMetric, correlation_distance
 from readout.priors import TokenSequence
 from readout.priors.tokens import FREE
-from readout.problems.identity import describe
 from readout.readouts.batch import ProblemBatch
 from readout.readouts.inversion.protocols import TokenByToken
 from readout.readouts.inversion.resuming import State
@@ -120,8 +119,7 @@ class TokenSearch(TextInversion):
 
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`."""
-        described: dict[str, Any] = describe(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
-        return {**described, "prior_fingerprint": "", "optimizer": UNUSED_OPTIMIZER}
+        return {**self._described(), "optimizer": UNUSED_OPTIMIZER}
 
     def steps(self, trainer: Trainer, inputs: Iterable[Tensor]) -> int:
         """Return one step per token of the longest text.

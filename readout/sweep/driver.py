@@ -156,8 +156,9 @@ class Driver:
                 checkpoint = LayerCheckpoint(output, layer, minutes, stop, console, limit)
                 progress.start_layer(layer)
                 if layer.remaining and isinstance(self.readout, TrainedReadout):
-                    logged = (self.runtime, dashboard, progress, minutes, stop, console)
-                    train(self.readout, layer.layer, self._weights_path(self.readout, layer.layer), *logged)
+                    kept = self._weights_path(self.readout, layer.layer)
+                    checkpoints = (minutes, stop, console)
+                    train(self.readout, layer.layer, kept, self.runtime, dashboard, progress, *checkpoints)
                 self._run_layer(layer, checkpoint, progress, dashboard)
                 checkpoint.layer_done()
                 progress.layer_done()
@@ -200,10 +201,12 @@ class Driver:
 
     def _spreads(self, batch: Sequence[Problem], recovered: Sequence[Tensor]) -> list[float]:
         """Return d_S between each reading and the first one of the same feature; NaN for the first."""
-        firsts = {place: replace(problem, reading=0).key for place, problem in enumerate(batch) if problem.reading}
-        known = self.store.load_recovered(firsts.values()) if firsts else {}
-        known |= {problem.key: found for problem, found in zip(batch, recovered, strict=True) if found.numel()}
         spreads = [math.nan] * len(batch)
+        firsts = {place: replace(problem, reading=0).key for place, problem in enumerate(batch) if problem.reading}
+        if not firsts:
+            return spreads
+        known = self.store.load_recovered(firsts.values())
+        known |= {problem.key: found for problem, found in zip(batch, recovered, strict=True) if found.numel()}
         for place, key in firsts.items():
             if key in known and recovered[place].numel():
                 pair = [self.readout.signal(each.unsqueeze(0)) for each in (recovered[place], known[key])]

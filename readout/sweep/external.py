@@ -190,15 +190,14 @@ def scores_by_layer(
         ``loss.LAYER`` between them, without its weight; ``feature_distance.LAYER``, d_H between the external feature
         and the true input's.
     """
-    both = readout.embed(torch.stack([recovered if readout.signal_kind == "input" else true, true]))
+    reads_inputs = readout.signal_kind == "input"
+    both = readout.embed(torch.stack([recovered if reads_inputs else true, true]))
     found = extract_several(extractor, both.to(extractor.mean), list(external))
     scores: Row = {}
     for layer, feature in external.items():
         here, wanted = found[layer].float(), feature.unsqueeze(0).to(found[layer].device)
         scores |= {
-            f"target_distance.{layer}": float(correlation_distance(here[:1], wanted))
-            if readout.signal_kind == "input"
-            else math.nan,
+            f"target_distance.{layer}": float(correlation_distance(here[:1], wanted)) if reads_inputs else math.nan,
             f"loss.{layer}": float(loss(here[:1], wanted)) if loss else math.nan,
             f"feature_distance.{layer}": float(correlation_distance(wanted, here[1:])),
         }

@@ -45,6 +45,11 @@ class LayerPlan:
         return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
 
     @property
+    def training_seconds(self) -> float:
+        """Estimated time of the training that is left."""
+        return self.training_steps * self.training_step_seconds
+
+    @property
     def step_seconds(self) -> float:
         """Estimated time of one step of every remaining batch."""
         batches, rest = divmod(self.remaining, self.batch_size)
@@ -78,8 +83,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated time left."""
-        training = sum(plan.training_steps * plan.training_step_seconds for plan in self.layers)
-        return training + self.steps * sum(plan.step_seconds for plan in self.layers)
+        return sum(plan.training_seconds + self.steps * plan.step_seconds for plan in self.layers)
 
     @property
     def unit(self) -> str:
@@ -110,7 +114,7 @@ class Plan:
             memory = max(min(plan.batch_size, plan.remaining) * plan.cost.problem_bytes for plan in self.layers)
             most = "at most " if searching else ""
             if trained := [layer for layer in self.layers if layer.training_steps]:
-                seconds = sum(layer.training_steps * layer.training_step_seconds for layer in trained)
+                seconds = sum(layer.training_seconds for layer in trained)
                 at = f"{len(trained)} layers" if len(trained) > 1 else "1 layer"
                 words = f"{sum(layer.training_steps for layer in trained):,} steps at {at}, about {duration(seconds)}"
                 table.add_row("training", words)

@@ -159,6 +159,12 @@ class _Validation(Callback):
         self.on_train_start(trainer, pl_module)
 
 
+def undisturbed(times: Sequence[float]) -> float:
+    """Return the lower quartile of the times of steps, without the first, which sets things up."""
+    warm = sorted(times[1:] or times)
+    return warm[len(warm) // 4]
+
+
 class _PassTimer(Callback):
     """Timer of one pass, and estimate of its memory from the size of its features."""
 
@@ -226,9 +232,8 @@ class _StepTimer(Callback):
             self.bytes = torch.cuda.max_memory_allocated(pl_module.device) - _bytes(pl_module.extractor.parameters())
 
     def quiet(self) -> float:
-        """Return the seconds of an undisturbed step: the lower quartile, without the first step."""
-        warm = sorted(self.times[1:] or self.times)
-        return warm[len(warm) // 4]
+        """Return the seconds of an undisturbed step."""
+        return undisturbed(self.times)
 
     def _count_kept(self) -> Any:
         """Return a context that counts the bytes saved for backward, each storage once."""

@@ -23,6 +23,7 @@ from readout.readouts import TrainedReadout
 from readout.store import save_file
 from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
 from readout.sweep.checkpoints import Checkpoint, WholeFiles, versions
+from readout.sweep.probe import undisturbed
 from readout.sweep.progress import SweepProgress
 from readout.sweep.runtime import Runtime
 
@@ -57,7 +58,7 @@ def rehearse(readout: TrainedReadout, layer: str, kept: Path, runtime: Runtime) 
     training, pace = readout.make_training(layer), _Pace()
     runtime.make_bare_trainer(pace, max_steps=min(REHEARSED, training.steps)).fit(training, range(REHEARSED))
     readout.use(layer, training.weights())
-    return training.steps, pace.quiet()
+    return training.steps, undisturbed(pace.times)
 
 
 def train(
@@ -192,8 +193,3 @@ class _Pace(Callback):
             torch.cuda.synchronize(pl_module.device)
         self.times.append(time.perf_counter() - self._started)
         trainer.should_stop |= len(self.times) > 1 and sum(self.times) > REHEARSED_SECONDS
-
-    def quiet(self) -> float:
-        """Return the seconds of an undisturbed step: the lower quartile, without the first step."""
-        warm = sorted(self.times[1:] or self.times)
-        return warm[len(warm) // 4]

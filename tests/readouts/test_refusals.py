@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 from readout.extractors import FeatureExtractor
-from readout.readouts import identification, linear_decoder
+from readout.readouts import one_pass
 from tests.helpers import tiny_config
 from tests.test_cli import fit, refused
 
@@ -106,8 +106,7 @@ def test_it_is_one_sentence_and_nothing_is_lost(
     finished: Path, fault: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "memory" in fault:
-        for module in (identification, linear_decoder):
-            monkeypatch.setattr(module, "MEMORY_SHARE", 0.0)
+        monkeypatch.setattr(one_pass, "SHARES", dict.fromkeys(one_pass.SHARES, 0.0))
     before = {path: path.read_bytes() for path in (finished / "out").rglob("*.*")}
     capsys.readouterr()
     model, words = REFUSED[fault]

@@ -160,8 +160,7 @@ class FeatureInversion(Resumable):
         Raises:
             ReadoutError: if the optimiser or the schedule can't be used.
         """
-        described: dict[str, Any] = describe(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
-        described["prior_fingerprint"] = self.prior.fingerprint()
+        described = self._described()
         optimizer, _ = self._build_optimizer([nn.Parameter(torch.zeros(1, 1))], None)
         described["optimizer"] = describe_optimizer(optimizer)
         course(optimizer)  # refuses invalid numbers
@@ -174,6 +173,11 @@ class FeatureInversion(Resumable):
         if couples(constant) or (schedule is not None and couples(scheduled, min(steps, TRIAL_STEPS))):
             described["optimizer"][ALONE] = True
         return described
+
+    def _described(self) -> dict[str, Any]:
+        """Describe everything but the optimiser and its schedule."""
+        described: dict[str, Any] = describe(self, skip=("extractor", "optimizer", "lr_schedule", "cuda_graph"))
+        return {**described, "prior_fingerprint": self.prior.fingerprint()}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser of the prior's parameters, and a schedule that advances with every step."""
