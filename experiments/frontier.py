@@ -1,10 +1,10 @@
 """The same features read in every way: how much of a size is the readout's, and how much does a feature hold at least?
 
-    python -m experiments.frontier --scale cpu
+    python -m experiments.frontier --scale cpu --images CIFAR10/train
 
 reads the same perturbed features by inversion with a Deep Image Prior, with pixels and with pixels under a penalty on
-total variation, and in one pass by a linear and by a trained decoder, which learn from other images; it also identifies
-the image among many. The control, chance level, compares each image with those read from *other* images' features.
+total variation, and in one pass by a linear and by a trained decoder, which learn from other images: crops of
+photographs and, for the trained one, as many squares of your small images. It also identifies the image among many. The control, chance level, compares each image with those read from *other* images' features.
 Run again to resume.
 """
 
@@ -22,7 +22,7 @@ from experiments.shared.harness import Experiment, begin, style
 from experiments.summaries.frontier import conclude, draw
 from readout.analysis.frontier import by_layer, named_sizes, with_frontier
 from readout.analysis.outputs import read_outputs
-from readout.data import Crops, ImageFolder, InputData, Photographs, load_samples
+from readout.data import Crops, ImageFolder, InputData, Joined, Mosaics, Photographs, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.priors import DeepImagePrior, Pixels
@@ -42,7 +42,9 @@ class Scale:
     weights: str | None
     data: Callable[[Experiment[Any]], InputData]
     training_data: Callable[[Experiment[Any]], InputData]
-    """Other images, to train the decoders on and to identify the images among."""
+    """Other images to train the decoder on."""
+    others: InputData
+    """Fewer of them to fit the linear decoder on, whose weights grow with them, and to identify the images among."""
     layers: tuple[str, ...]
     levels: tuple[float, ...]
     far_levels: tuple[float, ...]
@@ -50,8 +52,6 @@ class Scale:
     inversions: Mapping[str, Make]
     steps: int
     training_steps: int
-    linear_inputs: int
-    """Training inputs of the linear decoder, the first; its weights grow with them."""
     draws: int = 1
     threshold: float = 0.1
 
@@ -84,38 +84,40 @@ SCALES = {
         weights=None,
         data=lambda _: Photographs(size=16),
         training_data=lambda _: Crops(count=40, size=16),
+        others=Crops(count=40, size=16),
         layers=("conv1_1", "conv1_2"),
         levels=(0, 0.3, 0.7),
         far_levels=(0.99, 0.99999),
         inversions=_inversions((8, 16), 1e-2, 60),
         steps=60,
         training_steps=40,
-        linear_inputs=40,
         threshold=0.15,
     ),
     "cpu": Scale(
         weights="normalized",
         data=lambda _: Photographs(size=64),
-        training_data=lambda _: Crops(count=4000, size=64),
+        training_data=lambda experiment: Joined(
+            [Crops(count=4000, size=64), Mosaics(ImageFolder(experiment.image_folder(), size=32), count=4000, size=64)]
+        ),
+        others=Crops(count=1000, size=64),
         layers=("conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv4_1", "conv5_1"),
         levels=(0, 0.3, 0.5, 0.7, 0.8, 0.9),
         far_levels=(0.99, 0.999, 0.9999),
         inversions=_inversions((16, 32, 64, 128), 5e-3, 150),
         steps=150,
-        training_steps=800,
-        linear_inputs=1000,
+        training_steps=1500,
     ),
     "paper": Scale(
         weights="imagenet",
         data=lambda experiment: ImageFolder(experiment.image_folder(), 224, 64),
         training_data=lambda _: Crops(count=20_000, size=224),
+        others=Crops(count=1000, size=224),
         layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
         levels=(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
         far_levels=(0.999, 0.9999),
         inversions=_inversions(None, 1e-4, 10_000),
         steps=10_000,
         training_steps=50_000,
-        linear_inputs=1000,
         draws=4,
     ),
 }
@@ -144,14 +146,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def readouts(scale: Scale, experiment: Experiment[Scale]) -> dict[str, Make]:
     """Return what makes each readout that reads images, by name."""
-    few = scale.training_data(experiment)
-    assert isinstance(few, Crops)
-    few = Crops(count=scale.linear_inputs, size=few.size)
     return {
         **scale.inversions,
-        "linear": lambda extractor: LinearDecoder(extractor, few),
+        "linear": lambda extractor: LinearDecoder(extractor, scale.others),
         "trained": lambda extractor: TrainedDecoder(
-            extractor, scale.training_data(experiment), training_steps=scale.training_steps
+            extractor, scale.training_data(experiment), training_steps=scale.training_steps, lr=5e-3
         ),
     }
 
@@ -174,9 +173,9 @@ def measure(experiment: Experiment[Scale], name: str, make: Make, images: Mappin
 
 
 def identify(experiment: Experiment[Scale], extractor: FeatureExtractor) -> pd.DataFrame:
-    """Identify each image among all images and the training inputs; one row per problem."""
+    """Identify each image among all images and others; one row per problem."""
     scale = experiment.scale
-    candidates = _Together(scale.data(experiment), scale.training_data(experiment))
+    candidates = Joined([scale.data(experiment), scale.others])
     return experiment.sweep(
         "identified",
         Identification(extractor, candidates),
@@ -186,21 +185,6 @@ def identify(experiment: Experiment[Scale], extractor: FeatureExtractor) -> pd.D
         levels=(*scale.levels, *scale.far_levels),
         draws=scale.draws,
     )
-
-
-class _Together(InputData):
-    """The inputs of several data sets."""
-
-    def __init__(self, *parts: InputData) -> None:
-        super().__init__()
-        self.parts = parts
-        self._samples = [sample for part in parts for sample in part]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._samples[index]
 
 
 def with_chance(results: pd.DataFrame, images: Mapping[str, Tensor], recovered: Mapping[str, Tensor]) -> pd.DataFrame:

@@ -45,7 +45,7 @@ class Training:
     epochs: int = 12
     kept: tuple[int, ...] = (0, 1, 2, 4, 12)
     """Epochs after which weights are kept; 0 is the random network."""
-    width: int = 32
+    width: int = 16
     """Channels of the first convolution."""
     batch: int = 256
     lr: float = 0.25

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from experiments.frontier import main, with_chance
-from experiments.shared.crops import random_crops
 from readout.metrics import correlation_distance
 from tests.experiments.helpers import run, run_again
 
@@ -41,13 +40,3 @@ def test_chance_is_what_other_images_give() -> None:
     )
     assert table["nearest_other"]["c"] == 0
     assert table["nearest_other"]["b"] == pytest.approx(min(between["ba"], between["bc"]))
-
-
-def test_crops_depend_on_the_seed_and_keep_the_size() -> None:
-    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    first, again, others = (torch.stack(random_crops(image, 6, seed)) for seed in (1, 1, 2))
-    assert first.shape == (6, 3, 16, 16)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, others)
-    assert image.min() <= first.min()
-    assert first.max() <= image.max()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from experiments.metric import SCALES, find_distances, is_at_hand, main, place, unrelated
+from experiments.shared.crops import random_crops
 from experiments.summaries.metric import agreement
 from tests.experiments.helpers import run, run_again
 
@@ -70,3 +71,13 @@ def test_thresholds_and_agreement_of_a_metric_that_only_rescales() -> None:
     sizes = pd.DataFrame(rows)
     assert [found.rho.value for found in agreement(sizes, "ssim")] == pytest.approx([1, 1])
     assert [found.rho.value for found in agreement(sizes, "rmse")] == pytest.approx([-1, -1])
+
+
+def test_crops_depend_on_the_seed_and_keep_the_size() -> None:
+    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    first, again, others = (torch.stack(random_crops(image, 6, seed)) for seed in (1, 1, 2))
+    assert first.shape == (6, 3, 16, 16)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, others)
+    assert image.min() <= first.min()
+    assert first.max() <= image.max()
