@@ -4,7 +4,8 @@
 
 reads the same perturbed features by inversion with a Deep Image Prior, with pixels and with pixels under a penalty on
 total variation, and in one pass by a linear and by a trained decoder, which learn from other images: crops of
-photographs and, for the trained one, as many squares of your small images. It also identifies the image among many. The control, chance level, compares each image with those read from *other* images' features.
+photographs and, for the trained one, as many mosaics of your small images. It also identifies the image among many. The
+control, chance level, compares each image with those read from *other* images' features.
 Run again to resume.
 """
 
