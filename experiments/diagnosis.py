@@ -1,23 +1,28 @@
 """Does an input's representation size tell a correct answer, a usual input and a justified confidence from others?
 
-    python -m experiments.diagnosis --scale cpu
+    python -m experiments.diagnosis --scale cpu --images CIFAR10
 
-compares sizes with maximum softmax probability and energy on digits: correct and wrong answers, digits rotated by 90°,
-noisy digits, letters. The size of an input is its mean over layers, as decided beforehand; the size at each layer is
-reported too.
+compares sizes by inversion, as a class, by identification and by a trained decoder with maximum softmax probability and
+energy: on correct and wrong answers, images rotated by 90°, noisy images, and images of no class. The size of an input
+is its mean over layers, as decided beforehand; the size at each layer is reported too. ``--scale digits`` uses digits
+and letters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from experiments.shared.digits import SMOKE, TRAINED, Training, classify, invert
-from experiments.shared.harness import Experiment, Readout, begin, sample_sizes, style
-from experiments.shared.outliers import letters, noisy, rotated
+from experiments.shared.cifar import CifarTask
+from experiments.shared.digits import SMOKE, TRAINED
+from experiments.shared.harness import Experiment, Readout, begin, style
+from experiments.shared.outliers import letters, noisy, rotated, scenes
+from experiments.shared.reading import LEVELS, READOUTS, Reading, sizes_by_readout
+from experiments.shared.task import Task, answers, classify
 from experiments.summaries.diagnosis import calibrate, compare, conclude, draw
 from readout.data import Sample
-from readout.extractors import DigitNet
+from readout.extractors import FeatureExtractor
 from readout.priors import Pixels
 
 
@@ -25,28 +30,43 @@ from readout.priors import Pixels
 class Scale:
     """Parameters of one scale."""
 
-    training: Training
-    digits: int
-    """Number of unselected test digits."""
+    task: Task
+    others: Callable[[int], list[Sample]]
+    """Makes images of none of the classes."""
+    images: int
+    """Number of unselected test images."""
     wrong: int
-    """Largest number of further, misclassified digits."""
+    """Largest number of further, misclassified images."""
     outliers: int
     """Number of outliers of each kind."""
-    layers: tuple[str, ...]
-    levels: tuple[float, ...]
-    readout: Readout
-    draws: int = 1
-    batch_size: int | None = None
+    reading: Reading
 
 
-LAYERS = ("conv1", "conv2", "conv3", "conv4")
-LEVELS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+DIGIT_LAYERS = ("conv1", "conv2", "conv3", "conv4")
+CIFAR_LAYERS = ("conv2", "conv3", "conv4", "block4")
 SCALES = {
     "smoke": Scale(
-        *(SMOKE, 12, 4, 5, ("conv1", "conv3"), (0, 0.4, 0.7), Readout(Pixels(), 0.1, 30, 0.0)), batch_size=128
+        *(SMOKE, letters, 12, 4, 5),
+        Reading(
+            *(("conv1", "conv3"), (0, 0.4, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
+            batch_size=128,
+            training_steps=20,
+            one_pass_levels=(0, 0.4, 0.7),
+            one_pass_draws=1,
+        ),
     ),
-    "cpu": Scale(TRAINED, 150, 60, 40, LAYERS, LEVELS, Readout(Pixels(), 0.05, 200, 0.0), batch_size=600),
-    "paper": Scale(TRAINED, 900, 100, 200, LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0), draws=4),
+    "digits": Scale(
+        *(TRAINED, letters, 150, 60, 40),
+        Reading(DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 200, 0.0), batch_size=600),
+    ),
+    "cpu": Scale(
+        *(CifarTask(), scenes, 250, 180, 100),
+        Reading(CIFAR_LAYERS, (0, 0.3, 0.6, 0.9), Readout(Pixels(), 0.05, 200, 0.0)),
+    ),
+    "paper": Scale(
+        *(CifarTask(), scenes, 2000, 500, 500),
+        Reading(CIFAR_LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0), draws=4, training_steps=10_000),
+    ),
 }
 
 
@@ -63,48 +83,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
-    """Return one row per input: group, whether its class is correct, all scores, and the size at each layer."""
+    """Return one row per input: group, whether its class is correct, and all scores.
+
+    Sizes at single layers are columns ``READOUT LAYER``; ``recovery`` is minus the mean d_X of inversions over layers
+    and levels, which distinguishes inputs even where sizes are 0.
+    """
     scale = experiment.scale
-    network = scale.training.network(experiment.folder)
-    samples = choose(network, scale)
-    results = invert(experiment, scale, "sweep", network, list(samples.values()))
-    sizes = sample_sizes(results)
-    by_layer = sizes.pivot(index="sample", columns="layer", values="size")[list(scale.layers)]
-    logits = {name: classify(network, sample.input.unsqueeze(0))[0] for name, sample in samples.items()}
+    network = scale.task.network(experiment)
+    grouped = choose(network, scale, experiment)
+    samples = [sample for _, sample in grouped]
+    logits = classify(network, samples)
     table = pd.DataFrame(
         {
-            "sample": list(samples),
-            "group": [str(sample.label).partition(" ")[0] for sample in samples.values()],
-            "right": [str(logits[name].argmax().item()) == _class(sample) for name, sample in samples.items()],
-            "softmax": [float(logits[name].softmax(0).max()) for name in samples],
-            "energy": [float(logits[name].logsumexp(0)) for name in samples],
+            "sample": [sample.name for sample in samples],
+            "group": [group for group, _ in grouped],
+            "right": [
+                answer == sample.label for answer, sample in zip(answers(network, samples), samples, strict=True)
+            ],
+            "softmax": logits.softmax(1).amax(1).tolist(),
+            "energy": logits.logsumexp(1).tolist(),
         }
     ).set_index("sample")
-    table["size"] = by_layer.mean(axis=1)
-    table["recovery"] = -sizes.groupby("sample")["mean_distance"].mean()
-    return table.join(by_layer.add_prefix("size_")).reset_index()
+    sizes = sizes_by_readout(experiment, "sweeps", scale.task, scale.reading, network, samples)
+    for readout in READOUTS:
+        own = sizes[sizes["readout"] == readout]
+        by_layer = own.pivot(index="sample", columns="layer", values="size")[list(own["layer"].unique())]
+        table = table.join(by_layer.mean(axis=1).rename(readout)).join(by_layer.add_prefix(f"{readout} "))
+    inverted = sizes[sizes["readout"] == "inversion"]
+    table["recovery"] = -inverted.groupby("sample")["mean_distance"].mean()
+    return table.reset_index()
 
 
-def choose(network: DigitNet, scale: Scale) -> dict[str, Sample]:
-    """Choose inputs, labelled with group and class: ``digit 7``, ``more 7`` (misclassified only), ``letter B``."""
-    test = scale.training.test()
-    wrong = classify(network, test.images()).argmax(1) != test.labels()
-    digits = list(range(scale.digits))
-    more = [place for place in range(scale.digits, len(test)) if wrong[place]][: scale.wrong]
-    spare = [test[place] for place in range(scale.digits, len(test)) if place not in more][: scale.outliers]
+def choose(network: FeatureExtractor, scale: Scale, experiment: Experiment[Any]) -> list[tuple[str, Sample]]:
+    """Choose inputs, each with its group; those of the group ``more`` are all misclassified."""
+    test = scale.task.test(experiment)
+    usual, later = test[: scale.images], test[scale.images :]
+    wrong = [answer != sample.label for answer, sample in zip(answers(network, later), later, strict=True)]
+    more = [sample for sample, is_wrong in zip(later, wrong, strict=True) if is_wrong][: scale.wrong]
+    names = {sample.name for sample in more}
+    spare = [sample for sample in later if sample.name not in names][: scale.outliers]
     groups = {
-        "digit": [test[place] for place in digits],
-        "more": [test[place] for place in more],
+        "usual": usual,
+        "more": more,
         "rotated": [rotated(sample) for sample in spare],
         "noisy": [noisy(sample) for sample in spare],
-        "letter": letters(scale.outliers),
+        "other": scale.others(scale.outliers),
     }
-    named = [sample._replace(label=f"{group} {sample.label}") for group, chosen in groups.items() for sample in chosen]
-    return {sample.name: sample for sample in named}
-
-
-def _class(sample: Sample) -> str:
-    return str(sample.label).rpartition(" ")[2]
+    return [(group, sample) for group, chosen in groups.items() for sample in chosen]
 
 
 if __name__ == "__main__":

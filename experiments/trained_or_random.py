@@ -1,9 +1,10 @@
 """How much of a representation size comes from training, and how much from the architecture alone?
 
-    python -m experiments.trained_or_random --scale cpu
+    python -m experiments.trained_or_random --scale cpu --images CIFAR10
 
-follows a network through its training on digits: sizes of digits and of noise, and of digits that the trained network
-classifies correctly or not. Then it compares VGG19, trained and random, on the same photographs.
+follows a network through its training on CIFAR10/train/CLASS: sizes of test images and of noise, and of images that the
+trained network classifies correctly or not, by inversion, as a class, by identification and by a trained decoder. Then
+it compares VGG19, trained and random, on the same photographs. ``--scale digits`` uses digits and a small network.
 """
 
 from collections.abc import Sequence
@@ -11,59 +12,79 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.shared.digits import SMOKE, TRAINED, Training, hits_and_misses, invert
+from experiments.shared.cifar import CifarTask
+from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
+from experiments.shared.reading import LEVELS, Reading, sizes_by_readout
+from experiments.shared.task import Task, hits_and_misses
 from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude, draw
-from readout.data import ImageFolder, InputData, Photographs, UniformNoise
+from readout.data import Photographs, UniformNoise
 from readout.extractors import VGG19
 from readout.priors import DeepImagePrior, Pixels
+
+
+@dataclass(frozen=True)
+class Vgg:
+    """Parameters of the comparison of VGG19, trained and random."""
+
+    weights: str | None
+    """Weights of the trained one; at ``smoke`` scale, another random network replaces it."""
+    photographs: tuple[str, ...]
+    """At least eight, for significance at several layers after correction."""
+    size: int
+    layers: str | tuple[str, ...]
+    levels: tuple[float, ...]
+    readout: Readout
 
 
 @dataclass(frozen=True)
 class Scale:
     """Parameters of one scale."""
 
-    training: Training
+    task: Task
     epochs: tuple[int, ...]
     """Epochs to measure, from 0 (random) to fully trained."""
     count: int
     """Number of hits, of misses and of noise images."""
-    layers: str | tuple[str, ...]
-    levels: tuple[float, ...]
-    readout: Readout
-    weights: str | None
-    """Weights of the trained VGG19; at ``smoke`` scale, another random network replaces it."""
-    size: int
-    photographs: tuple[str, ...]
-    """At least eight, for significance at several layers after correction; empty for the user's images."""
-    vgg_layers: str | tuple[str, ...]
-    vgg_levels: tuple[float, ...]
-    vgg_readout: Readout
-    draws: int = 1
-    batch_size: int | None = None
+    reading: Reading
+    vgg: Vgg
 
 
-LEVELS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 DIGIT_LAYERS = ("conv1", "conv2", "conv3", "conv4")
+CIFAR_LAYERS = ("conv2", "conv3", "conv4", "block4")
+CPU_VGG = Vgg(
+    *("normalized", PHOTOGRAPHS, 32, ("conv1_2", "conv2_2", "conv3_1", "conv3_4"), (0, 0.3, 0.5, 0.7)),
+    Readout(DeepImagePrior(filters=(16, 32, 64)), 5e-3, 150),
+)
 SCALES = {
     "smoke": Scale(
-        *(SMOKE, (0, 12), 4, ("conv2", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
-        *("random", 16, ("astronaut", "coffee"), ("conv1_1",), (0.3,)),
-        Readout(DeepImagePrior(filters=(4, 8)), 1e-2, 5),
-        batch_size=64,
+        *(SMOKE, (0, 12), 4),
+        Reading(
+            *(("conv2", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
+            batch_size=64,
+            training_steps=20,
+            one_pass_levels=(0, 0.3, 0.7),
+            one_pass_draws=1,
+        ),
+        Vgg(
+            *("random", ("astronaut", "coffee"), 16, ("conv1_1",), (0.3,)),
+            Readout(DeepImagePrior(filters=(4, 8)), 1e-2, 5),
+        ),
+    ),
+    "digits": Scale(
+        *(TRAINED, (0, 3, 5, 10, 40), 40),
+        Reading(DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 200, 0.0), batch_size=600),
+        CPU_VGG,
     ),
     "cpu": Scale(
-        *(TRAINED, (0, 3, 5, 10, 40), 40, DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 200, 0.0)),
-        *("normalized", 32, PHOTOGRAPHS),
-        *(("conv1_2", "conv2_2", "conv3_1", "conv3_4"), (0, 0.3, 0.5, 0.7)),
-        Readout(DeepImagePrior(filters=(16, 32, 64)), 5e-3, 150),
-        batch_size=600,
+        *(CifarTask(), (0, 1, 12), 200),
+        Reading(CIFAR_LAYERS, (0, 0.3, 0.6, 0.9), Readout(Pixels(), 0.05, 100, 0.0)),
+        CPU_VGG,
     ),
     "paper": Scale(
-        *(TRAINED, (0, 1, 2, 3, 5, 10, 20, 40), 100, DIGIT_LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0)),
-        *("imagenet", 224, (), "all", (*LEVELS, 0.99)),
-        Readout(DeepImagePrior(), 1e-4, 10_000),
-        draws=4,
+        *(CifarTask(), (0, 1, 2, 4, 12), 1000),
+        Reading(CIFAR_LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0), draws=4, training_steps=10_000),
+        Vgg("imagenet", PHOTOGRAPHS, 224, "all", (*LEVELS, 0.99), Readout(DeepImagePrior(), 1e-4, 10_000)),
     ),
 }
 
@@ -71,46 +92,43 @@ SCALES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and compare sizes along training, and of both VGG19 networks."""
     experiment = begin("trained_or_random", __doc__, SCALES, arguments)
-    digits, vgg = along_training(experiment), photographs(experiment)
-    splits, gains = compare_groups(digits), compare_networks({"digits": digits, "VGG19": vgg})
+    stages, vgg = along_training(experiment), photographs(experiment)
+    splits, gains = compare_groups(stages), compare_networks(stages, vgg)
     experiment.store.write_text("groups.csv", splits.to_csv(index=False))
     experiment.store.write_text("gains.csv", gains.to_csv(index=False))
     with style():
-        figure = draw(digits, vgg, splits)
-    sizes = pd.concat([digits.assign(model="digits"), vgg.assign(model="VGG19")], ignore_index=True)
+        figure = draw(stages, vgg, splits)
+    sizes = pd.concat([stages.assign(model="classifier"), vgg.assign(model="VGG19")], ignore_index=True)
     experiment.finish(sizes, figure, *conclude(splits, gains))
 
 
 def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
-    """Return sizes of the same digits and noise at every epoch; the last epoch defines hits and misses."""
+    """Return sizes of the same images and noise at every epoch; the last epoch defines hits and misses."""
     scale = experiment.scale
-    networks = {epoch: scale.training.network(experiment.folder, epoch) for epoch in scale.epochs}
-    samples = hits_and_misses(networks[scale.epochs[-1]], scale.training.test(), scale.count)
-    samples += [noise._replace(label="noise") for noise in UniformNoise(scale.count, (1, 8, 8))]
+    networks = {epoch: scale.task.network(experiment, epoch) for epoch in scale.epochs}
+    samples = hits_and_misses(networks[scale.epochs[-1]], scale.task.test(experiment), scale.count)
+    shape = tuple(samples[0].input.shape)
+    samples += [noise._replace(label="noise") for noise in UniformNoise(scale.count, shape)]
     tables = []
     for epoch, network in networks.items():
-        results = invert(experiment, scale, f"digits/epoch-{epoch}", network, samples)
-        tables.append(sample_sizes(results).assign(epoch=epoch))
+        sizes = sizes_by_readout(experiment, f"epoch-{epoch}", scale.task, scale.reading, network, samples)
+        tables.append(sizes.assign(epoch=epoch))
     return pd.concat(tables, ignore_index=True)
 
 
 def photographs(experiment: Experiment[Scale]) -> pd.DataFrame:
     """Return sizes of photographs under random (``epoch`` 0) and trained (1) weights."""
-    scale = experiment.scale
-    data: InputData = (
-        Photographs(scale.photographs, scale.size) if scale.photographs else ImageFolder(experiment.image_folder())
-    )
-    tables = []
-    for epoch, network in enumerate((VGG19(None, seed=1), VGG19(scale.weights))):
+    vgg, tables = experiment.scale.vgg, []
+    for epoch, network in enumerate((VGG19(None, seed=1), VGG19(vgg.weights))):
         results = experiment.sweep(
             f"vgg/{('random', 'trained')[epoch]}",
-            scale.vgg_readout.inversion(network),
-            data,
-            steps=scale.vgg_readout.steps,
-            layers=scale.vgg_layers,
-            levels=scale.vgg_levels,
+            vgg.readout.inversion(network),
+            Photographs(vgg.photographs, vgg.size),
+            steps=vgg.readout.steps,
+            layers=vgg.layers,
+            levels=vgg.levels,
         )
-        tables.append(sample_sizes(results).assign(epoch=epoch))
+        tables.append(sample_sizes(results).assign(epoch=epoch, readout="inversion"))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -17,9 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
+from experiments.shared.harness import Experiment
+from experiments.shared.task import Task, accuracy, in_random_order
 from readout.common.files import write_whole
-from readout.data import ImageFolder
+from readout.data import ImageFolder, Sample
 from readout.extractors import FeatureExtractor
+from readout.extractors.weights import cache_folder
 from readout.problems.identity import digest
 from readout.store import save_file
 
@@ -58,12 +62,32 @@ class Training:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class CifarTask(Task):
+    """CIFAR-10, or another folder of its layout, and a :class:`CifarNet`, whose weights are kept in the cache."""
+
+    training: Training = Training()
+
+    def network(self, experiment: Experiment[Any], epochs: int | None = None) -> "CifarNet":
+        """See :class:`Task`."""
+        return CifarNet(Path(experiment.image_folder()), None, self.training, epochs)
+
+    def test(self, experiment: Experiment[Any]) -> Sequence[Sample]:
+        """See :class:`Task`."""
+        return in_random_order(ImageFolder(f"{experiment.image_folder()}/test", SIDE))
+
+    def training_data(self, experiment: Experiment[Any]) -> ImageFolder:
+        """See :class:`Task`."""
+        return ImageFolder(f"{experiment.image_folder()}/train", SIDE, limit=5000)
+
+
 class CifarNet(FeatureExtractor):
     """A residual network of seven convolutions and one dense layer.
 
     Args:
         images: Folder with the training images in ``train/CLASS``.
-        folder: Folder of trained weights; they are kept, because machines round differently.
+        folder: Folder of trained weights; they are kept, because machines round differently. Default: the user's cache,
+            or that of ``READOUT_CACHE``.
         training: Training of the network.
         epoch: Number of epochs after which weights are taken, one of ``training.kept``. Default: the last.
     """
@@ -71,13 +95,15 @@ class CifarNet(FeatureExtractor):
     channels_last = True
     capturable = True
 
-    def __init__(self, images: Path, folder: Path, training: Training | None = None, epoch: int | None = None) -> None:
+    def __init__(
+        self, images: Path, folder: Path | None = None, training: Training | None = None, epoch: int | None = None
+    ) -> None:
         training = training or Training()
         epoch = training.epochs if epoch is None else epoch
         data = ImageFolder(str(images / "train"), SIDE)
         classes = classes_of(data)
         network = _build(training, len(classes))
-        network.load_state_dict(_weights(training, data, classes, folder)[epoch])
+        network.load_state_dict(_weights(training, data, classes, folder or cache_folder())[epoch])
         super().__init__(network, LAYERS, MEAN, STD)
         self.weights = f"epoch {epoch}"
         self.classes = classes
@@ -91,23 +117,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train the network and print its accuracy along training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the weights")
+    parser.add_argument("--output", type=Path, help="folder of the weights (default: readout's cache)")
     parser.add_argument("--epochs", type=int, default=Training.epochs, help="epochs of training")
     parsed = parser.parse_args(arguments)
     epochs = parsed.epochs
     training = Training(epochs, tuple(sorted({*(epoch for epoch in Training.kept if epoch < epochs), epochs})))
+    test = list(ImageFolder(str(parsed.folder / "test"), SIDE))
     for epoch in training.kept:
-        network = CifarNet(parsed.folder, parsed.output, training, epoch)
-        share = accuracy(network, ImageFolder(str(parsed.folder / "test"), SIDE))
+        share = accuracy(CifarNet(parsed.folder, parsed.output, training, epoch), test)
         print(f"after {epoch} epochs: {100 * share:.1f} % of the test images right", flush=True)
-
-
-@torch.no_grad()
-def accuracy(network: CifarNet, data: ImageFolder) -> float:
-    """Return the share of labelled images that the network classifies correctly."""
-    images, labels = load(data, network.classes or ())
-    answers = [network.run(batch.float() / 255).argmax(1) for batch in torch.split(images, 500)]
-    return float((torch.cat(answers) == labels).float().mean())
 
 
 def classes_of(data: ImageFolder) -> list[str]:

@@ -1,4 +1,4 @@
-"""Inputs outside the training data of a digit network: rotated digits, noisy digits, letters."""
+"""Inputs outside the training data of a classifier: rotated images, noisy images, letters, scenes."""
 
 import string
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from readout.data import Sample
+from readout.data import Crops, Sample
 from readout.extractors.digit_net import SIDE
 from readout.problems.identity import derive_seed
 
@@ -20,13 +20,13 @@ FONTS = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-
 
 
 def rotated(sample: Sample) -> Sample:
-    """Rotate a digit by 90°, which interpolates no pixel."""
+    """Rotate an image by 90°, which interpolates no pixel."""
     return Sample(f"rotated_{sample.name}", torch.rot90(sample.input, dims=(1, 2)), sample.label)
 
 
 def noisy(sample: Sample, std: float = 0.3) -> Sample:
     """Add Gaussian noise to every pixel and clip to [0, 1]."""
-    generator = torch.Generator().manual_seed(derive_seed("noisy digit", sample.name))
+    generator = torch.Generator().manual_seed(derive_seed("noisy image", sample.name))
     noise = std * torch.randn(sample.input.shape, generator=generator)
     return Sample(f"noisy_{sample.name}", (sample.input + noise).clamp(0, 1), sample.label)
 
@@ -40,6 +40,11 @@ def letters(count: int) -> list[Sample]:
     if count > len(LETTERS) * len(FONTS):
         raise ValueError(f"there are {len(LETTERS) * len(FONTS)} letters")
     return [_letter(LETTERS[place % len(LETTERS)], FONTS[place // len(LETTERS)]) for place in range(count)]
+
+
+def scenes(count: int) -> list[Sample]:
+    """Return crops of photographs without an animal or a vehicle, at CIFAR-10's size."""
+    return list(Crops(names=["china", "flower", "retina", "hubble_deep_field"], count=count, size=32))
 
 
 def _letter(letter: str, font: str) -> Sample:

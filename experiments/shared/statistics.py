@@ -121,6 +121,11 @@ def rank_correlation(
     return RankCorrelation(estimate, p)
 
 
+def columns(estimate: Estimate, name: str) -> dict[str, float]:
+    """Return an estimate and its interval as columns ``name``, ``name_low`` and ``name_high`` of a table."""
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
 def holm(p: ArrayLike) -> Values:
     """Adjust p-values for their number by Holm's method, in the given order; NaN stay and do not count."""
     values = np.asarray(p, dtype=float)

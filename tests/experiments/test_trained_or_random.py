@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments.shared.reading import READOUTS
 from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude
 from experiments.trained_or_random import main
 from tests.experiments.helpers import run, run_again
@@ -11,14 +12,16 @@ from tests.experiments.helpers import run, run_again
 @pytest.mark.slow
 def test_it_follows_the_same_inputs_along_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = run(main, tmp_path)
-    digits = sizes[sizes["model"] == "digits"]
-    assert digits.groupby(["epoch", "layer", "label"]).size().unique().tolist() == [4]
+    digits = sizes[sizes["model"] == "classifier"]
+    assert digits.groupby(["readout", "epoch", "layer", "label"]).size().unique().tolist() == [4]
+    assert digits["readout"].unique().tolist() == list(READOUTS)
     assert digits["epoch"].unique().tolist() == [0, 12]
     assert digits.groupby(["layer", "sample"])["epoch"].nunique().eq(2).all()
     assert sizes[sizes["model"] == "VGG19"].groupby("epoch")["sample"].nunique().tolist() == [2, 2]
-    gains = pd.read_csv(tmp_path / "gains.csv").set_index(["model", "layer"])
-    natural = digits[(digits["layer"] == "conv2") & (digits["label"] != "noise")].groupby("epoch")["size"].mean()
-    assert gains.loc[("digits", "conv2"), "gain"] == pytest.approx(natural[12] - natural[0])
+    gains = pd.read_csv(tmp_path / "gains.csv").set_index(["model", "readout", "layer"])
+    natural = digits[(digits["layer"] == "conv2") & (digits["label"] != "noise") & (digits["readout"] == "class")]
+    means = natural.groupby("epoch")["size"].mean()
+    assert gains.loc[("classifier", "class", "conv2"), "gain"] == pytest.approx(means[12] - means[0])
     run_again(main, tmp_path, sizes, monkeypatch)
 
 
@@ -32,11 +35,12 @@ def test_sentences_follow_the_numbers() -> None:
         for label, shift in groups.items()
         for place in range(8)
     ]  # fmt: skip
-    digits = pd.DataFrame(rows)
-    splits, gains = compare_groups(digits), compare_networks({"digits": digits})
+    stages = pd.DataFrame(rows).assign(readout="class")
+    splits, gains = compare_groups(stages), compare_networks(stages, stages[:0])
     assert gains["gain"].tolist() == pytest.approx([0, 0.1])
     first, second = conclude(splits, gains)
+    assert first.startswith("Sizes by class differ")
     assert "natural or noise: no sure difference at any layer, mean AUC 0.50 before training" in first
     assert "larger at early, late, mean AUC 1.00 after it" in first
     assert "hit or miss: no sure difference at any layer, mean AUC 0.50 before training and no sure difference" in first
-    assert "for 16 digits larger at late (early +0.000 (+0.000 to +0.000), late +0.100" in second
+    assert "of the same 16 images in the classifier are, after training, larger at late (early +0.000 (+0.000" in second

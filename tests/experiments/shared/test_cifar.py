@@ -6,7 +6,9 @@ from PIL import Image
 from torch import Tensor
 
 from experiments.shared import cifar
-from experiments.shared.cifar import CifarNet, Training, accuracy, main
+from experiments.shared.cifar import CifarNet, CifarTask, Training, main
+from experiments.shared.harness import Experiment
+from experiments.shared.task import accuracy, hits_and_misses
 from readout.common.errors import ReadoutError
 from readout.data import ImageFolder
 from readout.extractors.rest import RestOfNetwork
@@ -39,9 +41,17 @@ def test_it_learns_and_keeps_weights_along_training(
     assert last.fingerprint() == networks[3].fingerprint()
     assert len({network.fingerprint() for network in networks.values()}) == 3
     assert [network.weights_name for network in networks.values()] == ["epoch 0", "epoch 1", "epoch 3"]
-    test = ImageFolder(str(images / "test"), 32)
+    experiment = Experiment("hit_or_miss", None, tmp_path, images=images)
+    monkeypatch.setenv("READOUT_CACHE", str(tmp_path))
+    task = CifarTask(QUICK)
+    test = task.test(experiment)
+    assert sorted(sample.name for sample in test) == [sample.name for sample in ImageFolder(str(images / "test"), 32)]
+    assert task.network(experiment).fingerprint() == last.fingerprint()
     assert accuracy(last, test) > 0.9
     assert accuracy(networks[0], test) < 0.7
+    chosen = hits_and_misses(networks[0], test, 3)
+    assert [sample.label for sample in chosen] == ["miss", "hit"] * (len(chosen) // 2)
+    assert [Path(sample.name).parent for sample in chosen[::2]] == [Path(sample.name).parent for sample in chosen[1::2]]
 
 
 def test_layers_are_cuts_but_not_the_branches(images: Path, tmp_path: Path) -> None:
