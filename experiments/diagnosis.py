@@ -19,6 +19,7 @@ from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import Experiment, Readout, begin, style
 from experiments.shared.outliers import letters, noisy, rotated, scenes
 from experiments.shared.reading import LEVELS, READOUTS, Reading, sizes_by_readout
+from experiments.shared.smooth import smooth_pixels
 from experiments.shared.task import Task, answers, classify
 from experiments.summaries.diagnosis import calibrate, compare, conclude, draw
 from readout.data import Sample
@@ -51,8 +52,9 @@ SCALES = {
             *(("conv1", "conv3"), (0, 0.4, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
             batch_size=128,
             training_steps=20,
-            one_pass_levels=(0, 0.4, 0.7),
-            one_pass_draws=1,
+            decoder_levels=(0, 0.4, 0.7),
+            choice_levels=(0, 0.4, 0.7),
+            choice_draws=1,
         ),
     ),
     "digits": Scale(
@@ -61,11 +63,11 @@ SCALES = {
     ),
     "cpu": Scale(
         *(CifarTask(), scenes, 250, 180, 100),
-        Reading(CIFAR_LAYERS, (0, 0.3, 0.6, 0.9), Readout(Pixels(), 0.05, 200, 0.0)),
+        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(200), inverted=("conv2", "conv3")),
     ),
     "paper": Scale(
         *(CifarTask(), scenes, 2000, 500, 500),
-        Reading(CIFAR_LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0), draws=4, training_steps=10_000),
+        Reading(CIFAR_LAYERS, LEVELS, smooth_pixels(1000), draws=4, training_steps=10_000),
     ),
 }
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from experiments.shared import harness
 from experiments.shared.harness import Experiment, begin, style
+from experiments.shared.smooth import smooth_pixels
 from experiments.summaries.frontier import conclude, draw
 from readout.analysis.frontier import by_layer, named_sizes, with_frontier
 from readout.analysis.outputs import read_outputs
@@ -27,11 +28,7 @@ from readout.data import Crops, ImageFolder, InputData, Joined, Mosaics, Photogr
 from readout.extractors import VGG19, FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.priors import DeepImagePrior, Pixels
-from readout.readouts import FeatureLoss, Identification, LinearDecoder, Readout, TrainedDecoder
-
-TOTAL_VARIATION = 0.1
-"""Weight of the penalty relative to the error; the only value here that was tuned, by d_X on astronaut and coffee."""
-
+from readout.readouts import Identification, LinearDecoder, Readout, TrainedDecoder
 
 Make = Callable[[FeatureExtractor], Readout]
 
@@ -57,26 +54,12 @@ class Scale:
     threshold: float = 0.1
 
 
-class RelativeSquaredError(FeatureLoss):
-    """Mean squared error over the variance of the perturbed feature.
-
-    A penalty of fixed weight then counts more the noisier the feature is, and equally at every layer.
-    """
-
-    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """See :class:`FeatureLoss`; for images only."""
-        return (feature - target).flatten(1).square().mean(1) / target.flatten(1).var(1, correction=0)
-
-
 def _inversions(filters: Sequence[int] | None, lr: float, steps: int) -> dict[str, Make]:
     dip = DeepImagePrior() if filters is None else DeepImagePrior(filters=filters)
-    pixels, smooth = Pixels(), Pixels(total_variation=TOTAL_VARIATION)
     return {
         "dip": harness.Readout(dip, lr, steps).inversion,
-        "pixels": harness.Readout(pixels, 0.05, steps, weight_decay=0.0).inversion,
-        "smooth": lambda extractor: harness.Readout(smooth, 0.05, steps, weight_decay=0.0).inversion(
-            extractor, loss=RelativeSquaredError()
-        ),
+        "pixels": harness.Readout(Pixels(), 0.05, steps, weight_decay=0.0).inversion,
+        "smooth": smooth_pixels(steps).inversion,
     }
 
 

@@ -18,6 +18,7 @@ from experiments.shared.cifar import CifarTask
 from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import Readout, begin, style
 from experiments.shared.reading import LEVELS, Reading, sizes_by_readout
+from experiments.shared.smooth import smooth_pixels
 from experiments.shared.statistics import auc_gain, columns, group_difference, holm
 from experiments.shared.task import ImageNet, Task, accuracy, classify, hits_and_misses
 from experiments.summaries.hit_or_miss import conclude, draw
@@ -37,7 +38,7 @@ class Scale:
     reading: Reading
 
 
-CONVOLUTIONS = ("conv1", "conv2", "block2", "conv3", "conv4", "block4", "logits")
+CIFAR_LAYERS = ("conv1", "conv2", "block2", "conv3", "conv4", "block4", "logits")
 VGG19_LAYERS = ("features.2", "features.5", "features.10", "features.19", "features.28", "classifier.0", "classifier.6")
 SCALES = {
     "smoke": Scale(
@@ -47,12 +48,19 @@ SCALES = {
             *(("conv1", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
             batch_size=64,
             training_steps=20,
-            one_pass_levels=(0, 0.3, 0.7),
-            one_pass_draws=1,
+            decoder_levels=(0, 0.3, 0.7),
+            choice_levels=(0, 0.3, 0.7),
+            choice_draws=1,
         ),
     ),
     "digits": Scale(TRAINED, 60, Reading("all", LEVELS, Readout(Pixels(), 0.05, 200, 0.0), draws=2, batch_size=600)),
-    "cpu": Scale(CifarTask(), 200, Reading(CONVOLUTIONS, (0, 0.2, 0.4, 0.6, 0.8), Readout(Pixels(), 0.05, 200, 0.0))),
+    "cpu": Scale(
+        CifarTask(),
+        200,
+        Reading(
+            CIFAR_LAYERS, (0, 0.2, 0.4, 0.6, 0.8), smooth_pixels(200), inverted=("conv1", "conv2", "conv3", "conv4")
+        ),
+    ),
     "paper": Scale(
         ImageNet(),
         64,

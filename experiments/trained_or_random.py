@@ -16,6 +16,7 @@ from experiments.shared.cifar import CifarTask
 from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
 from experiments.shared.reading import LEVELS, Reading, sizes_by_readout
+from experiments.shared.smooth import smooth_pixels
 from experiments.shared.task import Task, hits_and_misses
 from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude, draw
 from readout.data import Photographs, UniformNoise
@@ -63,8 +64,9 @@ SCALES = {
             *(("conv2", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
             batch_size=64,
             training_steps=20,
-            one_pass_levels=(0, 0.3, 0.7),
-            one_pass_draws=1,
+            decoder_levels=(0, 0.3, 0.7),
+            choice_levels=(0, 0.3, 0.7),
+            choice_draws=1,
         ),
         Vgg(
             *("random", ("astronaut", "coffee"), 16, ("conv1_1",), (0.3,)),
@@ -78,12 +80,12 @@ SCALES = {
     ),
     "cpu": Scale(
         *(CifarTask(), (0, 1, 12), 200),
-        Reading(CIFAR_LAYERS, (0, 0.3, 0.6, 0.9), Readout(Pixels(), 0.05, 100, 0.0)),
+        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(150), inverted=("conv2", "conv3")),
         CPU_VGG,
     ),
     "paper": Scale(
         *(CifarTask(), (0, 1, 2, 4, 12), 1000),
-        Reading(CIFAR_LAYERS, LEVELS, Readout(Pixels(), 0.05, 1000, 0.0), draws=4, training_steps=10_000),
+        Reading(CIFAR_LAYERS, LEVELS, smooth_pixels(1000), draws=4, training_steps=10_000),
         Vgg("imagenet", PHOTOGRAPHS, 224, "all", (*LEVELS, 0.99), Readout(DeepImagePrior(), 1e-4, 10_000)),
     ),
 }

@@ -20,7 +20,7 @@ from readout.common.errors import ReadoutError
 from readout.data import InputData
 from readout.extractors import FeatureExtractor
 from readout.priors import Prior
-from readout.readouts import FeatureInversion, ImageInversion
+from readout.readouts import FeatureInversion, FeatureLoss, ImageInversion
 from readout.representation import Estimator
 from readout.store import ResultStore
 from readout.sweep import Sweep
@@ -40,6 +40,8 @@ class Readout:
     lr: float
     steps: int
     weight_decay: float = 0.01
+    loss: FeatureLoss | None = None
+    """Default: the inversion's own."""
 
     def inversion(
         self, extractor: FeatureExtractor, kind: type[FeatureInversion] = ImageInversion, **kwargs: Any
@@ -52,7 +54,7 @@ class Readout:
             kwargs: Further arguments of the class, such as ``metrics`` or ``record_every``.
         """
         optimizer = partial(AdamW, lr=self.lr, weight_decay=self.weight_decay)
-        return kind(extractor=extractor, prior=self.prior, optimizer=optimizer, **kwargs)
+        return kind(extractor=extractor, prior=self.prior, optimizer=optimizer, loss=self.loss, **kwargs)
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,20 @@ class Reading:
 
     layers: str | tuple[str, ...]
     levels: tuple[float, ...]
+    """Levels of the inversion."""
     inversion: Readout
+    inverted: tuple[str, ...] = ()
+    """Layers to invert, if not all: where something can be read so."""
     draws: int = 1
+    """Draws of inversion and decoder."""
     batch_size: int | None = None
     """Inversions per batch; None for as many as fit."""
-    training_steps: int = 600
+    training_steps: int = 300
     """Training of the decoder, with 32 images per step."""
-    one_pass_levels: tuple[float, ...] = (*LEVELS, 0.95, 0.99)
-    """Levels of the readouts in one pass, which cost little."""
-    one_pass_draws: int = 4
+    decoder_levels: tuple[float, ...] = LEVELS
+    choice_levels: tuple[float, ...] = (*LEVELS, 0.95, 0.99)
+    """Levels of the class and of the identification, which cost little."""
+    choice_draws: int = 4
 
 
 def sizes_by_readout(
@@ -58,15 +63,16 @@ def sizes_by_readout(
     """
     steps, tables = reading.inversion.steps, []
     for readout in READOUTS:
-        inverts = readout == "inversion"
+        inverts, chooses = readout == "inversion", readout in ("class", "identification")
+        levels = reading.levels if inverts else reading.choice_levels if chooses else reading.decoder_levels
         results = experiment.sweep(
             f"{name}/{readout}",
             _make(readout, reading, network, task, experiment),
             Images(samples),
             steps=steps if inverts else 1,
-            layers=reading.layers,
-            levels=reading.levels if inverts else reading.one_pass_levels,
-            draws=reading.draws if inverts else reading.one_pass_draws,
+            layers=(inverts and reading.inverted) or reading.layers,
+            levels=levels,
+            draws=reading.choice_draws if chooses else reading.draws,
             batch_size=(inverts and reading.batch_size) or "auto",
         )
         tables.append(sample_sizes(results).assign(readout=readout))

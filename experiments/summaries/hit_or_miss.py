@@ -12,7 +12,8 @@ NAMES = {"size": "representation size", "mean_distance": "mean $d_S$ over levels
 
 def draw(sizes: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     """Plot sizes by layer and readout, one dot per sample, and how well both measures separate hits from misses."""
-    readouts, layers = list(sizes["readout"].unique()), list(sizes["layer"].unique())
+    readouts = list(sizes["readout"].unique())
+    layers = list(sizes.loc[sizes["readout"] == readouts[-1], "layer"].unique())  # inversions may have fewer
     figure = Figure(figsize=(4 * len(readouts), 8), layout="constrained")
     top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1)))
     for axes, readout in zip(top.subplots(1, len(readouts), sharey=True), readouts, strict=True):
@@ -36,7 +37,7 @@ def _draw_aucs(axes: Axes, tests: pd.DataFrame, measure: str, layers: list[str])
     own = tests[(tests["measure"] == measure) & (tests["layer"] != "slope")]
     for place, (readout, group) in enumerate(own.groupby("readout", sort=False)):
         error = [group["auc"] - group["auc_low"], group["auc_high"] - group["auc"]]
-        where = np.arange(len(layers)) + 0.08 * (place - 1.5)
+        where = group["layer"].map(layers.index) + 0.08 * (place - 1.5)
         axes.errorbar(where, group["auc"], error, fmt="o-", color=COLORS[2 + place], label=str(readout))
     softmax = tests[tests["readout"] == "softmax"].iloc[0]
     axes.axhspan(softmax["auc_low"], softmax["auc_high"], color="grey", alpha=0.25, lw=0, label="maximum softmax")
