@@ -9,7 +9,7 @@ import pandas as pd
 
 from readout.analysis.outputs import Output
 from readout.analysis.sizes import lower_bounds
-from readout.analysis.statistics import Estimate, bootstrap_interval, paired_difference
+from readout.analysis.statistics import Estimate, bootstrap_interval, median, paired_difference
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def joined_sizes(outputs: Sequence[Output]) -> list[JoinedRow]:
 def layer_sizes(sizes: pd.DataFrame) -> LayerSizes:
     """Summarise the sizes of one layer."""
     values = sizes["representation_size"]
-    median = float(values.dropna().median())
-    return LayerSizes(median, bootstrap_interval(values), len(values), int(lower_bounds(sizes).sum()))
+    return LayerSizes(median(values), bootstrap_interval(values), len(values), int(lower_bounds(sizes).sum()))
 
 
 def settings_table(outputs: Sequence[Output]) -> dict[str, list[str]]:

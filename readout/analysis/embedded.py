@@ -11,8 +11,8 @@ from pandas.api.types import is_numeric_dtype
 from readout.analysis.comparison import all_layers
 from readout.analysis.curves import mean_trajectory, recovery_curves
 from readout.analysis.outputs import Output
-from readout.analysis.sizes import beside, lower_bounds
-from readout.analysis.statistics import bootstrap_interval
+from readout.analysis.sizes import beside, lower_bounds, symbol_of
+from readout.analysis.statistics import bootstrap_interval, median
 from readout.analysis.words import VERDICTS
 from readout.store import COLUMNS
 
@@ -49,11 +49,12 @@ def page_data(
         inputs: Addresses of true inputs by sample, per folder.
 
     Returns:
-        ``folders``, ``layers``, ``samples``: names, which rows refer to by index. ``columns`` and ``problems``: one row
-        per problem. ``marks``: one character per verdict. ``series``: one per (folder, layer), with the number of
-        ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``predicted`` curve (level, d_X), ``sizes``
-        (sample, size, whether it is a lower bound, flags, size by the other estimator), their ``median`` and ``mean``
-        (value, low, high), the other ``estimator`` and the median by it (``beside``), and ``trajectories`` by level.
+        ``symbol`` of the distance. ``folders``, ``layers``, ``samples``: names, which rows refer to by index.
+        ``columns`` and ``problems``: one row per problem. ``marks``: one character per verdict. ``series``: one per
+        (folder, layer), with the number of ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``predicted``
+        curve (level, d_X), ``sizes`` (sample, size, whether it is a lower bound, flags, size by the other estimator),
+        their ``median`` and ``mean`` (value, low, high), the other ``estimator`` and the median by it (``beside``), and
+        ``trajectories`` by level.
     """
     layers = all_layers(outputs)
     samples = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
@@ -88,6 +89,7 @@ def page_data(
         for place, output in enumerate(outputs)
     ]
     return {
+        "symbol": symbol_of(*(output.results for output in outputs)),
         "folders": folders,
         "layers": layers,
         "samples": samples,
@@ -131,7 +133,7 @@ def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
         "sizes": [_plain([samples.index(name), *more]) for name, *more in rows],
         "median": _plain(float(values.median())),
         "estimator": other,
-        "beside": _plain(float(sizes[other].dropna().median())),
+        "beside": _plain(median(sizes[other])),
         "mean": _plain([mean.value, mean.low, mean.high]),
     }
 

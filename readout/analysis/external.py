@@ -21,7 +21,7 @@ from torch import Tensor
 from readout.analysis import plots
 from readout.analysis.gallery import thumbnail
 from readout.analysis.report import render
-from readout.analysis.sizes import SIGNALS, reader_of, signal_of
+from readout.analysis.sizes import SIGNALS, reader_of, signal_of, symbol_of
 from readout.analysis.texts import marked
 from readout.analysis.words import VERDICTS_OF_EXTERNAL
 from readout.common.errors import ReadoutError
@@ -87,7 +87,7 @@ def print_external(results: pd.DataFrame, console: Console) -> None:
     # column → heading and format
     scores = {"loss": ("loss", ".4g")}
     scores |= {f"target_distance.{layer}": (f"d_H to {layer}", ".3f") for layer in layers_of(results)}
-    scores |= {"distance": ("d_S" if words else "d_X", ".3f")}
+    scores |= {"distance": (symbol_of(results), ".3f")}
     scores = {column: how for column, how in scores.items() if results[column].notna().any()}
     table = Table(title="Recovered inputs", title_justify="left", expand=bool(texts))
     table.add_column("feature")
@@ -180,6 +180,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
         rows=rows,
         layers=layers_of(results),
         words=words,
+        symbol=symbol_of(results),
         known=int(results["distance"].notna().sum()),
         texts=any("text" in row for row in rows),
         along=_steps(results),

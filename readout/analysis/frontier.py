@@ -8,7 +8,7 @@ import pandas as pd
 
 from readout.analysis.comparison import LayerSizes, entry, layer_sizes, merged
 from readout.analysis.outputs import Output
-from readout.analysis.statistics import Estimate, bootstrap_interval
+from readout.analysis.statistics import Estimate, bootstrap_interval, median
 from readout.metrics import CorrelationDistance
 from readout.representation import linear_size
 
@@ -136,5 +136,5 @@ def _of_layer(rows: pd.DataFrame) -> LayerFrontier:
         reached_by=rows.loc[rows["reached"], "name"].value_counts().to_dict(),
         gap=bootstrap_interval(largest["gap"]),
         linear=linear_size(first["threshold"], first["feature_dim"] / first["input_dim"]) if closed else math.nan,
-        predicted=float(largest["predicted_size"].dropna().median()) if "predicted_size" in largest else math.nan,
+        predicted=median(largest["predicted_size"]) if "predicted_size" in largest else math.nan,
     )

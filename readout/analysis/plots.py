@@ -14,7 +14,8 @@ from torch import Tensor
 from readout.analysis.comparison import merged
 from readout.analysis.curves import mean_trajectory, recovery_curves
 from readout.analysis.frontier import Comparison
-from readout.analysis.sizes import beside, lower_bounds
+from readout.analysis.sizes import beside, lower_bounds, symbol_of
+from readout.analysis.statistics import median
 from readout.data.images import to_pixels
 
 STYLE: dict[Any, Any] = {
@@ -36,7 +37,7 @@ PANELS = 4
 
 
 def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
-    """Plot d_X against realised d_H: one line per layer, one dot per problem.
+    """Plot d_X, or d_S of other signals, against realised d_H: one line per layer, one dot per problem.
 
     Lines are means at levels where all inputs were inverted; bands are their 95 % intervals from resampling inputs.
 
@@ -45,9 +46,9 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
         axes: Axes to draw on; None for a new figure.
     """
     axes = axes or _axes(6.4, 4.4)
-    threshold = results["threshold"].iloc[0]
+    threshold, symbol = results["threshold"].iloc[0], symbol_of(results)
     top = max(1.0, float(results["distance"].max(skipna=True)))
-    axes.plot([0, 1], [0, 1], ":", color="grey", lw=1, label="d_X = d_H")
+    axes.plot([0, 1], [0, 1], ":", color="grey", lw=1, label=f"{symbol} = d_H")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
     curves = recovery_curves(results)
     many = len(results) > MOST_VECTORS
@@ -59,7 +60,7 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
         axes.plot(moved, curve["distance"], "-o", ms=4, color=color, label=label(layer))
     axes.set(
         xlabel="perturbation of the feature, $d_H$",
-        ylabel="distance of the recovered input, $d_X$",
+        ylabel=f"distance of the recovered {'input' if symbol == 'd_X' else 'signal'}, ${symbol}$",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, top * 1.04),
     )
@@ -92,7 +93,7 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
             facecolors=["none" if bound else color for bound in bounds],
         )
         axes.hlines(values.median(), place - 0.28, place + 0.28, color=color, lw=2)
-        axes.hlines(group[other].dropna().median(), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
+        axes.hlines(median(group[other]), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
     _by_layer(axes, layers)
     axes.set_title(f"open: lower bound (see flags); dashed: {other}", fontsize=8, loc="right", color="grey")
     return axes

@@ -22,7 +22,7 @@ from readout.analysis.frontier import Comparison, by_layer, named_sizes, with_fr
 from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
 from readout.analysis.outputs import Output, read_outputs
 from readout.analysis.predictions import draw_prediction
-from readout.analysis.sizes import EXPLAINED, beside
+from readout.analysis.sizes import EXPLAINED, beside, symbol_of
 from readout.analysis.tables import described, layer_rows, verdict_rows
 from readout.analysis.words import VERDICTS, summary
 from readout.common.checks import check_whole
@@ -124,6 +124,7 @@ def write_page(
         "report.html.j2",
         scripts=SCRIPTS,
         first=outputs[0].results.iloc[0],
+        symbol=symbol_of(*(output.results for output in outputs)),
         outputs=outputs,
         descriptions=[described(output) for output in outputs],
         addresses=[address(output.store.folder, page.parent) for output in outputs],

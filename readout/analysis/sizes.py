@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from readout.analysis.statistics import median
 from readout.common.errors import ReadoutError
 from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
 
@@ -84,6 +85,11 @@ def signal_of(results: pd.DataFrame) -> str:
     return str(results["signal"].iloc[0]) if "signal" in results else "input"
 
 
+def symbol_of(*tables: pd.DataFrame) -> str:
+    """Return the symbol of the distance in results: ``d_X`` if all signals are inputs, otherwise ``d_S``."""
+    return "d_X" if {signal_of(table) for table in tables} == {"input"} else "d_S"
+
+
 def reader_of(results: pd.DataFrame) -> str:
     """Return the name of the readout: of its prior or, without one, of its class."""
     first = results.iloc[0]
@@ -140,7 +146,7 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
     """Return a table with one line per layer and no cell cut."""
     verdicts = [kind for kind in Verdict if (results["verdict"] == kind.value).any()]
     threshold, estimator = results["threshold"].iloc[0], sizes["estimator"].iloc[0]
-    distance = "d_X" if sizes["signal"].iloc[0] == "input" else "d_S"
+    distance = symbol_of(sizes)
     other = beside(estimator)
     table = Table(
         title=f"Median representation size by layer, and mean {distance} by level "
@@ -163,7 +169,7 @@ def _printed(sizes: pd.DataFrame, results: pd.DataFrame, levels: Sequence[float]
         table.add_row(
             Text(str(layer)),
             f"{_number(values.median())}{'*' if layer_sizes['flags'].any() else ' '}",
-            _number(layer_sizes[other].dropna().median()),
+            _number(median(layer_sizes[other])),
             f"{_number(values.min())}–{_number(values.max())}" if len(values) else "–",
             *(f"{means[level]:.3f}" if level in means else "–" for level in levels),
             *(str((group["verdict"] == kind.value).sum()) for kind in verdicts),

@@ -3,6 +3,7 @@
 Draws of a sample are not independent: reduce them to one value per sample with :func:`by_sample` first.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,12 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
         p = float(permuted.pvalue)
     share = float(np.mean((differences > 0) + 0.5 * (differences == 0)))
     return PairedDifference(bootstrap_groups((differences,), np.mean, confidence, seed), p, share)
+
+
+def median(values: ArrayLike) -> float:
+    """Return the median of the values that are defined; NaN, without pandas 2's warning, if there are none."""
+    known = without_nan(values)
+    return float(np.median(known)) if len(known) else math.nan
 
 
 def without_nan(values: ArrayLike) -> Values:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from readout.analysis.outputs import Output
 from readout.analysis.sizes import at_common_levels, beside
-from readout.analysis.statistics import bootstrap_interval
+from readout.analysis.statistics import bootstrap_interval, median
 from readout.representation import Verdict
 
 
@@ -23,7 +23,7 @@ def layer_rows(output: Output) -> list[dict[str, Any]]:
                 "dimension": int(group["feature_dim"].iloc[0]),
                 "ratio": group["feature_dim"].iloc[0] / group["input_dim"].iloc[0],
                 "median": values.median(),
-                "beside": group[beside(group["estimator"].iloc[0])].dropna().median(),
+                "beside": median(group[beside(group["estimator"].iloc[0])]),
                 "mean": bootstrap_interval(values),
                 "low": values.min(),
                 "high": values.max(),

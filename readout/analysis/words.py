@@ -115,5 +115,7 @@ def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
         sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
     near = flagged(sizes, Flag.NEAR_THRESHOLD).sum()
     if near:
-        sentences.append(f"{near} of {len(sizes)} sizes depend on a d_X near the threshold, so another run may differ.")
+        sentences.append(
+            f"{near} of {len(sizes)} sizes depend on a distance near the threshold, so another run may differ."
+        )
     return sentences + not_inverted(results)

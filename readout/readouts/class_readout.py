@@ -68,9 +68,10 @@ class ClassReadout(OnePassReadout):
         strange = {name: label for name, label in self._labels.items() if label not in names}
         if self.truth == "label" and strange:
             name, label = next(iter(strange.items()))
+            said = f"Input {name!r} has no label" if label is None else f"The label of {name!r} is {label!r}"
             raise ReadoutError(
-                f"The label of {name!r} is {label!r}, which is none of the {len(names)} classes {names[0]!r} to "
-                f"{names[-1]!r}; set model.classes to the names of the network's outputs, or model.truth to answer."
+                f"{said}, but one of the {len(names)} classes {names[0]!r} to {names[-1]!r} is needed; set "
+                "model.classes to the names of the network's outputs, or model.truth to answer."
             )
 
     def signal(self, inputs: Tensor) -> Tensor:

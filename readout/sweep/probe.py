@@ -76,6 +76,8 @@ def probe(
     few = min(FEW, len(wanted)) if size == "auto" else min(FEW, len(wanted), size)
     examples = (batch([one]).inputs for one in wanted)
     timer = _timed(readout, batch(wanted[:few]), runtime, _Validation(examples))
+    if not readout.iterative:  # what a readout prepares once for a layer is no part of a pass
+        timer = _timed(readout, batch(wanted[:few]), runtime)
     cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device))
     if size == "auto":
         size = automatic_batch_size(cost.problem_bytes, cost.device, readout.batch_limit)

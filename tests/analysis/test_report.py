@@ -154,7 +154,7 @@ def test_the_page_of_a_readout_in_one_pass_loads(readouts: Path, look: Look) -> 
         return {tip: all("#tip dt").map((one) => one.textContent), dots: all("#recovery-chart .dot").length};
         """,
     )
-    assert seen["tip"] == ["verdict", "read", "d_X", "realised d_H", "probability"]
+    assert seen["tip"] == ["verdict", "read", "d_S", "realised d_H", "probability"]
     assert seen["dots"] == 4
     assert (seen["overflow"], seen["unnamed"], seen["headless"]) == (0, 0, 0)
 

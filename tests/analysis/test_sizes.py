@@ -83,7 +83,7 @@ def test_a_size_near_the_threshold_is_marked_and_crossing_stands_beside_it() -> 
     sizes = sizes_table(table)
     assert sizes["margin"].tolist() == pytest.approx([0.05])
     assert sizes["flags"].tolist() == ["near_threshold"]
-    assert summary(table, sizes)[-1].startswith("1 of 1 sizes depend on a d_X near the threshold")
+    assert summary(table, sizes)[-1].startswith("1 of 1 sizes depend on a distance near the threshold")
     console = Console(file=io.StringIO(), width=80)
     print_sizes(sizes, table, console)
     assert isinstance(console.file, io.StringIO)

@@ -79,7 +79,7 @@ REFUSED = {
     ),
     "a label that is no class": (
         spec("ClassReadout", extractor=CLASSIFIER, truth="label"),
-        "The label of 'noise_000' is None, which is none of the 2 classes '0' to '1'",
+        "Input 'noise_000' has no label, but one of the 2 classes '0' to '1' is needed",
     ),
     "too few names of classes": (
         spec("ClassReadout", extractor=CLASSIFIER, classes=["cat"]),

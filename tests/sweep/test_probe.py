@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from readout.data import Sample
 from readout.extractors import FeatureExtractor
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
 from readout.problems import cross
-from readout.readouts import ImageInversion, ProblemBatch
+from readout.readouts import Identification, ImageInversion, ProblemBatch
 from readout.readouts.run import make_batch
-from readout.sweep.probe import FEW, BatchSize, Cost, _StepTimer, automatic_batch_size, probe
+from readout.sweep.probe import FEW, BatchSize, Cost, _PassTimer, _StepTimer, automatic_batch_size, probe
 from tests.helpers import runtime
 from tests.tiny import TinyNet
 
@@ -140,3 +141,23 @@ def test_a_signal_while_probing_goes_to_whoever_listened_before(number: int, rai
 class Early(FeatureExtractor):
     def __init__(self) -> None:
         super().__init__(nn.Sequential(nn.Conv2d(3, 4, 1)), {"only": "0"})
+
+
+def test_what_a_readout_prepares_once_is_no_part_of_its_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = {name: torch.rand(3, 8, 8) for name in "ab"}
+    readout = Identification(TinyNet())
+    readout.meet({name: Sample(name, image) for name, image in inputs.items()}, None)
+    events: list[str] = []
+
+    def told(event: str, of: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            events.append(event)
+            return of(*given)
+
+        return call
+
+    monkeypatch.setattr(readout, "_candidate_features", told("prepared", readout._candidate_features))
+    monkeypatch.setattr(_PassTimer, "on_predict_batch_start", told("pass", _PassTimer.on_predict_batch_start))
+    batch = partial(make_batch, inputs=inputs, perturbation=GaussianPerturbation())
+    probe(readout, cross("s", [("a", "1"), ("b", "2")], "early", [0.0, 0.5], draws=1, seed=0), batch, 4, runtime(1))
+    assert events == ["pass", "prepared", "pass"]  # the last one is the one that counts

@@ -1,4 +1,4 @@
-// d_X against d_H: one curve per (folder, layer), one dot per inversion, and a legend that toggles them.
+// Distance against d_H: one curve per (folder, layer), one dot per inversion, and a legend that toggles them.
 
 let targets = [];
 
@@ -6,7 +6,7 @@ function drawCurves() {
   const svg = $("recovery-chart");
   const most = (name) => Math.max(1, ...problems.map((problem) => problem[name] ?? 0));
   const [xTop, yTop] = [most("feature_distance") * 1.01, most("distance") * 1.01];
-  const { x, y, plot } = frame(svg, { width: 680, height: 460, xTop, yTop, xLabel: "perturbation of the feature, d_H", yLabel: "distance of the recovered input, d_X" });
+  const { x, y, plot } = frame(svg, { width: 680, height: 460, xTop, yTop, xLabel: "perturbation of the feature, d_H", yLabel: `distance of the recovered ${data.symbol === "d_X" ? "input" : "signal"}, ${data.symbol}` });
   draw(plot, "path", { class: "guide", "stroke-dasharray": "1 4", d: line([[x(0), y(0)], [x(1), y(1)]]) });
   for (const t of new Set(data.folders.map((folder) => folder.threshold)))
     draw(plot, "path", { class: "guide", "stroke-dasharray": "6 4", d: line([[x(0), y(t)], [x(xTop), y(t)]]) });
@@ -45,8 +45,8 @@ function tellTarget(target, x, y) {
   const { layer, folder } = data.series[series];
   const [level, moved, distance, low, high, samples] = point;
   const title = `mean at ${data.layers[layer]}, level ${number(level)}${several ? ` (${data.folders[folder].name})` : ""}`;
-  const pairs = [["d_X", number(distance)], ["95 % interval", `${number(low)} to ${number(high)}`], ["d_H", number(moved)], ["inputs", samples]];
-  $("said").textContent = `${title}: d_X ${number(distance)}, d_H ${number(moved)}`;
+  const pairs = [[data.symbol, number(distance)], ["95 % interval", `${number(low)} to ${number(high)}`], ["d_H", number(moved)], ["inputs", samples]];
+  $("said").textContent = `${title}: ${data.symbol} ${number(distance)}, d_H ${number(moved)}`;
   return tell(title, pairs, x, y);
 }
 

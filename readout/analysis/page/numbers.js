@@ -40,8 +40,8 @@ function numbers(problem) {
   return [
     ["verdict", words(problem.verdict), problem.verdict],
     ...(present(problem.word) ? [["read", problem.word]] : []),
-    ["d_X", `${number(problem.distance)} (threshold ${number(data.folders[problem.folder].threshold)})`],
-    ...(steps ? [["best d_X", `${number(best_distance)}${present(best_step) ? ` at step ${best_step}` : ""}`]] : []),
+    [data.symbol, `${number(problem.distance)} (threshold ${number(data.folders[problem.folder].threshold)})`],
+    ...(steps ? [[`best ${data.symbol}`, `${number(best_distance)}${present(best_step) ? ` at step ${best_step}` : ""}`]] : []),
     ["realised d_H", number(problem.feature_distance)],
     ...(present(loss) ? [["loss", number(loss)], ["at the true input", number(floor)]] : []),
     ...(floor > 0 && present(loss) ? [["ratio of the two", number(loss / floor)]] : []),

@@ -1,4 +1,4 @@
-// d_X against optimisation step, for the chosen layer.
+// Distance against optimisation step, for the chosen layer.
 
 function drawTrajectories() {
   const layer = data.layers.indexOf(state.layer);
@@ -7,12 +7,12 @@ function drawTrajectories() {
     const title = `${state.layer}${several ? `, ${data.folders[series.folder].name}` : ""}`;
     const holder = make("div", {}, make("b", {}, title));
     $("trajectory-charts").append(holder);
-    const svg = draw(holder, "svg", { role: "img", "aria-label": `d_X against optimisation step at ${title}` });
+    const svg = draw(holder, "svg", { role: "img", "aria-label": `${data.symbol} against optimisation step at ${title}` });
     const known = (one) => one.distance.map((value, place) => [one.steps[place], value]).filter(([, value]) => present(value));
     const points = series.trajectories.flatMap(known);
     const xTop = Math.max(1, ...points.map(([step]) => step));
     const yTop = Math.max(0.2, ...points.map(([, value]) => value));
-    const { x, y, plot } = frame(svg, { width: 520, height: 300, right: 84, xTop, yTop, xLabel: "optimisation step", yLabel: "d_X" });
+    const { x, y, plot } = frame(svg, { width: 520, height: 300, right: 84, xTop, yTop, xLabel: "optimisation step", yLabel: data.symbol });
     const t = data.folders[series.folder].threshold;
     draw(plot, "path", { class: "guide", "stroke-dasharray": "6 4", d: line([[x(0), y(t)], [x(xTop), y(t)]]) });
     draw(plot, "text", { x: 446, y: 22 }, "level");
