@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from readout.common.checks import check_number, check_seed, check_whole
@@ -24,6 +24,9 @@ HELD_OUT_SHARE, MOST_HELD_OUT = 1 / 8, 32
 
 VALIDATIONS, VALIDATED = 10, (0.0, 0.5, 0.8)
 """Number of validations in a training, and their levels."""
+
+LARGEST_GRADIENT = 1.0
+"""Norm to which larger gradients are cut, without which single batches of deep features throw a training off."""
 
 
 class DecoderTraining(Training):
@@ -80,6 +83,10 @@ class DecoderTraining(Training):
         # one step more, because the scheduler steps once more after the last
         schedule = OneCycleLR(optimizer, self.lr, total_steps=self.steps + 1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        """Cut large gradients, whatever the Trainer's settings."""
+        self.clip_gradients(optimizer, LARGEST_GRADIENT, "norm")
 
     def on_train_start(self) -> None:
         """Measure the statistics of features, unless the training is resumed."""
