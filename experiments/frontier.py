@@ -134,7 +134,7 @@ def readouts(scale: Scale, experiment: Experiment[Scale]) -> dict[str, Make]:
         **scale.inversions,
         "linear": lambda extractor: LinearDecoder(extractor, scale.others),
         "trained": lambda extractor: TrainedDecoder(
-            extractor, scale.training_data(experiment), training_steps=scale.training_steps, lr=5e-3
+            extractor, scale.training_data(experiment), training_steps=scale.training_steps
         ),
     }
 

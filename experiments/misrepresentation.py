@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, style
-from experiments.shared.toward import PATHS, TowardNext
-from experiments.summaries.misrepresentation import SHADES, conclude, draw, find_flips
+from experiments.summaries.misrepresentation import PATHS, SHADES, conclude, draw, find_flips
 from readout.data import Photographs, load_samples
 from readout.extractors import VGG19
 from readout.metrics import correlation_distance
+from readout.perturbations import Toward
 from readout.priors import DeepImagePrior
 from readout.store import ResultStore
 
@@ -91,7 +91,7 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
     settings: dict[str, Any] = {"steps": scale.readout.steps, "layers": scale.layers, "threshold": scale.threshold}
     tables = []
     for path in (*PATHS, "noise"):
-        kind = None if path == "noise" else TowardNext.among(inputs, extractor, scale.layers, path)  # type: ignore[arg-type]
+        kind = None if path == "noise" else Toward(path)  # type: ignore[arg-type]
         levels = scale.levels if path == "noise" else scale.shares
         inversion = scale.readout.inversion(extractor)
         found = experiment.sweep(path, inversion, data, levels=levels, perturbation=kind, **settings)

@@ -85,5 +85,5 @@ def _make(readout: str, reading: Reading, network: FeatureExtractor, task: Task,
         return reading.inversion.inversion(network, FeatureInversion, record_every=every)
     if readout == "decoder":
         data = task.training_data(experiment)
-        return TrainedDecoder(network, data, training_steps=reading.training_steps, batch_size=32, lr=5e-3)
+        return TrainedDecoder(network, data, training_steps=reading.training_steps, batch_size=32)
     return {"class": ClassReadout, "identification": Identification}[readout](network)

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from experiments.shared.curves import crossing
 from experiments.shared.drawing import COLORS
 from experiments.shared.statistics import holm
-from experiments.shared.toward import PATHS
 from readout.analysis.statistics import bootstrap_interval, paired_difference
 from readout.data.images import to_pixels
 
+PATHS = ("line", "sphere")
 SHADES = {"to_x": COLORS[0], "to_y": COLORS[5], "to_mixture": COLORS[2]}
 LABELS = {"to_x": "to x", "to_y": "to y", "to_mixture": "to the nearest mixture of x and y"}
 

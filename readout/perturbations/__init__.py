@@ -1,6 +1,34 @@
 """Perturbations: rules that move a feature away from its clean value."""
 
-from readout.perturbations.base import CONSTANT, Perturbation, check_levels
-from readout.perturbations.gaussian import GaussianPerturbation, noise_to_signal
+from readout.perturbations.base import (
+    CONSTANT,
+    DirectedPerturbation,
+    Origin,
+    Perturbation,
+    RowPerturbation,
+    check_levels,
+    noise_to_signal,
+    unit,
+)
+from readout.perturbations.gaussian import GaussianPerturbation
+from readout.perturbations.residuals import ResidualPerturbation
+from readout.perturbations.tangent import NormalPerturbation, TangentPerturbation
+from readout.perturbations.toward import Toward
+from readout.perturbations.unit_loss import UnitLoss
 
-__all__ = ["CONSTANT", "GaussianPerturbation", "Perturbation", "check_levels", "noise_to_signal"]
+__all__ = [
+    "CONSTANT",
+    "DirectedPerturbation",
+    "GaussianPerturbation",
+    "NormalPerturbation",
+    "Origin",
+    "Perturbation",
+    "ResidualPerturbation",
+    "RowPerturbation",
+    "TangentPerturbation",
+    "Toward",
+    "UnitLoss",
+    "check_levels",
+    "noise_to_signal",
+    "unit",
+]

@@ -1,14 +1,36 @@
-"""The base class of perturbations, and the check of their levels."""
+"""The base classes of perturbations, and the check of their levels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from readout.common.checks import check_list, check_number
+from readout.common.checks import check_choice, check_list, check_number
+from readout.common.errors import ReadoutError
+from readout.data import Sample
+from readout.extractors import FeatureExtractor
 
 CONSTANT = "the same value everywhere, so no perturbation has a correlation distance to it"
 """Ends a sentence about a constant feature ("its feature has ...")."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the clean features of a batch come from."""
+
+    extractor: FeatureExtractor
+    layer: str
+    inputs: Tensor
+    """Inputs in the extractor's form, shape (problems, ...)."""
+    names: Sequence[str]
+    """Sample name of each input."""
+
+    def of(self, rows: slice) -> "Origin":
+        """Select problems."""
+        return replace(self, inputs=self.inputs[rows], names=self.names[rows])
 
 
 class Perturbation(ABC):
@@ -16,6 +38,16 @@ class Perturbation(ABC):
 
     The same seed gives the same direction at every level (common random numbers).
     """
+
+    needs_origin: ClassVar[bool] = False
+    """Whether it is called by :meth:`RowPerturbation.from_origin`, because it depends on more than the feature."""
+
+    def meet(self, samples: Mapping[str, Sample]) -> None:  # noqa: B027
+        """Take what the perturbation needs of the inputs of a sweep, before anything else is asked; by default nothing.
+
+        Args:
+            samples: All inputs by name.
+        """
 
     @abstractmethod
     def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
@@ -31,6 +63,127 @@ class Perturbation(ABC):
         Returns:
             Perturbed features h', with the shape, dtype and device of ``feature``.
         """
+
+
+class RowPerturbation(Perturbation):
+    """A perturbation that moves one feature at a time, in float64 on the CPU, as :meth:`move` says."""
+
+    def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
+        """See :class:`Perturbation`; level 0 returns the feature bit for bit.
+
+        Raises:
+            ReadoutError: if a feature is constant, so that correlation with it is undefined, or a level is outside
+                [0, 1).
+        """
+        return self.from_origin(feature, levels, seeds, mask, None)
+
+    def from_origin(
+        self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None, origin: Origin | None
+    ) -> Tensor:
+        """Perturb each row, knowing where it comes from; see :meth:`__call__`."""
+        check_levels(levels.tolist())
+        perturbed = feature.clone()
+        for row, (level, seed) in enumerate(zip(levels.tolist(), seeds, strict=True)):
+            if level == 0:
+                continue
+            # on the CPU, so that the noise does not depend on the device; in float64, so that sums over
+            # millions of dimensions keep their digits
+            whole = feature[row] if mask is None else feature[row][mask[row]]
+            clean = whole.detach().double().cpu().flatten()
+            if (clean == clean[0]).all():  # not by variance, which rounding may leave above zero
+                raise ReadoutError(f"A feature has {CONSTANT}; check the input and the layer.")
+            own = origin and origin.of(slice(row, row + 1))
+            moved = self.move(clean, level, seed, own).reshape(whole.shape).to(perturbed)
+            if mask is None:
+                perturbed[row] = moved
+            else:
+                perturbed[row, mask[row]] = moved
+        return perturbed
+
+    @abstractmethod
+    def move(self, clean: Tensor, level: float, seed: int, origin: Origin | None) -> Tensor:
+        """Move one feature.
+
+        Args:
+            clean: h, not constant, shape (dimensions,), float64 on the CPU.
+            level: In (0, 1).
+            seed: Seed of everything random, the same at every level.
+            origin: Where h comes from, one row; None unless the class needs it.
+
+        Returns:
+            h', shape (dimensions,).
+        """
+
+
+class DirectedPerturbation(RowPerturbation):
+    """A perturbation along a random direction, as far as a target correlation distance c.
+
+    h' = h + std(h)·√((1 − c)⁻² − 1)·n, where a subclass draws n in :meth:`direction`. The *expected* correlation
+    between h' and h is 1 − c if n has no part along h. With ``calibration="exact"``, n is projected orthogonal to h and
+    to the constant vector and rescaled, so that the *realised* distance is c.
+
+    Args:
+        calibration: ``"expected"`` or ``"exact"``.
+
+    Raises:
+        ReadoutError: if ``calibration`` is neither.
+    """
+
+    def __init__(self, calibration: Literal["expected", "exact"] = "expected") -> None:
+        check_choice("calibration", calibration, ("expected", "exact"))
+        self.calibration = calibration
+
+    @abstractmethod
+    def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
+        """Draw a direction n, of mean square 1.
+
+        Args:
+            clean: h, shape (dimensions,), float64 on the CPU.
+            generator: Source of everything random.
+            origin: Where h comes from, one row; None unless the class needs it.
+
+        Returns:
+            Shape (dimensions,), float64.
+        """
+
+    def move(self, clean: Tensor, level: float, seed: int, origin: Origin | None) -> Tensor:
+        """See :class:`RowPerturbation`."""
+        noise = self.direction(clean, torch.Generator().manual_seed(seed), origin)
+        return clean + noise_to_signal(level) * self._scaled(noise, clean - clean.mean())
+
+    def _scaled(self, noise: Tensor, centred: Tensor) -> Tensor:
+        """Scale noise to the feature's standard deviation; exact calibration also removes its component along h."""
+        if self.calibration == "expected":
+            return noise * centred.std(unbiased=False)
+        # centred, orthogonal and of equal norm: Pearson's r of h + a·noise with h is then exactly 1 / √(1 + a²)
+        noise = noise - noise.mean()
+        noise = noise - centred * (noise @ centred) / (centred @ centred)
+        exact: Tensor = noise * (centred.norm() / noise.norm())
+        return exact
+
+
+def unit(direction: Tensor) -> Tensor:
+    """Scale a direction to mean square 1.
+
+    Examples:
+        >>> unit(torch.tensor([0.0, 5.0, 0.0, 0.0]))
+        tensor([0., 2., 0., 0.])
+    """
+    scaled: Tensor = direction * (len(direction) ** 0.5 / direction.norm())
+    return scaled
+
+
+def noise_to_signal(level: float) -> float:
+    """Return σ / std(h) = √((1 − c)⁻² − 1) for a target correlation distance.
+
+    Args:
+        level: Target correlation distance c, in [0, 1).
+
+    Examples:
+        >>> round(noise_to_signal(0.5), 2)
+        1.73
+    """
+    return float(((1 - level) ** -2 - 1) ** 0.5)
 
 
 def check_levels(levels: Iterable[float]) -> list[float]:

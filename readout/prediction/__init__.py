@@ -1,7 +1,7 @@
 """Sizes predicted from the network's Jacobian, without inversions."""
 
+from readout.extractors.jacobian import Jacobian
 from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
-from readout.prediction.jacobian import Jacobian
 from readout.prediction.size import PredictedSize, predict_size
 from readout.prediction.table import prediction_table
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from readout.prediction.bidiagonal import Bidiagonalisation
+from readout.common.bidiagonal import Bidiagonalisation
 from readout.prediction.decoders import Filter, PosteriorMean
 from readout.prediction.gaussian import GaussianPrior
 

@@ -9,15 +9,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from readout.common.bidiagonal import Bidiagonalisation
 from readout.common.checks import check_choice, check_list, check_number, check_seed, check_threshold, check_whole
 from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
+from readout.extractors.jacobian import Jacobian
 from readout.perturbations import noise_to_signal
-from readout.prediction.bidiagonal import Bidiagonalisation
 from readout.prediction.curve import Curve, centred
 from readout.prediction.decoders import GradientDescent, PosteriorMean
 from readout.prediction.gaussian import GaussianPrior, NaturalImages, NoPrior
-from readout.prediction.jacobian import Jacobian
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 """Levels of the paper."""

@@ -13,6 +13,7 @@ from readout.common.errors import ReadoutError, reason
 from readout.data import Sample
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
+from readout.perturbations import Origin
 from readout.problems.identity import tensor_digest
 from readout.readouts.batch import Outcome, ProblemBatch
 from readout.readouts.losses import FeatureLoss
@@ -219,11 +220,17 @@ class Readout(LightningModule, ABC):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             clean = self._clean_features()
             mask = None if self.problems.mask is None else self.problems.mask.to(self.device)
-            self._target, self._reasons = make_target(clean, self.problems, mask, self.loss)
+            self._target, self._reasons = make_target(clean, self.problems, mask, self.loss, self._origin())
             self._signal = self.signal(self._inputs)
 
     def _clean_features(self) -> Tensor:
         return self._extract(self.embed(self._inputs))
+
+    def _origin(self) -> Origin | None:
+        if not self.problems.perturbation.needs_origin:
+            return None
+        embedded = self.embed(self._inputs).to(self._type)
+        return Origin(self.extractor, self.problems.layer, embedded, self.problems.names)
 
     @property
     def _type(self) -> torch.dtype:

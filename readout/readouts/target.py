@@ -1,6 +1,6 @@
 """The targets of a batch: perturbed features, with the losses and distances relative to them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,7 +13,7 @@ from readout.common.errors import ReadoutError
 from readout.common.padding import expand
 from readout.metrics import correlation_distance
 from readout.metrics.correlation import everywhere
-from readout.perturbations import CONSTANT
+from readout.perturbations import CONSTANT, Origin, Perturbation, RowPerturbation
 from readout.readouts.batch import ProblemBatch
 from readout.readouts.losses import FeatureLoss
 
@@ -78,7 +78,7 @@ class Target:
 
 
 def make_target(
-    clean: Tensor, problems: ProblemBatch, mask: Tensor | None, loss: FeatureLoss | None
+    clean: Tensor, problems: ProblemBatch, mask: Tensor | None, loss: FeatureLoss | None, origin: Origin | None
 ) -> tuple[Target, Reasons]:
     """Perturb features, and find problems without a target, whose features are set to 0.
 
@@ -89,6 +89,7 @@ def make_target(
         problems: Batch with levels, seeds and perturbation.
         mask: See :class:`Target`.
         loss: Loss between features, if the readout has one.
+        origin: Where the features come from, if the perturbation needs that.
 
     Returns:
         Target of the batch, and a reason per problem without one.
@@ -99,7 +100,7 @@ def make_target(
         for place, reason in unusable(clean, mask).items()
         if known[place] and (leveled[place] or INFINITE in reason)
     }
-    perturbed = _perturbed(clean, problems, mask, reasons)
+    perturbed = _perturbed(clean, problems, mask, origin, reasons)
     moved = unusable(perturbed, mask)
     reasons |= {place: f"perturbed, {moved[place]}" for place in moved if leveled[place] and place not in reasons}
     target = Target.make(_zeroed(clean, reasons), _zeroed(perturbed, reasons), mask, loss)
@@ -135,12 +136,14 @@ def unusable(feature: Tensor, mask: Tensor | None = None) -> Reasons:
     return {place: said[place] for place in (constant | ~finite).nonzero().flatten().tolist()}
 
 
-def _perturbed(clean: Tensor, problems: ProblemBatch, mask: Tensor | None, reasons: Reasons) -> Tensor:
+def _perturbed(
+    clean: Tensor, problems: ProblemBatch, mask: Tensor | None, origin: Origin | None, reasons: Reasons
+) -> Tensor:
     """Perturb features; a failure sets the row to 0 and adds the perturbation's own reason to ``reasons``."""
 
     def perturb(rows: slice) -> Tensor:
-        padded = () if mask is None else (mask[rows],)  # a perturbation for images may omit the argument
-        return problems.perturbation(clean[rows], problems.levels[rows], problems.noise_seeds[rows], *padded)
+        own = problems.levels[rows], problems.noise_seeds[rows], None if mask is None else mask[rows]
+        return perturb_rows(problems.perturbation, clean[rows], *own, origin and origin.of(rows))
 
     if not reasons:
         with suppress(ReadoutError):  # the error does not name its row, so go on row by row
@@ -153,6 +156,22 @@ def _perturbed(clean: Tensor, problems: ProblemBatch, mask: Tensor | None, reaso
             except ReadoutError as error:
                 reasons[place] = str(error).rstrip(".")
     return perturbed
+
+
+def perturb_rows(
+    perturbation: Perturbation,
+    feature: Tensor,
+    levels: Tensor,
+    seeds: Sequence[int],
+    mask: Tensor | None,
+    origin: Origin | None,
+) -> Tensor:
+    """Call a perturbation with the arguments that it takes; see :class:`readout.perturbations.Perturbation`."""
+    if origin is not None:
+        assert isinstance(perturbation, RowPerturbation)
+        return perturbation.from_origin(feature, levels, seeds, mask, origin)
+    padded = () if mask is None else (mask,)  # a perturbation for images may omit the argument
+    return perturbation(feature, levels, seeds, *padded)
 
 
 def _zeroed(feature: Tensor, places: Collection[int]) -> Tensor:

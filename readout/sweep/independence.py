@@ -14,6 +14,7 @@ from torch.optim import SGD
 
 from readout.common.errors import ReadoutError
 from readout.metrics import SampleMetric
+from readout.perturbations import Origin
 from readout.priors import Pixels, Prior, TokenLogits
 from readout.readouts import (
     FeatureInversion,
@@ -25,7 +26,7 @@ from readout.readouts import (
     TextInversion,
 )
 from readout.readouts.inversion.resuming import random_states, set_random_states
-from readout.readouts.target import Target, unusable
+from readout.readouts.target import Target, perturb_rows, unusable
 from readout.sweep.runtime import Runtime
 
 STEPS = 2
@@ -73,7 +74,7 @@ def check_independent(readout: Readout, example: ProblemBatch, runtime: Runtime)
     """
     pair, target, states = _pair(example), readout._target, random_states()
     trials: list[tuple[object, Callable[[], bool]]] = [
-        (pair.perturbation, partial(_precisely, partial(_perturbed, pair, target)))
+        (pair.perturbation, partial(_precisely, partial(_perturbed, readout, pair, target)))
     ]
     if isinstance(readout, FeatureInversion):
         trials += _inversion_trials(readout, pair, runtime)
@@ -152,10 +153,15 @@ def _features(target: Target, dtype: torch.dtype, rows: Rows) -> tuple[Tensor, l
     return torch.cat([first, first.flip(-1) / 2 + 0.1])[rows], masks
 
 
-def _perturbed(pair: ProblemBatch, target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
+def _perturbed(readout: Readout, pair: ProblemBatch, target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
     features, mask = _features(target, dtype, rows)
     chosen = _rows(pair, rows)
-    return [chosen.perturbation(features, chosen.levels, chosen.noise_seeds, *mask) - features]
+    origin = None
+    if chosen.perturbation.needs_origin:
+        inputs = readout.embed(chosen.inputs.to(readout.device)).to(readout._type)
+        origin = Origin(readout.extractor, pair.layer, inputs, chosen.names)
+    own = chosen.levels, chosen.noise_seeds, mask[0] if mask else None
+    return [perturb_rows(chosen.perturbation, features, *own, origin) - features]
 
 
 def _losses(target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:
@@ -312,6 +318,7 @@ def _pair(example: ProblemBatch) -> ProblemBatch:
     return replace(
         example,
         inputs=torch.cat([x, other]),
+        names=[*example.names[:1]] * 2,
         levels=example.levels[:1].repeat(2),
         noise_seeds=[noise, noise ^ 1],
         prior_seeds=[prior, prior ^ 1],
@@ -322,6 +329,7 @@ def _rows(problems: ProblemBatch, rows: Rows) -> ProblemBatch:
     return replace(
         problems,
         inputs=problems.inputs[rows],
+        names=[problems.names[row] for row in rows if problems.names],
         levels=problems.levels[rows],
         noise_seeds=[problems.noise_seeds[row] for row in rows],
         prior_seeds=[problems.prior_seeds[row] for row in rows],

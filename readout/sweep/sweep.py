@@ -201,6 +201,7 @@ class Sweep:
         """Form all problems, and open the output folder."""
         threshold = self.options.threshold_for(readout.metric)
         store = self.options.open_store("sweep", console)
+        self.perturbation.meet(samples)
         setting = make_setting(readout, describe(self.perturbation), runtime)
         inputs = {name: sample.input for name, sample in samples.items()}
         digests = [(name, readout.input_digest(sample)) for name, sample in samples.items()]

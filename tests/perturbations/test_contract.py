@@ -1,7 +1,8 @@
 """Rules for every perturbation; a new class is one entry of :data:`PERTURBATIONS`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +10,49 @@ import torch
 from torch import Tensor
 
 from readout.common.errors import ReadoutError
+from readout.data import Sample
 from readout.external.features import ExternalFeatures
-from readout.perturbations import GaussianPerturbation, Perturbation
+from readout.extractors import OrthonormalLinear
+from readout.perturbations import (
+    GaussianPerturbation,
+    NormalPerturbation,
+    Origin,
+    Perturbation,
+    ResidualPerturbation,
+    TangentPerturbation,
+    Toward,
+    UnitLoss,
+)
+from readout.readouts.target import perturb_rows
 from tests.tiny import concrete_classes
 
-PERTURBATIONS: dict[str, Callable[[], Perturbation]] = {
-    "gaussian": GaussianPerturbation,
-    "gaussian, exact": lambda: GaussianPerturbation("exact"),
+INPUTS = torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(1))
+
+
+def toward(_: Path, __: int) -> Toward:
+    perturbation = Toward()
+    perturbation.meet({str(row): Sample(str(row), x) for row, x in enumerate(INPUTS)})
+    return perturbation
+
+
+def residuals(folder: Path, dimension: int) -> ResidualPerturbation:
+    path = folder / f"{dimension}.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(50, dimension)))
+    return ResidualPerturbation(str(path), draw="covariance")
+
+
+PERTURBATIONS: dict[str, Callable[[Path, int], Perturbation]] = {
+    "gaussian": lambda *_: GaussianPerturbation(),
+    "gaussian, exact": lambda *_: GaussianPerturbation("exact"),
+    "tangent": lambda *_: TangentPerturbation(),
+    "normal": lambda *_: NormalPerturbation(),
+    "unit loss": lambda *_: UnitLoss(),
+    "toward": toward,
+    "residuals": residuals,
 }
+DIRECTED = [name for name in PERTURBATIONS if name not in ("unit loss", "toward")]
+ISOTROPIC = ["gaussian", "gaussian, exact"]
+FOR_TEXTS = ["gaussian", "gaussian, exact", "unit loss"]
 NO_RULE = {ExternalFeatures}
 """Classes that move a feature to no level: theirs come from files."""
 
@@ -25,9 +61,32 @@ SEEDS = [3, 1, 4, 1, 5, 9]
 MASK = torch.arange(5) < torch.tensor([[5], [3], [4], [2], [5], [3]])
 
 
+class Case:
+    """A class of perturbations, made for features of any size."""
+
+    def __init__(self, make: Callable[[Path, int], Perturbation], folder: Path) -> None:
+        self.make, self.folder = make, folder
+
+    def __call__(
+        self,
+        feature: Tensor,
+        levels: Tensor,
+        seeds: list[int],
+        mask: Tensor | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Perturb features as a sweep does, of the inputs ``rows``; by default all of one input."""
+        chosen, origin = [0] * len(feature) if rows is None else list(rows), None
+        perturbation = self.make(self.folder, feature[0].numel())
+        if perturbation.needs_origin:
+            extractor = OrthonormalLinear((1, 2, 2), expansion=feature[0].numel() / 4)
+            origin = Origin(extractor, "linear", INPUTS[chosen], [str(row) for row in chosen])
+        return perturb_rows(perturbation, feature, levels, seeds, mask, origin)
+
+
 @pytest.fixture(params=PERTURBATIONS)
-def perturbation(request: pytest.FixtureRequest) -> Perturbation:
-    return PERTURBATIONS[request.param]()
+def perturbation(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    return Case(PERTURBATIONS[request.param], tmp_path)
 
 
 def features(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -39,18 +98,19 @@ def levels(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def test_every_class_has_an_entry() -> None:
-    assert {type(make()) for make in PERTURBATIONS.values()} | NO_RULE == concrete_classes(Perturbation)
+def test_every_class_has_an_entry(tmp_path: Path) -> None:
+    assert {type(make(tmp_path, 8)) for make in PERTURBATIONS.values()} | NO_RULE == concrete_classes(Perturbation)
 
 
-def test_level_0_returns_any_feature_to_the_bit(perturbation: Perturbation) -> None:
+def test_level_0_returns_any_feature_to_the_bit(perturbation: Case) -> None:
     feature = torch.stack([features(10), torch.full((10,), 0.5), torch.full((10,), -0.0)])
     perturbed = perturbation(feature, levels(0, 0, 0), [0, 1, 2])
     assert torch.equal(perturbed.view(torch.int32), feature.view(torch.int32))
     assert perturbed.data_ptr() != feature.data_ptr()
 
 
-def test_a_seed_has_one_direction_at_every_level(perturbation: Perturbation) -> None:
+@pytest.mark.parametrize("perturbation", DIRECTED, indirect=True)
+def test_a_seed_has_one_direction_at_every_level(perturbation: Case) -> None:
     feature = features(1, 100, dtype=torch.float64).expand(4, 100)
     steps = perturbation(feature, levels(0.1, 0.5, 0.9, 0.99), [1] * 4) - feature
     directions = steps / steps.norm(dim=1, keepdim=True)
@@ -58,7 +118,8 @@ def test_a_seed_has_one_direction_at_every_level(perturbation: Perturbation) -> 
     assert (steps.norm(dim=1).diff() > 0).all()
 
 
-def test_seeds_are_independent(perturbation: Perturbation) -> None:
+@pytest.mark.parametrize("perturbation", ISOTROPIC, indirect=True)
+def test_seeds_are_independent(perturbation: Case) -> None:
     dimension = 10**4
     feature = features(1, dimension).expand(8, dimension)
     steps = perturbation(feature, levels(*[0.5] * 8), list(range(8))) - feature
@@ -67,13 +128,17 @@ def test_seeds_are_independent(perturbation: Perturbation) -> None:
     assert np.abs(correlations).max() < 5 / math.sqrt(dimension)
 
 
-@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "padded"])
-def test_a_feature_is_moved_alone_as_in_any_batch_and_order(perturbation: Perturbation, mask: Tensor | None) -> None:
+@pytest.mark.parametrize(
+    ("perturbation", "mask"),
+    [*((name, None) for name in PERTURBATIONS), *((name, MASK) for name in FOR_TEXTS)],
+    indirect=["perturbation"],
+)
+def test_a_feature_is_moved_alone_as_in_any_batch_and_order(perturbation: Case, mask: Tensor | None) -> None:
     batch = features(6, 5, 8)
 
     def moved(rows: list[int]) -> Tensor:
         part = None if mask is None else mask[rows]
-        return perturbation(batch[rows], levels(*LEVELS)[rows], [SEEDS[row] for row in rows], part)
+        return perturbation(batch[rows], levels(*LEVELS)[rows], [SEEDS[row] for row in rows], part, rows)
 
     together, order = moved([*range(6)]), [4, 2, 0, 5, 1, 3]
     assert torch.equal(torch.cat([moved([row]) for row in range(6)]), together)
@@ -84,7 +149,7 @@ def test_a_feature_is_moved_alone_as_in_any_batch_and_order(perturbation: Pertur
         torch.testing.assert_close(together[1, :3], short[0])
 
 
-def test_the_global_generator_is_neither_read_nor_moved(perturbation: Perturbation) -> None:
+def test_the_global_generator_is_neither_read_nor_moved(perturbation: Case) -> None:
     feature, state = features(1, 100), torch.get_rng_state()
     first = perturbation(feature, levels(0.5), [1])
     assert torch.equal(torch.get_rng_state(), state)
@@ -92,11 +157,10 @@ def test_the_global_generator_is_neither_read_nor_moved(perturbation: Perturbati
     assert torch.equal(perturbation(feature, levels(0.5), [1]), first)
 
 
+@pytest.mark.parametrize("perturbation", ISOTROPIC, indirect=True)
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("dimension", [10, 100])
-def test_the_realised_distance_is_the_level_on_average(
-    perturbation: Perturbation, dimension: int, level: float
-) -> None:
+def test_the_realised_distance_is_the_level_on_average(perturbation: Case, dimension: int, level: float) -> None:
     draws = 1000
     feature = features(1, dimension, dtype=torch.float64).expand(draws, dimension)
     moved = perturbation(feature, levels(*[level] * draws), list(range(draws)))
@@ -106,7 +170,7 @@ def test_the_realised_distance_is_the_level_on_average(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_shape_and_type_are_the_features_which_is_left_as_it_is(perturbation: Perturbation, dtype: torch.dtype) -> None:
+def test_shape_and_type_are_the_features_which_is_left_as_it_is(perturbation: Case, dtype: torch.dtype) -> None:
     feature = features(2, 3, 4, 5).to(dtype)
     before = feature.clone()
     perturbed = perturbation(feature, levels(0.5, 0.9), [0, 1])
@@ -116,6 +180,6 @@ def test_shape_and_type_are_the_features_which_is_left_as_it_is(perturbation: Pe
 
 
 @pytest.mark.parametrize("level", [-0.1, 1.0, 1.5, math.nan, math.inf])
-def test_a_level_outside_0_to_1_is_refused(perturbation: Perturbation, level: float) -> None:
+def test_a_level_outside_0_to_1_is_refused(perturbation: Case, level: float) -> None:
     with pytest.raises(ReadoutError, match="of at least 0 and below 1"):
         perturbation(features(1, 10), levels(level), [0])

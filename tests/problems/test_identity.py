@@ -201,7 +201,7 @@ BERT DINOv2 DigitNet FeatureExtractor GPT2 JoinedLayers JoinedTextLayers Languag
 OrthonormalLinear PlainModule SDXLVAE Submodules TimmModel TorchvisionModel VGG19
 FeatureInversion ImageInversion TextInversion TokenSearch
 MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
-ExternalFeatures GaussianPerturbation
+ExternalFeatures GaussianPerturbation NormalPerturbation ResidualPerturbation TangentPerturbation Toward UnitLoss
 DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder
 DiscrepancyProtocol FastProtocol PaperProtocol TokenByToken
 CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM TokenErrorRate ZeroOne

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from readout.prediction.bidiagonal import Bidiagonalisation
+from readout.common.bidiagonal import Bidiagonalisation
 
 DIM = 24
 

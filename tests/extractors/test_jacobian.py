@@ -8,7 +8,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor, ONet, TimmModel
-from readout.prediction import Jacobian
+from readout.extractors.jacobian import Jacobian
 from tests.extractors.test_base import counting
 from tests.tiny import Identity, TinyNet
 

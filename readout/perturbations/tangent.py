@@ -1,0 +1,91 @@
+"""Directions that change the input, and directions that don't: the range of the Jacobian and its complement."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from readout.common.bidiagonal import Bidiagonalisation
+from readout.common.checks import check_number, check_whole
+from readout.common.errors import ReadoutError
+from readout.extractors.jacobian import Jacobian
+from readout.perturbations.base import DirectedPerturbation, Origin, unit
+
+
+class TangentPerturbation(DirectedPerturbation):
+    """Gaussian noise within the tangent space of features: the range of the Jacobian at the input.
+
+    To first order, these are the directions in which a feature moves when its input changes. Noise is projected by
+    products with the Jacobian, which is never formed: n = J g(JᵀJ) Jᵀz, where g inverts, by the Ritz values of a
+    Golub–Kahan bidiagonalisation (:class:`readout.common.bidiagonal.Bidiagonalisation`).
+
+    Args:
+        calibration: See :class:`DirectedPerturbation`.
+        steps: Steps of the bidiagonalisation, of two products each. Fewer than the rank of the Jacobian leave out some
+            of the directions that change least with the input.
+        tolerance: Singular values below this share of the largest do not count as tangent.
+
+    Raises:
+        ReadoutError: if an argument is out of range. A problem is marked if its input is a text, or its feature does
+            not change with the input.
+    """
+
+    needs_origin: ClassVar[bool] = True
+
+    def __init__(
+        self, calibration: Literal["expected", "exact"] = "expected", steps: int = 64, tolerance: float = 1e-3
+    ) -> None:
+        super().__init__(calibration)
+        self.steps = check_whole("steps", steps, 1)
+        self.tolerance = check_number("tolerance", tolerance, above=0, below=1)
+        self._last: tuple[Tensor, str, Tensor, Tensor] | None = None
+
+    def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
+        """See :class:`DirectedPerturbation`."""
+        noise = torch.randn(clean.numel(), generator=generator)
+        return unit(self._tangent(noise, origin).double())
+
+    def _tangent(self, noise: Tensor, origin: Origin | None) -> Tensor:
+        """Project noise on the range of the Jacobian; the last projection is kept for the next level."""
+        assert origin is not None
+        x = origin.inputs[0]
+        if self._last is not None:
+            own, layer, of, projected = self._last
+            if layer == origin.layer and torch.equal(of, noise) and torch.equal(own, x):
+                return projected
+        if not x.is_floating_point() or x.ndim != 3:
+            raise ReadoutError(f"{type(self).__name__} is for images; choose GaussianPerturbation for texts.")
+        with torch.inference_mode(False), torch.enable_grad():
+            jacobian = Jacobian(origin.extractor, origin.layer, x.clone())
+            shaped = noise.to(jacobian.feature).view(1, *jacobian.feature.shape)
+            start = jacobian.transpose(shaped)
+            if not start.any():
+                raise ReadoutError("Its feature does not change with the input, so it has no tangent space.")
+            krylov = Bidiagonalisation(jacobian.forward, jacobian.transpose, start)
+            krylov.extend(min(self.steps, start.numel()))
+            values, weights, vectors = krylov.ritz()
+            kept = values[0] > self.tolerance**2 * values[0].max()
+            inverse = torch.where(kept, weights[0] / values[0], 0.0)
+            source = torch.einsum("s,s...->...", inverse.to(vectors), vectors)
+            found = jacobian.forward(source.unsqueeze(0)).detach().flatten().cpu()
+        self._last = x, origin.layer, noise, found
+        return found
+
+
+class NormalPerturbation(TangentPerturbation):
+    """Gaussian noise in the orthogonal complement of the tangent space: directions that no change of the input takes.
+
+    A readout that knew the manifold of features would not be moved at all; see :class:`TangentPerturbation`, whose
+    arguments it takes.
+
+    Raises:
+        ReadoutError: as there; a problem is also marked if the tangent space is the whole feature space.
+    """
+
+    def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
+        """See :class:`DirectedPerturbation`."""
+        noise = torch.randn(clean.numel(), generator=generator)
+        left = noise.double() - self._tangent(noise, origin).double()
+        if left.norm() < 1e-3 * noise.norm():
+            raise ReadoutError("The tangent space is the whole feature space, so there is no direction normal to it.")
+        return unit(left)

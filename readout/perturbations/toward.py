@@ -1,0 +1,86 @@
+"""Steps toward the feature of another input."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from readout.common.checks import check_choice
+from readout.common.errors import ReadoutError
+from readout.data import Sample
+from readout.perturbations.base import Origin, RowPerturbation
+from readout.problems.identity import tensor_digest
+
+
+class Toward(RowPerturbation):
+    """Steps from f(x) toward f(y), where y is the input after x among those of the sweep; the last one's is the first.
+
+    The level is the share of the way, 0 at f(x) and 1 at f(y); the correlation distance reached is the realised d_H of
+    the result. There is no noise, so draws differ by the readout's seed only.
+
+    Args:
+        path: ``"sphere"``: the great circle between the centred and normalised features, rescaled to the mean and
+            standard deviation of f(x), so that only the pattern changes. ``"line"``: h' = (1 − s) f(x) + s f(y).
+        inputs: Digests of the inputs, in order; those of a sweep by default.
+
+    Raises:
+        ReadoutError: if ``path`` is neither, or the sweep has fewer than two different inputs. A problem is marked if
+            both features differ in shape, as those of texts do.
+    """
+
+    needs_origin: ClassVar[bool] = True
+
+    def __init__(self, path: Literal["sphere", "line"] = "sphere", inputs: list[str] | None = None) -> None:
+        check_choice("path", path, ("sphere", "line"))
+        self.path = path
+        self.inputs = inputs
+        self._samples: list[Sample] = []
+        self._ends: dict[str, Tensor] = {}
+        self._layer = ""
+
+    def meet(self, samples: Mapping[str, Sample]) -> None:
+        """See :class:`Perturbation`."""
+        digests = [tensor_digest([("input", sample.input)]) for sample in samples.values()]
+        if len({*digests}) < max(2, len(digests)):
+            raise ReadoutError("Toward moves features between inputs; give at least two, all different.")
+        self.inputs, self._samples = digests, list(samples.values())
+
+    def move(self, clean: Tensor, level: float, seed: int, origin: Origin | None) -> Tensor:
+        """See :class:`RowPerturbation`."""
+        assert origin is not None
+        end = self._end(origin)
+        if end.shape != clean.shape:
+            raise ReadoutError("The feature that it should move toward has another shape.")
+        return along(clean, end, level, self.path)
+
+    def _end(self, origin: Origin) -> Tensor:
+        """Return f(y), computed once per layer."""
+        if origin.layer != self._layer:
+            self._layer, self._ends = origin.layer, {}
+        names = [sample.name for sample in self._samples]
+        following = self._samples[(names.index(origin.names[0]) + 1) % len(names)]
+        if following.name not in self._ends:
+            with torch.no_grad():
+                feature = origin.extractor.extract(following.input.unsqueeze(0).to(origin.inputs), origin.layer)
+            self._ends[following.name] = feature.double().cpu().flatten()
+        return self._ends[following.name]
+
+
+def along(start: Tensor, end: Tensor, share: float, path: str) -> Tensor:
+    """Return the point at a share of the way between two features; see :class:`Toward`.
+
+    Args:
+        start: f(x), any shape.
+        end: f(y), the same shape.
+        share: Between 0 and 1.
+        path: ``line`` or ``sphere``.
+    """
+    if path == "line":
+        return torch.lerp(start, end, share)
+    a, b = start - start.mean(), end - end.mean()
+    a_unit, b_unit = a / a.norm(), b / b.norm()
+    angle = torch.acos((a_unit * b_unit).sum().clamp(-1, 1))
+    turned = (torch.sin((1 - share) * angle) * a_unit + torch.sin(share * angle) * b_unit) / torch.sin(angle)
+    moved: Tensor = start.mean() + a.norm() * turned
+    return moved
