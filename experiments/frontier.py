@@ -84,7 +84,7 @@ SCALES = {
             [Crops(count=4000, size=64), Mosaics(ImageFolder(experiment.image_folder(), size=32), count=4000, size=64)]
         ),
         others=Crops(count=1000, size=64),
-        layers=("conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv4_1", "conv5_1"),
+        layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
         levels=(0, 0.3, 0.5, 0.7, 0.8, 0.9),
         far_levels=(0.99, 0.999, 0.9999),
         inversions=_inversions((16, 32, 64, 128), 5e-3, 150),

@@ -79,8 +79,8 @@ SCALES = {
         CPU_VGG,
     ),
     "cpu": Scale(
-        *(CifarTask(), (0, 1, 12), 200),
-        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(150), inverted=("conv2", "conv3")),
+        *(CifarTask(), (0, 12), 200),
+        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(150), inverted=("conv2",)),
         CPU_VGG,
     ),
     "paper": Scale(
