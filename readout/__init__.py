@@ -12,16 +12,27 @@ from readout.version import __version__
 if TYPE_CHECKING:
     from readout import plot
     from readout.measurement import Measurement, measure
-    from readout.prediction import predict_size
+    from readout.prediction import local_dimension, predict_size, two_nn
     from readout.store import load_results
 
-__all__ = ["Measurement", "__version__", "load_results", "measure", "plot", "predict_size"]
+__all__ = [
+    "Measurement",
+    "__version__",
+    "load_results",
+    "local_dimension",
+    "measure",
+    "plot",
+    "predict_size",
+    "two_nn",
+]
 
 _HOME = {
     "Measurement": "readout.measurement",
     "load_results": "readout.store",
+    "local_dimension": "readout.prediction",
     "measure": "readout.measurement",
     "predict_size": "readout.prediction",
+    "two_nn": "readout.prediction",
 }
 
 

@@ -8,9 +8,8 @@ import pandas as pd
 
 from readout.analysis.comparison import LayerSizes, entry, layer_sizes, merged
 from readout.analysis.outputs import Output
+from readout.analysis.sizes import size_if_linear
 from readout.analysis.statistics import Estimate, bootstrap_interval, median
-from readout.metrics import CorrelationDistance
-from readout.representation import linear_size
 
 COMPARABLE = ["signal", "metric", "threshold", "estimator", "model", "weights_digest", "perturbation"]
 """Columns of sizes that must agree for sizes to compete."""
@@ -129,12 +128,11 @@ def by_layer(table: pd.DataFrame) -> list[Comparison]:
 def _of_layer(rows: pd.DataFrame) -> LayerFrontier:
     first = rows.iloc[0]
     largest = rows.sort_values("representation_size", ascending=False, kind="stable").drop_duplicates("sample")
-    closed = first["metric"] == CorrelationDistance.name and first["threshold"] < 1
     return LayerFrontier(
         sizes={str(name): layer_sizes(group) for name, group in rows.groupby("name", sort=False)},
         frontier=layer_sizes(largest),
         reached_by=rows.loc[rows["reached"], "name"].value_counts().to_dict(),
         gap=bootstrap_interval(largest["gap"]),
-        linear=linear_size(first["threshold"], first["feature_dim"] / first["input_dim"]) if closed else math.nan,
+        linear=size_if_linear(first, first["input_dim"]),
         predicted=median(largest["predicted_size"]) if "predicted_size" in largest else math.nan,
     )

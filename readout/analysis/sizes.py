@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -13,7 +14,16 @@ from rich.text import Text
 
 from readout.analysis.statistics import median
 from readout.common.errors import ReadoutError
-from readout.representation import ROUNDING, Estimator, Flag, RepresentationSize, Verdict, representation_size
+from readout.metrics import CorrelationDistance
+from readout.representation import (
+    ROUNDING,
+    Estimator,
+    Flag,
+    RepresentationSize,
+    Verdict,
+    linear_size,
+    representation_size,
+)
 
 ROUNDING_OF_A_PASS = 0.001
 """Change of d_S by rounding in one pass, which amplifies nothing."""
@@ -43,8 +53,9 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
 
     Returns:
         :data:`GROUP` and :data:`SHARED`, then ``signal, representation_size, estimator, levels_tested, flags, margin,
-        max, contiguous, crossing``. ``signal`` is what was read, in one word. ``flags`` are joined by ``;``
-        and belong to ``representation_size``, as does ``margin``.
+        linear_size, max, contiguous, crossing``. ``signal`` is what was read, in one word. ``flags`` are joined by
+        ``;`` and belong to ``representation_size``, as does ``margin``. ``linear_size`` is the size in closed form at
+        D/d, with d the input's dimension; NaN if d_X is no correlation distance.
 
     Raises:
         ReadoutError: if the results are of external features, which have no levels.
@@ -74,10 +85,25 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
                 "levels_tested": group["level"].nunique(),
                 "flags": ";".join(flag.value for flag in sizes[estimator].flags),
                 "margin": margin if math.isfinite(margin) else math.nan,
+                "linear_size": size_if_linear(first, first["input_dim"]),
                 **{kind.value: size.size for kind, size in sizes.items()},
             }
         )
     return pd.DataFrame(rows)
+
+
+def size_if_linear(row: pd.Series[Any], dimension: float) -> float:
+    """Return :func:`readout.representation.linear_size` for a row with ``metric``, ``threshold`` and ``feature_dim``.
+
+    Args:
+        row: Of results or sizes.
+        dimension: d.
+
+    Returns:
+        NaN if d_X is no correlation distance.
+    """
+    closed = row["metric"] == CorrelationDistance.name and row["threshold"] < 1 and dimension > 0
+    return linear_size(row["threshold"], row["feature_dim"] / dimension) if closed else math.nan
 
 
 def signal_of(results: pd.DataFrame) -> str:

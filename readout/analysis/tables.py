@@ -1,11 +1,12 @@
 """Rows of the page's tables."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from readout.analysis.outputs import Output
-from readout.analysis.sizes import at_common_levels, beside
+from readout.analysis.sizes import at_common_levels, beside, size_if_linear
 from readout.analysis.statistics import bootstrap_interval, median
 from readout.representation import Verdict
 
@@ -27,11 +28,22 @@ def layer_rows(output: Output) -> list[dict[str, Any]]:
                 "mean": bootstrap_interval(values),
                 "low": values.min(),
                 "high": values.max(),
+                "linear": group["linear_size"].iloc[0],
+                "measured": _measured(output, str(layer), group.iloc[0]),
                 "flags": {flag: flags.count(flag) for flag in dict.fromkeys(flags)},
                 "distances": at_common_levels(problems).groupby("level")["distance"].mean().to_dict(),
             }
         )
     return rows
+
+
+def _measured(output: Output, layer: str, row: "pd.Series[Any]") -> float:
+    """Return the size in closed form at the measured dimension, the median over inputs; NaN if it was not measured."""
+    known = output.predictions
+    if "participation_ratio" not in known:
+        return math.nan
+    of_layer = known[known["layer"] == layer].drop_duplicates("sample")["participation_ratio"]
+    return median([size_if_linear(row, dimension) for dimension in of_layer])
 
 
 def verdict_rows(output: Output) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ TEXTS = ["layer", "sample", "weights_digest", "input_digest"]
 
 NUMBERS = ["level", "predicted_distance", "threshold"]
 
-FURTHER = ["standard_error", "predicted_size", "seconds"]
+FURTHER = ["standard_error", "predicted_size", "seconds", "participation_ratio"]
 """Numbers that a file may lack."""
 
 
@@ -71,7 +71,7 @@ def predict_beside(
         if key in done:
             continue
         x = {problem.sample: inputs[problem.sample]}
-        table = prediction_table(extractor, [problem.layer], x, threshold=threshold)
+        table = prediction_table(extractor, [problem.layer], x, dimension=True, threshold=threshold)
         table[KEY] = key
         tables.append(table)
         write_predictions(store, pd.concat(tables))
