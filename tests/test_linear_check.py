@@ -50,6 +50,7 @@ HALF = 0.5 * (1 / 8) / (7 / 8 + 0.5 / 8)
 DIRECTIONS: dict[str, Callable[[float, float], float]] = {
     # d_X as a function of level and of the realised d_H
     "TangentPerturbation": lambda level, moved: level,
+    "NearestLoss": lambda level, moved: level,  # all directions that are read at all are read equally well
     "NormalPerturbation": lambda level, moved: 0.0,
     "UnitLoss": lambda level, moved: float(linear_distance(level, 8)),
     "Toward": lambda level, moved: moved,

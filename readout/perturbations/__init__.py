@@ -2,6 +2,7 @@
 
 from readout.perturbations.base import (
     CONSTANT,
+    Departure,
     DirectedPerturbation,
     Origin,
     Perturbation,
@@ -11,6 +12,7 @@ from readout.perturbations.base import (
     unit,
 )
 from readout.perturbations.gaussian import GaussianPerturbation
+from readout.perturbations.nearest_loss import NearestLoss
 from readout.perturbations.residuals import ResidualPerturbation
 from readout.perturbations.tangent import NormalPerturbation, TangentPerturbation
 from readout.perturbations.toward import Toward
@@ -18,8 +20,10 @@ from readout.perturbations.unit_loss import UnitLoss
 
 __all__ = [
     "CONSTANT",
+    "Departure",
     "DirectedPerturbation",
     "GaussianPerturbation",
+    "NearestLoss",
     "NormalPerturbation",
     "Origin",
     "Perturbation",

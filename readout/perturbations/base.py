@@ -1,7 +1,7 @@
 """The base classes of perturbations, and the check of their levels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -17,6 +17,10 @@ CONSTANT = "the same value everywhere, so no perturbation has a correlation dist
 """Ends a sentence about a constant feature ("its feature has ...")."""
 
 
+Departure = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(h', h, x) → how far the answer to h' departs from the truth, differentiable, shape (problems,)."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where the clean features of a batch come from."""
@@ -25,12 +29,16 @@ class Origin:
     layer: str
     inputs: Tensor
     """Inputs in the extractor's form, shape (problems, ...)."""
+    features: Tensor
+    """Their features h, shape (problems, ...)."""
     names: Sequence[str]
     """Sample name of each input."""
+    departure: Departure | None = None
+    """See :meth:`readout.readouts.Readout.departure`; None for a readout without."""
 
     def of(self, rows: slice) -> "Origin":
         """Select problems."""
-        return replace(self, inputs=self.inputs[rows], names=self.names[rows])
+        return replace(self, inputs=self.inputs[rows], features=self.features[rows], names=self.names[rows])
 
 
 class Perturbation(ABC):

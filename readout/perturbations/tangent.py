@@ -53,23 +53,42 @@ class TangentPerturbation(DirectedPerturbation):
             own, layer, of, projected = self._last
             if layer == origin.layer and torch.equal(of, noise) and torch.equal(own, x):
                 return projected
-        if not x.is_floating_point() or x.ndim != 3:
-            raise ReadoutError(f"{type(self).__name__} is for images; choose GaussianPerturbation for texts.")
         with torch.inference_mode(False), torch.enable_grad():
-            jacobian = Jacobian(origin.extractor, origin.layer, x.clone())
-            shaped = noise.to(jacobian.feature).view(1, *jacobian.feature.shape)
-            start = jacobian.transpose(shaped)
-            if not start.any():
-                raise ReadoutError("Its feature does not change with the input, so it has no tangent space.")
-            krylov = Bidiagonalisation(jacobian.forward, jacobian.transpose, start)
-            krylov.extend(min(self.steps, start.numel()))
-            values, weights, vectors = krylov.ritz()
-            kept = values[0] > self.tolerance**2 * values[0].max()
-            inverse = torch.where(kept, weights[0] / values[0], 0.0)
+            jacobian, values, weights, vectors = krylov_space(noise, origin, self.steps)
+            kept = values > self.tolerance**2 * values.max()
+            inverse = torch.where(kept, weights / values, 0.0)
             source = torch.einsum("s,s...->...", inverse.to(vectors), vectors)
             found = jacobian.forward(source.unsqueeze(0)).detach().flatten().cpu()
         self._last = x, origin.layer, noise, found
         return found
+
+
+def krylov_space(noise: Tensor, origin: Origin, steps: int) -> tuple[Jacobian, Tensor, Tensor, Tensor]:
+    """Return the Jacobian J at an input, and the Krylov space of JᵀJ from Jᵀz; to be called with gradients enabled.
+
+    Args:
+        noise: z, shape (dimensions,).
+        origin: The input, one row.
+        steps: Steps of the bidiagonalisation; at most the dimensions of the input.
+
+    Returns:
+        J, Ritz values and coefficients, shape (steps,), and Ritz vectors, shape (steps, *input_shape); see
+        :meth:`readout.common.bidiagonal.Bidiagonalisation.ritz`.
+
+    Raises:
+        ReadoutError: if the input is a text, or the feature does not change with it.
+    """
+    x = origin.inputs[0]
+    if not x.is_floating_point() or x.ndim != 3:
+        raise ReadoutError("The Jacobian is of images only; choose a perturbation that does without, for texts.")
+    jacobian = Jacobian(origin.extractor, origin.layer, x.clone())
+    start = jacobian.transpose(noise.to(jacobian.feature).view(1, *jacobian.feature.shape))
+    if not start.any():
+        raise ReadoutError("Its feature does not change with the input, so it has no tangent space.")
+    krylov = Bidiagonalisation(jacobian.forward, jacobian.transpose, start)
+    krylov.extend(min(steps, start.numel()))
+    values, weights, vectors = krylov.ritz()
+    return jacobian, values[0], weights[0], vectors
 
 
 class NormalPerturbation(TangentPerturbation):

@@ -13,7 +13,7 @@ from readout.common.errors import ReadoutError, reason
 from readout.data import Sample
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
-from readout.perturbations import Origin
+from readout.perturbations import Departure, Origin
 from readout.problems.identity import tensor_digest
 from readout.readouts.batch import Outcome, ProblemBatch
 from readout.readouts.losses import FeatureLoss
@@ -170,6 +170,16 @@ class Readout(LightningModule, ABC):
         """
         return inputs
 
+    @property
+    def departure(self) -> Departure | None:
+        """How far an answer departs from the truth, as a function that can be differentiated; None if there is none.
+
+        It takes moved features h', clean features h and inputs, of shape (problems, ...) each, and returns a value per
+        problem that is the larger the less of the signal can be read. :class:`readout.perturbations.NearestLoss` climbs
+        it.
+        """
+        return None
+
     def check_scores(self, x: Tensor) -> None:
         """Check that every metric can score signals like this one, by scoring it against itself.
 
@@ -220,17 +230,17 @@ class Readout(LightningModule, ABC):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             clean = self._clean_features()
             mask = None if self.problems.mask is None else self.problems.mask.to(self.device)
-            self._target, self._reasons = make_target(clean, self.problems, mask, self.loss, self._origin())
+            self._target, self._reasons = make_target(clean, self.problems, mask, self.loss, self._origin(clean))
             self._signal = self.signal(self._inputs)
 
     def _clean_features(self) -> Tensor:
         return self._extract(self.embed(self._inputs))
 
-    def _origin(self) -> Origin | None:
+    def _origin(self, clean: Tensor) -> Origin | None:
         if not self.problems.perturbation.needs_origin:
             return None
         embedded = self.embed(self._inputs).to(self._type)
-        return Origin(self.extractor, self.problems.layer, embedded, self.problems.names)
+        return Origin(self.extractor, self.problems.layer, embedded, clean, self.problems.names, self.departure)
 
     @property
     def _type(self) -> torch.dtype:

@@ -12,6 +12,7 @@ from readout.data import Sample
 from readout.extractors import FeatureExtractor
 from readout.extractors.rest import RestOfNetwork, cut
 from readout.metrics import ZeroOne
+from readout.perturbations import Departure
 from readout.problems.identity import digest
 from readout.readouts.one_pass import OnePassReadout, distinct
 
@@ -91,6 +92,19 @@ class ClassReadout(OnePassReadout):
         answers: Tensor = self._rest(self.problems.layer, self.problems.inputs.shape[1:])(feature)
         self._probabilities = answers.to(self._score_type).softmax(1)
         return answers.argmax(1)
+
+    @property
+    def departure(self) -> Departure:
+        """See :class:`Readout`: the largest logit of another class than the network's own, minus the logit of that."""
+
+        def margin(moved: Tensor, clean: Tensor, inputs: Tensor) -> Tensor:
+            rest = self._rest(self.problems.layer, self.problems.inputs.shape[1:])
+            own = rest(clean).argmax(1, keepdim=True)
+            answers = rest(moved)
+            others = answers.scatter(1, own, -torch.inf).amax(1)
+            return others - answers.gather(1, own).squeeze(1)
+
+        return margin
 
     def scores(self, recovered: Tensor) -> dict[str, Tensor]:
         """See :class:`OnePassReadout`."""

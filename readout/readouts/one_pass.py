@@ -102,6 +102,7 @@ class OnePassReadout(Readout):
         with self.trainer.precision_plugin.forward_context():
             recovered = self.read(target.perturbed.to(self._type))
         unknown = torch.full((problems,), torch.nan)
+        excluded = torch.tensor([place in self._reasons for place in range(problems)])
         distance = self._measure(self.metric, recovered)
         self.outcome = Outcome(
             recovered=recovered.cpu(),
@@ -112,7 +113,7 @@ class OnePassReadout(Readout):
             floor=unknown,
             scale=unknown,
             steps=torch.zeros(problems, dtype=torch.long),
-            dead=~distance.isfinite().cpu() & self.problems.known,
+            dead=~distance.isfinite().cpu() & self.problems.known | excluded,
             best_distance=distance.cpu(),
             best_step=torch.zeros(problems, dtype=torch.long),
             metrics={name: values.cpu() for name, values in self.scores(recovered).items()},

@@ -12,6 +12,7 @@ from readout.data import InputData, Sample, load_samples
 from readout.decoders.base import Training
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
+from readout.perturbations import Departure
 from readout.problems import Setting
 from readout.problems.identity import describe, digest
 from readout.readouts.one_pass import OnePassReadout
@@ -93,6 +94,15 @@ class TrainedReadout(OnePassReadout):
             layer: Layer name.
         """
         return digest([setting.network, setting.precision, layer, self.describe()])[:32]
+
+    @property
+    def departure(self) -> Departure:
+        """See :class:`Readout`: d_X of what is read."""
+
+        def distance(moved: Tensor, clean: Tensor, inputs: Tensor) -> Tensor:
+            return self.metric.per_sample(self.read(moved), inputs.to(moved))
+
+        return distance
 
     @abstractmethod
     def make_training(self, layer: str) -> Training:

@@ -159,7 +159,8 @@ def _perturbed(readout: Readout, pair: ProblemBatch, target: Target, dtype: torc
     origin = None
     if chosen.perturbation.needs_origin:
         inputs = readout.embed(chosen.inputs.to(readout.device)).to(readout._type)
-        origin = Origin(readout.extractor, pair.layer, inputs, chosen.names)
+        layer = readout.problems.layer  # of the target, whose feature is perturbed
+        origin = Origin(readout.extractor, layer, inputs, features.to(inputs), chosen.names, readout.departure)
     own = chosen.levels, chosen.noise_seeds, mask[0] if mask else None
     return [perturb_rows(chosen.perturbation, features, *own, origin) - features]
 

@@ -15,6 +15,7 @@ from readout.external.features import ExternalFeatures
 from readout.extractors import OrthonormalLinear
 from readout.perturbations import (
     GaussianPerturbation,
+    NearestLoss,
     NormalPerturbation,
     Origin,
     Perturbation,
@@ -46,6 +47,7 @@ PERTURBATIONS: dict[str, Callable[[Path, int], Perturbation]] = {
     "gaussian, exact": lambda *_: GaussianPerturbation("exact"),
     "tangent": lambda *_: TangentPerturbation(),
     "normal": lambda *_: NormalPerturbation(),
+    "nearest loss": lambda *_: NearestLoss(),
     "unit loss": lambda *_: UnitLoss(),
     "toward": toward,
     "residuals": residuals,
@@ -80,7 +82,7 @@ class Case:
         perturbation = self.make(self.folder, feature[0].numel())
         if perturbation.needs_origin:
             extractor = OrthonormalLinear((1, 2, 2), expansion=feature[0].numel() / 4)
-            origin = Origin(extractor, "linear", INPUTS[chosen], [str(row) for row in chosen])
+            origin = Origin(extractor, "linear", INPUTS[chosen], feature, [str(row) for row in chosen])
         return perturb_rows(perturbation, feature, levels, seeds, mask, origin)
 
 

@@ -17,7 +17,7 @@ TRIALS = np.random.default_rng(0).normal(size=(6, 12)) * np.linspace(0.1, 5, 12)
 
 
 def steps(perturbation: ResidualPerturbation, count: int) -> Tensor:
-    origin = Origin(EXTRACTOR, "linear", X.expand(count, 1, 2, 2), ["x"] * count)
+    origin = Origin(EXTRACTOR, "linear", X.expand(count, 1, 2, 2), H.expand(count, 12), ["x"] * count)
     return (
         perturbation.from_origin(H.expand(count, 12), torch.full((count,), 0.5), list(range(count)), None, origin) - H
     )

@@ -24,7 +24,8 @@ class Linear(FeatureExtractor):
 
 
 def step(perturbation: TangentPerturbation, extractor: FeatureExtractor, x: Tensor = X) -> Tensor:
-    feature, origin = extractor.extract(x, "linear"), Origin(extractor, "linear", x, ["x"])
+    feature = extractor.extract(x, "linear")
+    origin = Origin(extractor, "linear", x, feature, ["x"])
     return (perturbation.from_origin(feature, torch.tensor([0.5]), [3], None, origin) - feature)[0]
 
 
@@ -54,7 +55,7 @@ def test_a_projection_is_kept_for_other_levels_of_the_same_noise(monkeypatch: py
     extract = extractor.extract
     monkeypatch.setattr(extractor, "extract", lambda *given: (made.append(given), extract(*given))[1])  # type: ignore[func-returns-value]
     feature = extract(X, "linear").expand(3, D)
-    origin = Origin(extractor, "linear", X.expand(3, *SHAPE), ["x"] * 3)
+    origin = Origin(extractor, "linear", X.expand(3, *SHAPE), feature, ["x"] * 3)
     moved = perturbation.from_origin(feature, torch.tensor([0.1, 0.5, 0.5]), [1, 1, 2], None, origin)
     assert len(made) == 2  # once per seed
     assert not torch.equal(moved[1], moved[2])

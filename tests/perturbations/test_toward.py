@@ -28,7 +28,7 @@ def toward(names: str, path: str) -> Toward:
 @pytest.mark.parametrize("layer", ["early", "late"])
 def test_the_line_leads_from_each_input_to_the_next(layer: str) -> None:
     perturbation, clean = toward("abc", "line"), features(layer)
-    origin = Origin(TinyNet(), layer, torch.stack([INPUTS["c"], INPUTS["a"]]), ["c", "a"])
+    origin = Origin(TinyNet(), layer, torch.stack([INPUTS["c"], INPUTS["a"]]), clean[[2, 0]], ["c", "a"])
     moved = perturbation.from_origin(clean[[2, 0]], torch.tensor([0.25, 0.5]), [0, 0], None, origin)
     torch.testing.assert_close(moved[0], 0.75 * clean[2] + 0.25 * clean[0])
     torch.testing.assert_close(moved[1], 0.5 * clean[0] + 0.5 * clean[1])
