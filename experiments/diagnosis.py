@@ -63,7 +63,7 @@ SCALES = {
     ),
     "cpu": Scale(
         *(CifarTask(), scenes, 250, 180, 100),
-        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(200), inverted=("conv2", "conv3")),
+        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(200), inverted=("conv2", "conv3"), choice_draws=2),
     ),
     "paper": Scale(
         *(CifarTask(), scenes, 2000, 500, 500),
