@@ -8,7 +8,7 @@ estimate on the nonlinear network isolates the linearisation error. Run again to
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -129,7 +129,7 @@ def measure(experiment: Experiment[Scale], name: str, extractor: FeatureExtracto
 
 def predict(extractor: FeatureExtractor, inputs: Mapping[str, Tensor], scale: Scale, prior: str) -> pd.DataFrame:
     """Return predicted curves and sizes; with a prior also those of an average image."""
-    settings = {"levels": scale.levels, "threshold": scale.threshold, **scale.prediction}
+    settings: dict[str, Any] = {"levels": scale.levels, "threshold": scale.threshold, **scale.prediction}
     layers = extractor.resolve(scale.layers)
     table = prediction_table(extractor, layers, inputs, prior=prior, **settings)
     table = table.rename(columns={"seconds": "predicted_seconds"})

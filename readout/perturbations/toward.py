@@ -25,8 +25,7 @@ class Toward(RowPerturbation):
         inputs: Digests of the inputs, in order; those of a sweep by default.
 
     Raises:
-        ReadoutError: if ``path`` is neither, or the sweep has fewer than two different inputs. A problem is marked if
-            both features differ in shape, as those of texts do.
+        ReadoutError: if ``path`` is neither, inputs are texts, or a sweep has fewer than two different ones.
     """
 
     needs_origin: ClassVar[bool] = True
@@ -41,6 +40,8 @@ class Toward(RowPerturbation):
 
     def meet(self, samples: Mapping[str, Sample]) -> None:
         """See :class:`Perturbation`."""
+        if not all(sample.input.is_floating_point() for sample in samples.values()):
+            raise ReadoutError("Toward is for images, because texts differ in length; choose UnitLoss or Gaussian noise.")
         digests = [tensor_digest([("input", sample.input)]) for sample in samples.values()]
         if len({*digests}) < max(2, len(digests)):
             raise ReadoutError("Toward moves features between inputs; give at least two, all different.")
@@ -49,10 +50,7 @@ class Toward(RowPerturbation):
     def move(self, clean: Tensor, level: float, seed: int, origin: Origin | None) -> Tensor:
         """See :class:`RowPerturbation`."""
         assert origin is not None
-        end = self._end(origin)
-        if end.shape != clean.shape:
-            raise ReadoutError("The feature that it should move toward has another shape.")
-        return along(clean, end, level, self.path)
+        return along(clean, self._end(origin), level, self.path)
 
     def _end(self, origin: Origin) -> Tensor:
         """Return f(y), computed once per layer."""

@@ -52,6 +52,8 @@ def test_what_decides_an_answer_is_described() -> None:
     )
 
 
-def test_one_input_alone_is_refused() -> None:
+def test_one_input_alone_and_texts_are_refused() -> None:
+    with pytest.raises(ReadoutError, match="Toward is for images"):
+        Toward().meet({name: Sample(name, torch.arange(3)) for name in "ab"})
     with pytest.raises(ReadoutError, match="give at least two, all different"):
         toward("a", "line")
