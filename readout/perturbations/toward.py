@@ -41,7 +41,7 @@ class Toward(RowPerturbation):
     def meet(self, samples: Mapping[str, Sample]) -> None:
         """See :class:`Perturbation`."""
         if not all(sample.input.is_floating_point() for sample in samples.values()):
-            raise ReadoutError("Toward is for images, because texts differ in length; choose UnitLoss or Gaussian noise.")
+            raise ReadoutError("Toward is for images, because texts differ in length; choose UnitLoss for texts.")
         digests = [tensor_digest([("input", sample.input)]) for sample in samples.values()]
         if len({*digests}) < max(2, len(digests)):
             raise ReadoutError("Toward moves features between inputs; give at least two, all different.")

@@ -138,3 +138,30 @@ def test_any_perturbation_is_asked_with_levels_in_the_range_and_fresh_seeds() ->
     # one in each quarter of the range per step
     quarters = [int((level - 0.2) / 0.15) for level in perturbation.levels]
     assert quarters == [0, 1, 2, 3] * 8
+
+
+def test_large_gradients_are_cut() -> None:
+    class Norms(Callback):
+        def __init__(self) -> None:
+            self.before: list[float] = []
+            self.after: list[float] = []
+
+        def on_after_backward(self, trainer: Trainer, pl_module: Any) -> None:
+            gradients = [p.grad for p in pl_module.network.residual.parameters() if p.grad is not None]
+            for gradient in gradients:
+                gradient.mul_(1000 if len(self.before) % 2 else 1e-3)
+            self.before.append(_norm(gradients))
+
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            self.after.append(_norm([p.grad for p in pl_module.network.residual.parameters() if p.grad is not None]))
+
+    norms = Norms()
+    training = tiny(4)
+    trainer(4, norms).fit(training, range(4))
+    assert norms.after[0::2] == pytest.approx(norms.before[0::2])
+    assert all(before > 1 for before in norms.before[1::2])
+    assert norms.after[1::2] == pytest.approx([1, 1], rel=1e-4)
+
+
+def _norm(gradients: list[Tensor]) -> float:
+    return float(torch.stack([gradient.norm() for gradient in gradients]).norm())
