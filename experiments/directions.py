@@ -44,25 +44,27 @@ class Scale:
     layers: tuple[str, ...]
     levels: tuple[float, ...]
     training_steps: int
+    effort: int
+    """Steps of a projection on the tangent space, and of the ascent to the nearest loss."""
 
 
 LEVELS = (0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCALES = {
-    "smoke": Scale(SMOKE, 3, ("conv1", "conv4"), (0, 0.1, 0.5), 20),
-    "cpu": Scale(CifarTask(), 40, ("conv1", "conv2", "conv3", "conv4", "block4"), LEVELS, 600),
-    "paper": Scale(CifarTask(), 500, ("conv1", "conv2", "conv3", "conv4", "block4", "logits"), LEVELS, 10_000),
+    "smoke": Scale(SMOKE, 3, ("conv1", "conv4"), (0, 0.1, 0.5), 20, 6),
+    "cpu": Scale(CifarTask(), 40, ("conv1", "conv2", "conv3", "conv4", "block4"), LEVELS, 600, 64),
+    "paper": Scale(CifarTask(), 500, ("conv1", "conv2", "conv3", "conv4", "block4", "logits"), LEVELS, 10_000, 500),
 }
 
 
-def directions() -> dict[str, Perturbation]:
+def directions(effort: int) -> dict[str, Perturbation]:
     """Return the perturbations by name."""
     return {
         "isotropic": GaussianPerturbation(),
-        "tangent": TangentPerturbation(),
-        "normal": NormalPerturbation(),
+        "tangent": TangentPerturbation(steps=effort),
+        "normal": NormalPerturbation(steps=effort),
         "toward another": Toward(),
         "unit loss": UnitLoss(),
-        "nearest loss": NearestLoss(),
+        "nearest loss": NearestLoss(steps=effort),
     }
 
 
@@ -92,7 +94,7 @@ def measure(experiment: Experiment[Scale], network: FeatureExtractor, data: Imag
     readouts: dict[str, Readout] = {"class": ClassReadout(network), "image": decoder}
     settings: dict[str, Any] = {"steps": 1, "layers": scale.layers, "levels": scale.levels}
     for name, readout in readouts.items():
-        for direction, perturbation in directions().items():
+        for direction, perturbation in directions(scale.effort).items():
             # in one folder, so that a decoder is trained once
             results = experiment.sweep(name, readout, data, perturbation=perturbation, **settings)
             tables.append(sample_sizes(results).assign(readout=name, direction=direction))

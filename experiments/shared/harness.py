@@ -17,6 +17,7 @@ from readout.analysis.plots import STYLE
 from readout.analysis.sizes import lower_bounds, sizes_table
 from readout.analysis.statistics import by_sample
 from readout.common.errors import ReadoutError
+from readout.common.terminal import make_console
 from readout.data import InputData
 from readout.extractors import FeatureExtractor
 from readout.priors import Prior
@@ -116,7 +117,9 @@ class Experiment(Generic[ScaleT]):
         """
         folder = self.sweep_store(name).folder
         sweep = Sweep(layers, levels, output=str(folder), **settings)
-        sizes = sweep.run(readout, data, Runtime(trainer={"max_steps": steps, "devices": 1}, seed=seed))
+        runtime = Runtime(trainer={"max_steps": steps, "devices": 1}, seed=seed)
+        # `readout.cli report` makes the page of a folder, for those who want it
+        _, sizes = sweep.measure(readout, data, runtime, make_console(), report=False)
         results = load_results(folder, threshold=float(sizes["threshold"].iloc[0]), trajectories=True)
         mine = (
             results["setting"].isin(sizes["setting"])

@@ -12,7 +12,7 @@ from tests.experiments.helpers import run, run_again
 def test_smoke_reads_in_every_direction_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = run(main, tmp_path)
     counts = sizes.groupby(["readout", "direction"], sort=False).size()
-    assert counts.to_dict() == {(readout, name): 12 for readout in ("class", "image") for name in directions()}
+    assert counts.to_dict() == {(readout, name): 12 for readout in ("class", "image") for name in directions(1)}
     of_class = sizes[sizes["readout"] == "class"].groupby("direction")["size"].mean()
     assert of_class["nearest loss"] < of_class["isotropic"]
     run_again(main, tmp_path, sizes, monkeypatch)
