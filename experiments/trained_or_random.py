@@ -80,7 +80,7 @@ SCALES = {
     ),
     "cpu": Scale(
         *(CifarTask(), (0, 12), 200),
-        Reading(CIFAR_LAYERS, (0, 0.3, 0.6), smooth_pixels(150), inverted=("conv2",), choice_draws=2),
+        Reading(("conv2", "conv4"), (0, 0.3, 0.6), smooth_pixels(150), inverted=("conv2",), choice_draws=2),
         CPU_VGG,
     ),
     "paper": Scale(
