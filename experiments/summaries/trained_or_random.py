@@ -54,7 +54,7 @@ def draw(stages: pd.DataFrame, vgg: pd.DataFrame, splits: pd.DataFrame) -> Figur
     layers = list(dict.fromkeys(inverted["layer"]))
     figure = Figure(figsize=(16, 7), layout="constrained")
     top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1)))
-    for axes, layer in zip(top.subplots(1, len(layers), sharey=True), layers, strict=True):
+    for axes, layer in zip(top.subplots(1, len(layers), sharey=True, squeeze=False).flat, layers, strict=True):
         _draw_training(axes, inverted[inverted["layer"] == layer])
         axes.set_title(layer)
     top.axes[0].set_ylabel("representation size by inversion")
