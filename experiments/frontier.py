@@ -10,7 +10,7 @@ Run again to resume.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,13 @@ from experiments.shared.smooth import smooth_pixels
 from experiments.summaries.frontier import conclude, draw
 from readout.analysis.frontier import by_layer, named_sizes, with_frontier
 from readout.analysis.outputs import read_outputs
+from readout.analysis.sizes import sizes_table
 from readout.data import Crops, ImageFolder, InputData, Joined, Mosaics, Photographs, load_samples
 from readout.extractors import VGG19, FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.priors import DeepImagePrior, Pixels
 from readout.readouts import Identification, LinearDecoder, Readout, TrainedDecoder
+from readout.representation import Estimator
 
 Make = Callable[[FeatureExtractor], Readout]
 
@@ -116,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = {name: measure(experiment, name, make, images) for name, make in readouts(scale, experiment).items()}
     identified = identify(experiment, extractor)
     outputs = read_outputs([experiment.sweep_store(name).folder for name in results])
-    table = with_frontier(named_sizes(outputs))
+    # the levels are few, so sizes are read off between them
+    crossing = [replace(output, sizes=sizes_table(output.results, Estimator.CROSSING)) for output in outputs]
+    table = with_frontier(named_sizes(crossing))
     (comparison,) = by_layer(table)
     experiment.store.write_text("sizes.csv", table.to_csv(index=False))
     experiment.store.write_text("identified.csv", identified.to_csv(index=False))
