@@ -113,7 +113,7 @@ def test_classes_of_features_are_those_that_the_head_gives(
     assert found.loc["5", ["true_class", "probability", "distance", "verdict"]].isna().all()
     # nobody knows a label
     line = refused(invert(tmp_path, classes(truth="label"), "--true", tmp_path / "true", layer="image"), capsys)
-    assert "The label of '1' is None" in line
+    assert "Input '1' has no label" in line
     assert invert(tmp_path, classes(truth="label"), "--output", tmp_path / "labels", layer="image") == 0
     unknown = load_results(tmp_path / "labels").set_index("sample")
     assert unknown["recovered_class"].to_dict() == found["recovered_class"].to_dict()
