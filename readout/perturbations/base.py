@@ -40,6 +40,14 @@ class Origin:
         """Select problems."""
         return replace(self, inputs=self.inputs[rows], features=self.features[rows], names=self.names[rows])
 
+    def same(self, other: "Origin | None") -> bool:
+        """Return whether features come from the same inputs, layer, network and readout."""
+        return (
+            other is not None
+            and (self.extractor, self.layer, self.departure) == (other.extractor, other.layer, other.departure)
+            and torch.equal(self.inputs, other.inputs)
+        )
+
 
 class Perturbation(ABC):
     """A rule (h, level, seed) → h', applied to each problem of a batch independently.
@@ -137,6 +145,8 @@ class DirectedPerturbation(RowPerturbation):
         ReadoutError: if ``calibration`` is neither.
     """
 
+    _last: tuple[int, Tensor, Origin | None, Tensor] | None = None
+
     def __init__(self, calibration: Literal["expected", "exact"] = "expected") -> None:
         check_choice("calibration", calibration, ("expected", "exact"))
         self.calibration = calibration
@@ -156,18 +166,32 @@ class DirectedPerturbation(RowPerturbation):
 
     def move(self, clean: Tensor, level: float, seed: int, origin: Origin | None) -> Tensor:
         """See :class:`RowPerturbation`."""
-        noise = self.direction(clean, torch.Generator().manual_seed(seed), origin)
-        return clean + noise_to_signal(level) * self._scaled(noise, clean - clean.mean())
+        return clean + noise_to_signal(level) * self._scaled(self._drawn(clean, seed, origin), clean - clean.mean())
+
+    def _drawn(self, clean: Tensor, seed: int, origin: Origin | None) -> Tensor:
+        """Return the direction, kept for the next level of the same feature, because some take long to find."""
+        if self._last is not None:
+            of, feature, whence, direction = self._last
+            if of == seed and torch.equal(feature, clean) and (origin is None or origin.same(whence)):
+                return direction
+        direction = self.direction(clean, torch.Generator().manual_seed(seed), origin)
+        self._last = seed, clean, origin, direction
+        return direction
 
     def _scaled(self, noise: Tensor, centred: Tensor) -> Tensor:
         """Scale noise to the feature's standard deviation; exact calibration also removes its component along h."""
         if self.calibration == "expected":
             return noise * centred.std(unbiased=False)
         # centred, orthogonal and of equal norm: Pearson's r of h + a·noise with h is then exactly 1 / √(1 + a²)
-        noise = noise - noise.mean()
-        noise = noise - centred * (noise @ centred) / (centred @ centred)
+        noise = across(noise, centred)
         exact: Tensor = noise * (centred.norm() / noise.norm())
         return exact
+
+
+def across(direction: Tensor, centred: Tensor) -> Tensor:
+    """Return the part of a direction that is orthogonal to a centred feature and to the constant vector."""
+    direction = direction - direction.mean()
+    return direction - centred * (direction @ centred) / (centred @ centred)
 
 
 def unit(direction: Tensor) -> Tensor:

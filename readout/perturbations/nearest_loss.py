@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from readout.common.checks import check_number, check_whole
-from readout.perturbations.base import DirectedPerturbation, Origin, noise_to_signal, unit
+from readout.perturbations.base import DirectedPerturbation, Origin, across, noise_to_signal, unit
 from readout.perturbations.tangent import krylov_space
 
 
@@ -37,20 +37,13 @@ class NearestLoss(DirectedPerturbation):
         super().__init__(calibration)
         self.at = check_number("at", at, above=0, below=1)
         self.steps = check_whole("steps", steps, 1)
-        self._last: tuple[str, Tensor, Tensor, Tensor] | None = None
 
     def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
-        """See :class:`DirectedPerturbation`; the last direction is kept for the next level."""
+        """See :class:`DirectedPerturbation`."""
         assert origin is not None
         start = torch.randn(clean.numel(), generator=generator).double()
-        if self._last is not None:
-            layer, of, begun, found = self._last
-            if layer == origin.layer and torch.equal(of, clean) and torch.equal(begun, start):
-                return found
         with torch.inference_mode(False), torch.enable_grad():
-            found = self._climb(clean, start, origin) if origin.departure else _least_read(start, origin)
-        self._last = origin.layer, clean, start, found
-        return found
+            return self._climb(clean, start, origin) if origin.departure else _least_read(start, origin)
 
     def _climb(self, clean: Tensor, start: Tensor, origin: Origin) -> Tensor:
         """Return the direction of the largest departure that was met."""
@@ -58,15 +51,16 @@ class NearestLoss(DirectedPerturbation):
         feature, x = origin.features.clone(), origin.inputs.clone()
         centred = clean - clean.mean()
         length = noise_to_signal(self.at) * centred.std(unbiased=False)
-        direction, best, most = _across(start, centred), start, -torch.inf
+        direction, best, most = unit(across(start, centred)), start, -torch.inf
         for _ in range(self.steps):
             moved = (clean + length * direction).view_as(feature[0]).unsqueeze(0).to(feature).requires_grad_()
             departure = origin.departure(moved, feature, x)
             if (reached := float(departure.detach())) > most:
                 best, most = direction, reached
             (gradient,) = torch.autograd.grad(departure.sum(), moved)
-            ascent = _across(gradient.flatten().double().cpu(), centred)
-            direction = unit(direction + ascent)  # half of the old one, so that it settles
+            ascent = across(gradient.flatten().double().cpu(), centred)
+            if ascent.any():
+                direction = unit(direction + unit(ascent))  # half of the old one, so that it settles
         return best
 
 
@@ -76,10 +70,3 @@ def _least_read(start: Tensor, origin: Origin) -> Tensor:
     kept = values > 1e-6 * values.max()
     weakest = vectors[int(torch.where(kept, values, torch.inf).argmin())]
     return unit(jacobian.forward(weakest.unsqueeze(0)).detach().flatten().double().cpu())
-
-
-def _across(direction: Tensor, centred: Tensor) -> Tensor:
-    """Return the part of a direction orthogonal to h and to the constant vector, of mean square 1."""
-    direction = direction - direction.mean()
-    direction = direction - centred * (direction @ centred) / (centred @ centred)
-    return unit(direction) if direction.any() else direction

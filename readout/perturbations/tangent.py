@@ -38,7 +38,6 @@ class TangentPerturbation(DirectedPerturbation):
         super().__init__(calibration)
         self.steps = check_whole("steps", steps, 1)
         self.tolerance = check_number("tolerance", tolerance, above=0, below=1)
-        self._last: tuple[Tensor, str, Tensor, Tensor] | None = None
 
     def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
         """See :class:`DirectedPerturbation`."""
@@ -46,21 +45,14 @@ class TangentPerturbation(DirectedPerturbation):
         return unit(self._tangent(noise, origin).double())
 
     def _tangent(self, noise: Tensor, origin: Origin | None) -> Tensor:
-        """Project noise on the range of the Jacobian; the last projection is kept for the next level."""
+        """Project noise on the range of the Jacobian."""
         assert origin is not None
-        x = origin.inputs[0]
-        if self._last is not None:
-            own, layer, of, projected = self._last
-            if layer == origin.layer and torch.equal(of, noise) and torch.equal(own, x):
-                return projected
         with torch.inference_mode(False), torch.enable_grad():
             jacobian, values, weights, vectors = krylov_space(noise, origin, self.steps)
             kept = values > self.tolerance**2 * values.max()
             inverse = torch.where(kept, weights / values, 0.0)
             source = torch.einsum("s,s...->...", inverse.to(vectors), vectors)
-            found = jacobian.forward(source.unsqueeze(0)).detach().flatten().cpu()
-        self._last = x, origin.layer, noise, found
-        return found
+            return jacobian.forward(source.unsqueeze(0)).detach().flatten().cpu()
 
 
 def krylov_space(noise: Tensor, origin: Origin, steps: int) -> tuple[Jacobian, Tensor, Tensor, Tensor]:

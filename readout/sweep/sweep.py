@@ -192,6 +192,7 @@ class Sweep:
                 "leave out sweep.readings."
             )
         readout.meet(samples, first.shape if first.is_floating_point() else None)
+        self.perturbation.meet(samples)
         readout.check_scores(first)
         if self.predict:
             check_predictable(readout.metric, [sample.input for sample in samples.values()])
@@ -201,7 +202,6 @@ class Sweep:
         """Form all problems, and open the output folder."""
         threshold = self.options.threshold_for(readout.metric)
         store = self.options.open_store("sweep", console)
-        self.perturbation.meet(samples)
         setting = make_setting(readout, describe(self.perturbation), runtime)
         inputs = {name: sample.input for name, sample in samples.items()}
         digests = [(name, readout.input_digest(sample)) for name, sample in samples.items()]
