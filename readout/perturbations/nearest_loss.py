@@ -43,7 +43,7 @@ class NearestLoss(DirectedPerturbation):
         assert origin is not None
         start = torch.randn(clean.numel(), generator=generator).double()
         with torch.inference_mode(False), torch.enable_grad():
-            return self._climb(clean, start, origin) if origin.departure else _least_read(start, origin)
+            return self._climb(clean, start, origin) if origin.departure else self._least_read(start, origin)
 
     def _climb(self, clean: Tensor, start: Tensor, origin: Origin) -> Tensor:
         """Return the direction of the largest departure that was met."""
@@ -63,10 +63,9 @@ class NearestLoss(DirectedPerturbation):
                 direction = unit(direction + unit(ascent))  # half of the old one, so that it settles
         return best
 
-
-def _least_read(start: Tensor, origin: Origin) -> Tensor:
-    """Return the direction that the feature follows least when the input changes, as far as a few products tell."""
-    jacobian, values, _, vectors = krylov_space(start.float(), origin, 64)
-    kept = values > 1e-6 * values.max()
-    weakest = vectors[int(torch.where(kept, values, torch.inf).argmin())]
-    return unit(jacobian.forward(weakest.unsqueeze(0)).detach().flatten().double().cpu())
+    def _least_read(self, start: Tensor, origin: Origin) -> Tensor:
+        """Return the direction that the feature follows least when the input changes, as far as the steps tell."""
+        jacobian, values, _, vectors = krylov_space(start.float(), origin, self.steps)
+        kept = values > 1e-6 * values.max()
+        weakest = vectors[int(torch.where(kept, values, torch.inf).argmin())]
+        return unit(jacobian.forward(weakest.unsqueeze(0)).detach().flatten().double().cpu())
