@@ -18,9 +18,9 @@ from experiments.shared.cifar import CifarTask
 from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import Experiment, Readout, begin, style
 from experiments.shared.outliers import letters, noisy, rotated, scenes
-from experiments.shared.reading import LEVELS, READOUTS, Reading, sizes_by_readout
+from experiments.shared.reading import LEVELS, READOUTS, Reading, quick, sizes_by_readout
 from experiments.shared.smooth import smooth_pixels
-from experiments.shared.task import Task, answers, classify
+from experiments.shared.task import Task, classify, right
 from experiments.summaries.diagnosis import calibrate, compare, conclude, draw
 from readout.data import Sample
 from readout.extractors import FeatureExtractor
@@ -48,14 +48,7 @@ CIFAR_LAYERS = ("conv2", "conv3", "conv4", "block4")
 SCALES = {
     "smoke": Scale(
         *(SMOKE, letters, 12, 4, 5),
-        Reading(
-            *(("conv1", "conv3"), (0, 0.4, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
-            batch_size=128,
-            training_steps=20,
-            decoder_levels=(0, 0.4, 0.7),
-            choice_levels=(0, 0.4, 0.7),
-            choice_draws=1,
-        ),
+        quick(("conv1", "conv3"), (0, 0.4, 0.7)),
     ),
     "digits": Scale(
         *(TRAINED, letters, 150, 60, 40),
@@ -99,9 +92,7 @@ def measure(experiment: Experiment[Scale]) -> pd.DataFrame:
         {
             "sample": [sample.name for sample in samples],
             "group": [group for group, _ in grouped],
-            "right": [
-                answer == sample.label for answer, sample in zip(answers(network, samples), samples, strict=True)
-            ],
+            "right": right(network, samples, logits),
             "softmax": logits.softmax(1).amax(1).tolist(),
             "energy": logits.logsumexp(1).tolist(),
         }
@@ -120,8 +111,7 @@ def choose(network: FeatureExtractor, scale: Scale, experiment: Experiment[Any])
     """Choose inputs, each with its group; those of the group ``more`` are all misclassified."""
     test = scale.task.test(experiment)
     usual, later = test[: scale.images], test[scale.images :]
-    wrong = [answer != sample.label for answer, sample in zip(answers(network, later), later, strict=True)]
-    more = [sample for sample, is_wrong in zip(later, wrong, strict=True) if is_wrong][: scale.wrong]
+    more = [sample for sample, hit in zip(later, right(network, later), strict=True) if not hit][: scale.wrong]
     names = {sample.name for sample in more}
     spare = [sample for sample in later if sample.name not in names][: scale.outliers]
     groups = {

@@ -18,7 +18,7 @@ from experiments.shared.cifar import CifarTask
 from experiments.shared.digits import SMOKE
 from experiments.shared.harness import Experiment, begin, sample_sizes, style
 from experiments.shared.statistics import columns, group_difference, holm
-from experiments.shared.task import Images, Task, classify, hits_and_misses
+from experiments.shared.task import Images, Task, confidence, hits_and_misses, right
 from experiments.summaries.directions import conclude, draw
 from readout.analysis.statistics import bootstrap_interval
 from readout.extractors import FeatureExtractor
@@ -73,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = begin("directions", __doc__, SCALES, arguments)
     scale = experiment.scale
     network = scale.task.network(experiment)
-    samples = hits_and_misses(network, scale.task.test(experiment), scale.count)
+    test = scale.task.test(experiment)
+    samples = hits_and_misses(test, right(network, test), scale.count)
     sizes = measure(experiment, network, Images(samples))
-    softmax = classify(network, samples).softmax(1).amax(1).tolist()
-    sizes["softmax"] = sizes["sample"].map(dict(zip([sample.name for sample in samples], softmax, strict=True)))
+    sizes["softmax"] = sizes["sample"].map(confidence(network, samples))
     table, tests = summarise(sizes), compare(sizes)
     experiment.store.write_text("table.csv", table.to_csv(index=False))
     experiment.store.write_text("tests.csv", tests.to_csv(index=False))

@@ -17,10 +17,10 @@ import pandas as pd
 from experiments.shared.cifar import CifarTask
 from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import Readout, begin, style
-from experiments.shared.reading import LEVELS, Reading, sizes_by_readout
+from experiments.shared.reading import LEVELS, Reading, quick, sizes_by_readout
 from experiments.shared.smooth import smooth_pixels
 from experiments.shared.statistics import auc_gain, columns, group_difference, holm
-from experiments.shared.task import ImageNet, Task, accuracy, classify, hits_and_misses
+from experiments.shared.task import ImageNet, Task, confidence, hits_and_misses, right
 from experiments.summaries.hit_or_miss import conclude, draw
 from readout.priors import DeepImagePrior, Pixels
 
@@ -44,14 +44,7 @@ SCALES = {
     "smoke": Scale(
         SMOKE,
         6,
-        Reading(
-            *(("conv1", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
-            batch_size=64,
-            training_steps=20,
-            decoder_levels=(0, 0.3, 0.7),
-            choice_levels=(0, 0.3, 0.7),
-            choice_draws=1,
-        ),
+        quick(("conv1", "conv4"), (0, 0.3, 0.7)),
     ),
     "digits": Scale(TRAINED, 60, Reading("all", LEVELS, Readout(Pixels(), 0.05, 200, 0.0), draws=2, batch_size=600)),
     "cpu": Scale(
@@ -77,15 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = begin("hit_or_miss", __doc__, SCALES, arguments)
     scale = experiment.scale
     network, test = scale.task.network(experiment), scale.task.test(experiment)
-    samples = hits_and_misses(network, test, scale.count)
+    is_right = right(network, test)
+    samples = hits_and_misses(test, is_right, scale.count)
     sizes = sizes_by_readout(experiment, "sweeps", scale.task, scale.reading, network, samples)
-    softmax = classify(network, samples).softmax(1).amax(1).tolist()
-    sizes["softmax"] = sizes["sample"].map(dict(zip([sample.name for sample in samples], softmax, strict=True)))
+    sizes["softmax"] = sizes["sample"].map(confidence(network, samples))
     tests = compare(sizes)
     experiment.store.write_text("tests.csv", tests.to_csv(index=False))
     with style():
         figure = draw(sizes, tests)
-    experiment.finish(sizes, figure, *conclude(sizes, tests, accuracy(network, test)))
+    experiment.finish(sizes, figure, *conclude(sizes, tests, sum(is_right) / len(test)))
 
 
 def compare(sizes: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,9 @@ import pandas as pd
 from experiments.shared.cifar import CifarTask
 from experiments.shared.digits import SMOKE, TRAINED
 from experiments.shared.harness import PHOTOGRAPHS, Experiment, Readout, begin, sample_sizes, style
-from experiments.shared.reading import LEVELS, Reading, sizes_by_readout
+from experiments.shared.reading import LEVELS, Reading, quick, sizes_by_readout
 from experiments.shared.smooth import smooth_pixels
-from experiments.shared.task import Task, hits_and_misses
+from experiments.shared.task import Task, hits_and_misses, right
 from experiments.summaries.trained_or_random import compare_groups, compare_networks, conclude, draw
 from readout.data import Photographs, UniformNoise
 from readout.extractors import VGG19
@@ -60,14 +60,7 @@ CPU_VGG = Vgg(
 SCALES = {
     "smoke": Scale(
         *(SMOKE, (0, 12), 4),
-        Reading(
-            *(("conv2", "conv4"), (0, 0.3, 0.7), Readout(Pixels(), 0.1, 30, 0.0)),
-            batch_size=64,
-            training_steps=20,
-            decoder_levels=(0, 0.3, 0.7),
-            choice_levels=(0, 0.3, 0.7),
-            choice_draws=1,
-        ),
+        quick(("conv2", "conv4"), (0, 0.3, 0.7)),
         Vgg(
             *("random", ("astronaut", "coffee"), 16, ("conv1_1",), (0.3,)),
             Readout(DeepImagePrior(filters=(4, 8)), 1e-2, 5),
@@ -108,7 +101,8 @@ def along_training(experiment: Experiment[Scale]) -> pd.DataFrame:
     """Return sizes of the same images and noise at every epoch; the last epoch defines hits and misses."""
     scale = experiment.scale
     networks = {epoch: scale.task.network(experiment, epoch) for epoch in scale.epochs}
-    samples = hits_and_misses(networks[scale.epochs[-1]], scale.task.test(experiment), scale.count)
+    test = scale.task.test(experiment)
+    samples = hits_and_misses(test, right(networks[scale.epochs[-1]], test), scale.count)
     shape = tuple(samples[0].input.shape)
     samples += [noise._replace(label="noise") for noise in UniformNoise(scale.count, shape)]
     tables = []

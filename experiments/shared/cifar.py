@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
 from experiments.shared.harness import Experiment
-from experiments.shared.task import Task, accuracy, in_random_order
+from experiments.shared.task import Task, in_random_order, right
 from readout.common.files import write_whole
 from readout.data import ImageFolder, Sample
 from readout.extractors import FeatureExtractor
@@ -124,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training = Training(epochs, tuple(sorted({*(epoch for epoch in Training.kept if epoch < epochs), epochs})))
     test = list(ImageFolder(str(parsed.folder / "test"), SIDE))
     for epoch in training.kept:
-        share = accuracy(CifarNet(parsed.folder, parsed.output, training, epoch), test)
+        is_right = right(CifarNet(parsed.folder, parsed.output, training, epoch), test)
+        share = sum(is_right) / len(is_right)
         print(f"after {epoch} epochs: {100 * share:.1f} % of the test images right", flush=True)
 
 

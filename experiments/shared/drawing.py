@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
@@ -37,6 +38,11 @@ def dots(axes: Axes, place: float, values: ArrayLike, color: str, width: float =
     axes.errorbar(
         place + 0.4 * width, mean.value, yerr=error, fmt="D", ms=5, color=color, mec="black", mew=0.7, label=label
     )
+
+
+def error_bars(table: pd.DataFrame, name: str) -> "list[pd.Series[float]]":
+    """Return the lengths of error bars, down and up, of an estimate with columns ``NAME_low`` and ``NAME_high``."""
+    return [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
 
 
 def name_columns(axes: Axes, names: Sequence[str], rotation: float = 0) -> None:

@@ -10,6 +10,7 @@ from experiments.shared.harness import Experiment, Readout, sample_sizes
 from experiments.shared.task import Images, Task
 from readout.data import Sample
 from readout.extractors import FeatureExtractor
+from readout.priors import Pixels
 from readout.readouts import ClassReadout, FeatureInversion, Identification, TrainedDecoder
 
 LEVELS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -38,6 +39,19 @@ class Reading:
     choice_levels: tuple[float, ...] = (*LEVELS, 0.95, 0.99)
     """Levels of the class and of the identification, which cost little."""
     choice_draws: int = 4
+
+
+def quick(layers: tuple[str, ...], levels: tuple[float, ...]) -> Reading:
+    """Return a reading for the smallest scale, with the same levels for all readouts."""
+    inversion = Readout(Pixels(), 0.1, 30, 0.0)
+    return Reading(
+        *(layers, levels, inversion),
+        batch_size=128,
+        training_steps=20,
+        decoder_levels=levels,
+        choice_levels=levels,
+        choice_draws=1,
+    )
 
 
 def sizes_by_readout(

@@ -126,6 +126,11 @@ def columns(estimate: Estimate, name: str) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
+def interval(row: "pd.Series[float]", name: str = "auc") -> str:
+    """Return an estimate and its interval in a row that has :func:`columns`, as text."""
+    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
+
+
 def holm(p: ArrayLike) -> Values:
     """Adjust p-values for their number by Holm's method, in the given order; NaN stay and do not count."""
     values = np.asarray(p, dtype=float)

@@ -95,30 +95,37 @@ def classify(network: FeatureExtractor, samples: Sequence[Sample]) -> Tensor:
     return torch.cat([network.run(torch.stack([sample.input for sample in part])) for part in parts])
 
 
-def answers(network: FeatureExtractor, samples: Sequence[Sample]) -> list[str]:
-    """Return the name of the class that the network gives to each image."""
-    assert network.classes is not None
-    return [network.classes[place] for place in classify(network, samples).argmax(1).tolist()]
-
-
-def accuracy(network: FeatureExtractor, samples: Sequence[Sample]) -> float:
-    """Return the share of labelled images that the network classifies correctly."""
-    right = [answer == sample.label for answer, sample in zip(answers(network, samples), samples, strict=True)]
-    return sum(right) / len(right)
-
-
-def hits_and_misses(network: FeatureExtractor, samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Choose misclassified images and as many correct ones of the same classes, labelled ``miss`` and ``hit``.
+def right(network: FeatureExtractor, samples: Sequence[Sample], logits: Tensor | None = None) -> list[bool]:
+    """Return whether the network's class is the label, for each image.
 
     Args:
         network: The classifier.
+        samples: Labelled images.
+        logits: Those of the images, if they are known.
+    """
+    assert network.classes is not None
+    places = (classify(network, samples) if logits is None else logits).argmax(1).tolist()
+    return [network.classes[place] == sample.label for place, sample in zip(places, samples, strict=True)]
+
+
+def confidence(network: FeatureExtractor, samples: Sequence[Sample]) -> dict[str, float]:
+    """Return the largest softmax probability of each image, by name."""
+    largest = classify(network, samples).softmax(1).amax(1).tolist()
+    return dict(zip([sample.name for sample in samples], largest, strict=True))
+
+
+def hits_and_misses(samples: Sequence[Sample], is_right: Sequence[bool], count: int) -> list[Sample]:
+    """Choose misclassified images and as many correct ones of the same classes, labelled ``miss`` and ``hit``.
+
+    Args:
         samples: Labelled images to choose from, the first ones first.
+        is_right: Whether each is classified correctly; see :func:`right`.
         count: Largest number of each kind.
     """
     hits: dict[str | None, list[Sample]] = {}
     misses: list[Sample] = []
-    for answer, sample in zip(answers(network, samples), samples, strict=True):
-        (hits.setdefault(sample.label, []) if answer == sample.label else misses).append(sample)
+    for sample, hit in zip(samples, is_right, strict=True):
+        (hits.setdefault(sample.label, []) if hit else misses).append(sample)
     chosen: list[Sample] = []
     for sample in misses:
         same_class = hits.get(sample.label)

@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.shared.drawing import COLORS, MARKERS, dots, name_columns
+from experiments.shared.drawing import COLORS, MARKERS, dots, error_bars, name_columns
 from experiments.shared.reading import READOUTS
-from experiments.shared.statistics import auc_gain, columns, group_difference, holm, rank_correlation
+from experiments.shared.statistics import auc_gain, columns, group_difference, holm, interval, rank_correlation
 from readout.analysis.statistics import bootstrap_interval
 
 TARGETS = {
@@ -77,7 +77,7 @@ def draw(inputs: pd.DataFrame, tests: pd.DataFrame, calibration: pd.DataFrame) -
     for place, (score, marker) in enumerate(zip(SCORES, MARKERS, strict=False)):
         group = tests[tests["score"] == score]
         where = np.arange(len(group)) + 0.09 * (place - (len(SCORES) - 1) / 2)
-        error = [group["auc"] - group["auc_low"], group["auc_high"] - group["auc"]]
+        error = error_bars(group, "auc")
         aurocs.errorbar(where, group["auc"], error, fmt=marker, ms=5, color=COLORS[place], lw=1, label=score)
     aurocs.axhline(0.5, color="grey", lw=1, ls=":")
     name_columns(aurocs, list(TARGETS))
@@ -90,7 +90,7 @@ def draw(inputs: pd.DataFrame, tests: pd.DataFrame, calibration: pd.DataFrame) -
 def _draw_calibration(axes: Axes, calibration: pd.DataFrame) -> None:
     for place, score in enumerate(SCORES):
         group = calibration[calibration["score"] == score]
-        error = [group["gap"] - group["gap_low"], group["gap_high"] - group["gap"]]
+        error = error_bars(group, "gap")
         where = np.arange(3) + 0.08 * (place - (len(SCORES) - 1) / 2)
         axes.errorbar(where, group["gap"], error, fmt=f"{MARKERS[place]}-", color=COLORS[place], label=score)
     axes.axhline(0, color="grey", lw=1, ls=":")
@@ -111,13 +111,9 @@ def _tell(target: str, tests: pd.DataFrame) -> str:
     softmax = rows["softmax"]
     return (
         f"{target.capitalize()} ({softmax['above']} and {softmax['below']}): the AUROC of maximum softmax probability "
-        f"is {_interval(softmax)}, that of energy {rows['energy']['auc']:.2f}, that of the mean size by "
-        f"{', by '.join(listed)}; of all sizes at one layer, {best['score']} is best with {_interval(best)}."
+        f"is {interval(softmax)}, that of energy {rows['energy']['auc']:.2f}, that of the mean size by "
+        f"{', by '.join(listed)}; of all sizes at one layer, {best['score']} is best with {interval(best)}."
     )
-
-
-def _interval(row: "pd.Series[float]") -> str:
-    return f"{row['auc']:.2f} ({row['auc_low']:.2f} to {row['auc_high']:.2f})"
 
 
 def _against(row: "pd.Series[float]") -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.shared.drawing import COLORS, name_columns
+from experiments.shared.drawing import COLORS, error_bars, name_columns
+from experiments.shared.statistics import interval
 
 
 def draw(table: pd.DataFrame, tests: pd.DataFrame) -> Figure:
@@ -14,14 +15,14 @@ def draw(table: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     layers, shades = list(table["layer"].unique()), dict(zip(table["direction"].unique(), COLORS, strict=False))
     for axes, (readout, own) in zip(panels, table.groupby("readout", sort=False), strict=True):
         for place, (direction, group) in enumerate(own.groupby("direction", sort=False)):
-            error = [group["size"] - group["size_low"], group["size_high"] - group["size"]]
+            error = error_bars(group, "size")
             where = np.arange(len(layers)) + 0.1 * (place - 2.5)
             axes.errorbar(where, group["size"], error, fmt="o-", ms=4, lw=1, color=shades[direction], label=direction)
         axes.set(title=f"{readout} read", ylabel="representation size", ylim=(-0.02, 1.02))
         name_columns(axes, layers)
     panels[0].legend(frameon=False, fontsize=8)
     for place, (direction, group) in enumerate(tests[tests["direction"] != "softmax"].groupby("direction", sort=False)):
-        error = [group["auc"] - group["auc_low"], group["auc_high"] - group["auc"]]
+        error = error_bars(group, "auc")
         where = np.arange(len(layers)) + 0.1 * (place - 2.5)
         last.errorbar(where, group["auc"], error, fmt="o-", ms=4, lw=1, color=shades[direction])
     softmax = tests[tests["direction"] == "softmax"].iloc[0]
@@ -56,7 +57,6 @@ def conclude(table: pd.DataFrame, tests: pd.DataFrame) -> tuple[str, ...]:
     ]
     said.append(
         f"Hits are told from misses by their class sizes with an AUC, at the best layer, of {', '.join(told)}; by "
-        f"the largest softmax probability with {softmax['auc']:.2f} ({softmax['auc_low']:.2f} to "
-        f"{softmax['auc_high']:.2f})."
+        f"the largest softmax probability with {interval(softmax)}."
     )
     return tuple(said)

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.shared.drawing import COLORS, dots, name_columns
+from experiments.shared.drawing import COLORS, dots, error_bars, name_columns
+from experiments.shared.statistics import interval
 
 NAMES = {"size": "representation size", "mean_distance": "mean $d_S$ over levels"}
 
@@ -36,7 +37,7 @@ def draw(sizes: pd.DataFrame, tests: pd.DataFrame) -> Figure:
 def _draw_aucs(axes: Axes, tests: pd.DataFrame, measure: str, layers: list[str]) -> None:
     own = tests[(tests["measure"] == measure) & (tests["layer"] != "slope")]
     for place, (readout, group) in enumerate(own.groupby("readout", sort=False)):
-        error = [group["auc"] - group["auc_low"], group["auc_high"] - group["auc"]]
+        error = error_bars(group, "auc")
         where = group["layer"].map(layers.index) + 0.08 * (place - 1.5)
         axes.errorbar(where, group["auc"], error, fmt="o-", color=COLORS[2 + place], label=str(readout))
     softmax = tests[tests["readout"] == "softmax"].iloc[0]
@@ -52,7 +53,7 @@ def conclude(sizes: pd.DataFrame, tests: pd.DataFrame, share: float) -> tuple[st
     return (
         f"The network names {100 * share:.1f} % of its test images correctly; its largest softmax probability tells "
         f"{softmax['hits']:.0f} hits from {softmax['misses']:.0f} misses of the same classes with an AUC of "
-        f"{_interval(softmax)}.",
+        f"{interval(softmax)}.",
         *[_say(str(readout), own, tests) for readout, own in sizes.groupby("readout", sort=False)],
     )
 
@@ -69,16 +70,12 @@ def _say(readout: str, sizes: pd.DataFrame, tests: pd.DataFrame) -> str:
     return (
         f"By {readout}, hits have larger sizes than misses at {_sure(layers, 1)} and smaller ones at "
         f"{_sure(layers, -1)} (Mann–Whitney, Holm over {len(layers)} layers, p < 0.05), best told apart at "
-        f"{best['layer']} with an AUC of {_interval(best)}, and better than by softmax at "
+        f"{best['layer']} with an AUC of {interval(best)}, and better than by softmax at "
         f"{_listed(layers.loc[layers['gain_low'] > 0, 'layer'])}; the gap of mean sizes, hit minus miss, is {gaps}; "
         f"with depth the sizes of hits fall {steep} steeply (p = {slope['p_holm']:.2g}, Holm over readouts and "
         f"measures); by the mean distance over levels, hits are read better at {_sure(distances, 1)} and worse at "
         f"{_sure(distances, -1)}."
     )
-
-
-def _interval(row: "pd.Series[float]") -> str:
-    return f"{row['auc']:.2f} ({row['auc_low']:.2f} to {row['auc_high']:.2f})"
 
 
 def _sure(rows: pd.DataFrame, sign: int) -> str:
