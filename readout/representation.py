@@ -122,16 +122,37 @@ def verdict(
         >>> str(verdict(distance=0.4, loss=0.29, floor=0.3, scale=1, threshold=0.1))
         'unrecovered'
     """
-    lossless = np.isnan([loss, floor, scale]).all()
-    if dead or not np.isfinite([distance] if lossless else [distance, loss, floor, scale]).all():
-        return Verdict.FAILED
-    check_threshold("threshold", threshold)
-    check_number("tolerance", tolerance, 0)
-    if distance < threshold:
-        return Verdict.RECOVERED
-    if not lossless and loss > floor + tolerance * scale:
-        return Verdict.NOT_CONVERGED
-    return Verdict.UNRECOVERED
+    return Verdict(verdicts(distance, loss, floor, scale, threshold, tolerance, dead).item())
+
+
+def verdicts(
+    distance: ArrayLike,
+    loss: ArrayLike,
+    floor: ArrayLike,
+    scale: ArrayLike,
+    threshold: float,
+    tolerance: ArrayLike = 1e-4,
+    dead: ArrayLike = False,
+) -> NDArray[np.str_]:
+    """Judge many inversions; see :func:`verdict`, whose arguments these are, one value per inversion.
+
+    Examples:
+        >>> verdicts([0.05, 0.4], 0.31, 0.3, 1, threshold=0.1).tolist()
+        ['recovered', 'not_converged']
+    """
+    numbers = np.broadcast_arrays(*(np.asarray(each, float) for each in (distance, loss, floor, scale, tolerance)))
+    distance, loss, floor, scale, tolerance = numbers
+    losses = np.stack([loss, floor, scale])
+    lossless = np.isnan(losses).all(0)
+    failed = np.asarray(dead, bool) | ~np.isfinite(distance) | ~(lossless | np.isfinite(losses).all(0))
+    if not failed.all():
+        check_threshold("threshold", threshold)
+        for tolerated in np.unique(tolerance[~failed]):
+            check_number("tolerance", float(tolerated), 0)
+    with np.errstate(invalid="ignore"):  # of losses that are not finite, which have failed
+        behind = ~lossless & (loss > floor + tolerance * scale)
+    kinds = [Verdict.FAILED, Verdict.RECOVERED, Verdict.NOT_CONVERGED]
+    return np.select([failed, distance < threshold, behind], [kind.value for kind in kinds], Verdict.UNRECOVERED.value)
 
 
 def representation_size(
@@ -172,23 +193,33 @@ def representation_size(
         >>> round(crossing.size, 2)
         0.45
     """
+    return representation_sizes(levels, feature_distances, distances, verdicts, threshold, rounding)[
+        Estimator(estimator)
+    ]
+
+
+def representation_sizes(
+    levels: Sequence[float],
+    feature_distances: Sequence[float],
+    distances: Sequence[float],
+    verdicts: Sequence[Verdict],
+    threshold: float,
+    rounding: float = ROUNDING,
+) -> dict[Estimator, RepresentationSize]:
+    """Return the representation size by every estimator; see :func:`representation_size`."""
     check_threshold("threshold", threshold)
     check_number("rounding", rounding, low=0)
     if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
         raise ValueError("levels, feature_distances, distances and verdicts need one entry per problem")
     if np.isnan(feature_distances).all():
-        return RepresentationSize(math.nan, Estimator(estimator), (Flag.UNDEFINED,))
+        return {each: RepresentationSize(math.nan, each, (Flag.UNDEFINED,)) for each in Estimator}
     groups = _by_level(levels, feature_distances, distances, verdicts)
-    size = {
-        Estimator.MAX: lambda: _largest(groups),
-        Estimator.CONTIGUOUS: lambda: _largest(_before_first_loss(groups)),
-        Estimator.CROSSING: lambda: _crossing(groups, threshold),
-    }[Estimator(estimator)]()
-    margin = _margin(groups, size, threshold, Estimator(estimator))
-    flags = _flags(groups, size)
-    if margin < rounding:
-        flags = (*flags, Flag.NEAR_THRESHOLD)
-    return RepresentationSize(size, Estimator(estimator), flags, margin)
+    sizes = {
+        Estimator.MAX: _largest(groups),
+        Estimator.CONTIGUOUS: _largest(_before_first_loss(groups)),
+        Estimator.CROSSING: _crossing(groups, threshold),
+    }
+    return {each: _flagged(groups, size, each, threshold, rounding) for each, size in sizes.items()}
 
 
 def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
@@ -335,12 +366,16 @@ def _by_level(
             _Level(
                 level,
                 max((feature_distances[row] for row in rows if not math.isnan(feature_distances[row])), default=level),
-                float(np.mean([distances[row] for row in judged])) if judged else math.nan,
+                _mean([distances[row] for row in judged]),
                 max(distances[row] if row in judged else math.inf for row in rows),
                 worst,
             )
         )
     return merged
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) > 1 else next(iter(values), math.nan)  # quicker for one draw
 
 
 def _largest(groups: Sequence[_Level]) -> float:
@@ -373,6 +408,14 @@ def _crossing(groups: Sequence[_Level], threshold: float) -> float:
         return 0.0
     share = (threshold - fitted[first - 1]) / (fitted[first] - fitted[first - 1])
     return float(x[first - 1] + share * (x[first] - x[first - 1]))
+
+
+def _flagged(
+    groups: Sequence[_Level], size: float, estimator: Estimator, threshold: float, rounding: float
+) -> RepresentationSize:
+    margin, flags = _margin(groups, size, threshold, estimator), _flags(groups, size)
+    near = (Flag.NEAR_THRESHOLD,) if margin < rounding else ()
+    return RepresentationSize(size, estimator, (*flags, *near), margin)
 
 
 def _margin(groups: Sequence[_Level], size: float, threshold: float, estimator: Estimator) -> float:

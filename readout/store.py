@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +26,7 @@ from readout.data.images import is_image, read_image, write_png
 from readout.problems import Setting
 from readout.problems.identity import digest
 from readout.problems.names import forget_listings, own_path, safe_name, set_aside
-from readout.representation import Estimator, verdict
+from readout.representation import Estimator, verdicts
 
 # fmt: off
 COLUMNS = (
@@ -371,13 +370,10 @@ def judge(table: pd.DataFrame, threshold: float, tolerance: float | None = None)
     """
     if tolerance is not None:
         table = table.assign(tolerance=tolerance)
-    verdicts = [
-        None
-        if np.isnan([distance, floor, scale]).all() and not dead
-        else verdict(distance, loss, floor, scale, threshold, tolerated, dead).value
-        for distance, loss, floor, scale, tolerated, dead in table[_JUDGED].itertuples(index=False)
-    ]
-    return table.assign(threshold=threshold, verdict=pd.Series(verdicts, index=table.index))
+    unknown = table[["distance", "floor", "scale"]].isna().all(axis=1) & ~table["dead"].astype(bool)
+    judged = verdicts(**{name: table[name] for name in _JUDGED}, threshold=threshold).astype(object)
+    judged[unknown.to_numpy()] = None
+    return table.assign(threshold=threshold, verdict=pd.Series(judged.tolist(), index=table.index))
 
 
 def readable_name(row: dict[str, Any], suffix: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -22,7 +23,7 @@ from readout.representation import (
     RepresentationSize,
     Verdict,
     linear_size,
-    representation_size,
+    representation_sizes,
 )
 
 ROUNDING_OF_A_PASS = 0.001
@@ -71,18 +72,22 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
     """
     if results["level"].isna().any():
         raise ReadoutError("These results are of external features, which have no levels and therefore no sizes.")
+    shared = results.assign(signal=results.get("signal", "input"))[[*GROUP, *SHARED, "signal"]]
+    measured = {name: results[name].tolist() for name in ("level", "feature_distance", "distance", "verdict")}
+    group = results.groupby(GROUP, sort=False, dropna=False).ngroup().to_numpy()
     rows = []
-    for names, group in results.groupby(GROUP, sort=False, dropna=False):
-        sizes = {kind: _size(group, kind) for kind in Estimator}
-        first, margin = group.iloc[0], sizes[estimator].margin
+    # lists and places: a table per group would take most of the time
+    for places in np.split(group.argsort(kind="stable"), np.bincount(group).cumsum()[:-1]):
+        first: dict[str, Any] = shared.iloc[places[0]].to_dict()
+        own = {name: [values[place] for place in places] for name, values in measured.items()}
+        sizes = _sizes(own, first)
+        margin = sizes[estimator].margin
         rows.append(
             {
-                **dict(zip(GROUP, names, strict=True)),
-                **first[SHARED],
-                "signal": signal_of(group),
+                **first,
                 "representation_size": sizes[estimator].size,
                 "estimator": estimator.value,
-                "levels_tested": group["level"].nunique(),
+                "levels_tested": len(set(own["level"])),
                 "flags": ";".join(flag.value for flag in sizes[estimator].flags),
                 "margin": margin if math.isfinite(margin) else math.nan,
                 "linear_size": size_if_linear(first, first["input_dim"]),
@@ -92,7 +97,7 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
     return pd.DataFrame(rows)
 
 
-def size_if_linear(row: pd.Series[Any], dimension: float) -> float:
+def size_if_linear(row: Mapping[Any, Any] | pd.Series[Any], dimension: float) -> float:
     """Return :func:`readout.representation.linear_size` for a row with ``metric``, ``threshold`` and ``feature_dim``.
 
     Args:
@@ -243,14 +248,13 @@ EXPLAINED = {
 """Flags in words."""
 
 
-def _size(group: pd.DataFrame, estimator: Estimator) -> RepresentationSize:
-    iterative = pd.notna(group["protocol"].iloc[0])
-    return representation_size(
-        levels=group["level"].tolist(),
-        feature_distances=group["feature_distance"].tolist(),
-        distances=group["distance"].tolist(),
-        verdicts=[Verdict(value) for value in group["verdict"]],
-        threshold=float(group["threshold"].iloc[0]),
-        estimator=estimator,
-        rounding=ROUNDING_BY_PRIOR.get(group["prior"].iloc[0], ROUNDING) if iterative else ROUNDING_OF_A_PASS,
+def _sizes(problems: Mapping[str, list[Any]], shared: Mapping[str, Any]) -> dict[Estimator, RepresentationSize]:
+    iterative = pd.notna(shared["protocol"])
+    return representation_sizes(
+        problems["level"],
+        problems["feature_distance"],
+        problems["distance"],
+        problems["verdict"],
+        threshold=float(shared["threshold"]),
+        rounding=ROUNDING_BY_PRIOR.get(shared["prior"], ROUNDING) if iterative else ROUNDING_OF_A_PASS,
     )

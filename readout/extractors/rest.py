@@ -71,6 +71,7 @@ class RestOfNetwork:
         self.extractor, self.layer, self.example = extractor, layer, example[:1]
         self._module = extractor.network.get_submodule(extractor.layers[layer])
         self._calls: list[tuple[nn.Module, Tensor | None]] = []
+        self._copies = False
         output, answer = self._record(contrasting_pair(example[0]))
         _check_answers(extractor, answer)
         feature = extractor.feature(output, layer).clone()
@@ -81,7 +82,11 @@ class RestOfNetwork:
                 "values from the module's output; let it only select and transpose, or choose another layer."
             )
         # the second row is another input's feature among what the example has elsewhere
-        self.is_cut = torch.equal(self(feature), answer)
+        try:
+            self.is_cut = torch.equal(self(feature), answer)
+        except RuntimeError:  # the network modifies what was replayed, or takes it in another memory layout
+            self._copies = True
+            self.is_cut = torch.equal(self(feature), answer)
 
     def __call__(self, feature: Tensor) -> Tensor:
         """Run the rest of the network.
@@ -100,8 +105,14 @@ class RestOfNetwork:
             return output
 
         batch = len(feature)
-        with _patched(_replay(self._calls, batch)), self._first_output(replace):
-            answer: Tensor = self.extractor.run(_repeat(self.example, batch))
+
+        def repeat(x: Tensor) -> Tensor:
+            repeated = x.expand(batch, *x.shape[1:])
+            # a view of one row would let the network modify what was recorded; of several rows, it raises
+            return repeated.clone() if self._copies or batch == 1 else repeated
+
+        with _patched(_replay(self._calls, repeat)), self._first_output(replace):
+            answer: Tensor = self.extractor.run(repeat(self.example))
         return answer
 
     def _record(self, x: Tensor) -> tuple[Any, Any]:
@@ -171,7 +182,9 @@ def _nearest_cut(extractor: FeatureExtractor, layer: str, example: Tensor) -> st
     return None
 
 
-def _replay(calls: Iterable[tuple[nn.Module, Tensor | None]], batch: int) -> dict[nn.Module, Callable[..., Any]]:
+def _replay(
+    calls: Iterable[tuple[nn.Module, Tensor | None]], repeat: Callable[[Tensor], Tensor]
+) -> dict[nn.Module, Callable[..., Any]]:
     """Return a ``forward`` for each module that was called: it repeats recorded outputs, then runs as it did."""
     recorded: dict[nn.Module, deque[Tensor | None]] = {}
     for module, output in calls:
@@ -179,7 +192,7 @@ def _replay(calls: Iterable[tuple[nn.Module, Tensor | None]], batch: int) -> dic
 
     def forward(own: Callable[..., Any], outputs: deque[Tensor | None], *args: Any, **kwargs: Any) -> Any:
         output = outputs.popleft() if outputs else None
-        return own(*args, **kwargs) if output is None else _repeat(output, batch)
+        return own(*args, **kwargs) if output is None else repeat(output)
 
     return {module: partial(forward, module.forward, outputs) for module, outputs in recorded.items()}
 
@@ -198,11 +211,6 @@ def _patched(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]
                 vars(module).pop("forward", None)
             else:
                 vars(module)["forward"] = own
-
-
-def _repeat(x: Tensor, batch: int) -> Tensor:
-    """Repeat a batch of one; unlike a view, the result can be modified in place, as networks do."""
-    return x.expand(batch, *x.shape[1:]).clone()
 
 
 def _copy(output: Any) -> Any:

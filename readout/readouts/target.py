@@ -12,7 +12,7 @@ from typing_extensions import Self
 from readout.common.errors import ReadoutError
 from readout.common.padding import expand
 from readout.metrics import correlation_distance
-from readout.metrics.correlation import everywhere
+from readout.metrics.correlation import extremes
 from readout.perturbations import CONSTANT, Origin, Perturbation, RowPerturbation
 from readout.readouts.batch import ProblemBatch
 from readout.readouts.losses import FeatureLoss
@@ -21,6 +21,9 @@ Reasons = dict[int, str]
 """Reason per problem without a target, by its index in the batch."""
 
 INFINITE = "values that are not finite"
+
+ROWS = 16
+"""Features whose distances are computed together."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,6 @@ class Target:
     @classmethod
     def make(cls, clean: Tensor, perturbed: Tensor, mask: Tensor | None, loss: FeatureLoss | None) -> Self:
         """Build the target of features of shape (problems, ...)."""
-        # the realised distance is reported, so it is computed in float64, which not every accelerator has
-        wide = (perturbed.cpu().double(), clean.cpu().double(), None if mask is None else mask.cpu())
         unknown = clean.new_full((len(clean),), torch.nan)
         return cls(
             clean,
@@ -53,7 +54,7 @@ class Target:
             loss,
             floor=unknown if loss is None else _losses(loss, clean, perturbed, mask),
             scale=unknown if loss is None else loss.scale(clean, mask),
-            feature_distance=correlation_distance(*wide),
+            feature_distance=_realised(clean.cpu(), perturbed.cpu(), None if mask is None else mask.cpu()),
         )
 
     def of(self, rows: Tensor) -> Self:
@@ -129,8 +130,8 @@ def unusable(feature: Tensor, mask: Tensor | None = None) -> Reasons:
         {1: 'its feature has values that are not finite'}
     """
     counts = None if mask is None else expand(mask, feature).flatten(1)
-    flat = feature.reshape(len(feature), -1)
-    finite, constant = everywhere(flat.isfinite(), counts), everywhere(flat == flat[:, :1], counts)
+    low, high = extremes(feature.reshape(len(feature), -1), counts)
+    finite, constant = low.isfinite() & high.isfinite(), low == high
     found = zip(finite.tolist(), constant.tolist(), strict=True)
     said = [f"its feature has {CONSTANT if is_finite else INFINITE}" for is_finite, _ in found]
     return {place: said[place] for place in (constant | ~finite).nonzero().flatten().tolist()}
@@ -178,6 +179,18 @@ def _zeroed(feature: Tensor, places: Collection[int]) -> Tensor:
     if not places:
         return feature
     return feature.index_fill(0, torch.tensor(list(places), device=feature.device), 0.0)
+
+
+def _realised(clean: Tensor, perturbed: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the d_H that is reported, in float64, which not every accelerator has."""
+    # few rows at a time, whose intermediate results stay in the processor's cache
+    groups = (slice(start, start + ROWS) for start in range(0, len(clean), ROWS))
+    return torch.cat(
+        [
+            correlation_distance(perturbed[rows].double(), clean[rows].double(), None if mask is None else mask[rows])
+            for rows in groups
+        ]
+    )
 
 
 def _losses(loss: FeatureLoss, feature: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
