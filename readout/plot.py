@@ -17,6 +17,9 @@ Examples:
     >>> longer = measure(OrthonormalLinear(), images, levels=[0, 0.2, 0.5], prior=Pixels(), **fast | {"steps": 4})
     >>> frontier({"two steps": measured, "four steps": longer}).get_legend_handles_labels()[1]
     ['frontier', 'linear network', 'two steps', 'four steps']
+    >>> (panel,) = size_by_direction({("pixels", "isotropic"): measured, ("pixels", "again"): longer})
+    >>> [label.get_text() for label in panel.get_yticklabels()]
+    ['isotropic', 'again']
     >>> [axes.get_title() for axes in trajectories(measured)]
     ['linear']
     >>> [axes.get_title() for axes in recovered_images(measured)]
@@ -68,6 +71,29 @@ def frontier(results: Mapping[str, Results], axes: Axes | None = None) -> Axes:
             "the same metric and threshold; give results that agree in these."
         )
     return plots.frontier(compared, axes or _new(6.4, 4.0))
+
+
+def size_by_direction(
+    results: Mapping[tuple[str, str], Results], sample: str | None = None, axes: Sequence[Axes] | None = None
+) -> Sequence[Axes]:
+    """Plot sizes by direction, layer and readout: :func:`readout.analysis.plots.size_by_direction`.
+
+    Args:
+        results: Problems or sizes by readout and direction, both under the names to show.
+        sample: Name of one input; None for medians over all.
+        axes: One per layer; None for a new figure.
+
+    Raises:
+        ReadoutError: if there are no results of this input.
+    """
+    tables = [_sizes(each).assign(name=name, perturbation=moved) for (name, moved), each in results.items()]
+    sizes = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"sample": []})
+    sizes = sizes if sample is None else sizes[sizes["sample"] == sample]
+    if sizes.empty:
+        raise ReadoutError(f"There are no results{f' of {sample!r}' if sample else ''} to plot.")
+    if axes is None:
+        axes = plots.panels(sizes["layer"].nunique(), plt.figure(layout="constrained"))
+    return plots.size_by_direction(sizes, axes)
 
 
 def trajectories(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:

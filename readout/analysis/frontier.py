@@ -50,12 +50,14 @@ class Comparison:
 def named_sizes(outputs: Sequence[Output]) -> pd.DataFrame:
     """Join the sizes of several folders, with the columns ``name``, ``perturbation`` and ``predicted_size``.
 
-    A readout has the name of its prior or, without one, of its class; where two have the same, those of their folders.
+    A readout has the name of its prior or, without one, of its class; where two have the same and move features alike,
+    those of their folders.
     """
-    readers, tables = [output.reader for output in outputs], []
-    for output, reader in zip(outputs, readers, strict=True):
-        name = output.name if readers.count(reader) > 1 else reader
-        tables.append(output.sizes.assign(name=name, perturbation=entry(output.setting, "moved_by", "class")))
+    pairs = [(output.reader, entry(output.setting, "moved_by", "class")) for output in outputs]
+    tables = []
+    for output, (reader, perturbation) in zip(outputs, pairs, strict=True):
+        name = output.name if pairs.count((reader, perturbation)) > 1 else reader
+        tables.append(output.sizes.assign(name=name, perturbation=perturbation))
     sizes, predictions = pd.concat(tables, ignore_index=True), pd.concat([output.predictions for output in outputs])
     if predictions.empty:
         return sizes.assign(predicted_size=math.nan)

@@ -1,5 +1,6 @@
 """Figures of results; every function draws on the axes passed in, or on a new figure, and returns them."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -133,6 +134,50 @@ def frontier(comparisons: Sequence[Comparison], axes: Axes | None = None) -> Axe
     return axes
 
 
+def size_by_direction(sizes: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+    """Plot sizes by the direction in which features moved: one panel per layer, one colour per readout.
+
+    A dot is the median over inputs, open if most of them are lower bounds, and a line spans all of them.
+
+    Args:
+        sizes: Sizes by several perturbations, one table below the other, with the readout's ``name`` and the class of
+            the ``perturbation``; those of one input show its directions.
+        axes: One per layer; None for a new figure.
+    """
+    layers, directions = list(dict.fromkeys(sizes["layer"])), list(dict.fromkeys(sizes["perturbation"]))
+    names = list(dict.fromkeys(sizes["name"]))
+    if axes is None:
+        axes = panels(len(layers), Figure(layout="constrained"))
+    for panel, layer in zip(axes, layers, strict=True):
+        for place, name in enumerate(names):
+            rows = sizes[(sizes["layer"] == layer) & (sizes["name"] == name) & sizes["representation_size"].notna()]
+            groups = rows.groupby("perturbation", sort=False)["representation_size"]
+            found, shift = groups.median(), 0.5 * ((place + 0.5) / len(names) - 0.5)
+            where = np.array([directions.index(direction) for direction in found.index]) + shift
+            color = f"C{place % 10}"
+            panel.hlines(where, groups.min(), groups.max(), color=color, lw=1.5, alpha=0.5)
+            bounds = lower_bounds(rows).groupby(rows["perturbation"], sort=False).mean() > 0.5
+            faces = ["white" if bound else color for bound in bounds]
+            panel.scatter(found, where, s=22, color=faces, edgecolors=color, zorder=3, label=label(name))
+        panel.set_yticks(range(len(directions)), map(in_words, directions))
+        panel.set(title=label(layer), xlim=(-0.03, 1.03), ylim=(len(directions) - 0.5, -0.5))
+        panel.set_xlabel("representation size, $d_H$")
+    _legend_beside(axes)
+    return axes
+
+
+def in_words(perturbation: str) -> str:
+    """Return the name of a perturbation's direction.
+
+    Examples:
+        >>> in_words("TangentPerturbation"), in_words("NearestLoss")
+        ('tangent', 'nearest loss')
+    """
+    direction = perturbation.removesuffix("Perturbation")
+    words = re.findall("[A-Z]?[^A-Z]+|[A-Z]+", direction)
+    return label("Gaussian" if direction == "Gaussian" else " ".join(words).lower())
+
+
 def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
     """Plot d_X against optimisation step: one panel per layer, one line per level (mean over inputs and draws).
 
@@ -156,8 +201,7 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
         panel.set(title=label(layer), xlabel="optimisation step")
     for panel in axes[::PANELS]:
         panel.set_ylabel("$d_X$")
-    legend = axes[-1].legend(title="level", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
-    legend.set_in_layout(len(axes) <= PANELS or len(axes) % PANELS == 0)  # otherwise it fits beside the last panel
+    _legend_beside(axes, title="level")
     return axes
 
 
@@ -170,6 +214,12 @@ def panels(count: int, figure: Figure) -> list[Axes]:
     for unused in grid.flat[count:]:
         unused.set_visible(False)
     return list(grid.flat[:count])
+
+
+def _legend_beside(axes: Sequence[Axes], title: str | None = None) -> None:
+    """Put the legend of the last of several :func:`panels` to its right."""
+    legend = axes[-1].legend(title=title, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    legend.set_in_layout(len(axes) <= PANELS or len(axes) % PANELS == 0)  # otherwise it fits beside the last panel
 
 
 def pictured(results: pd.DataFrame, samples: Collection[str]) -> pd.DataFrame:

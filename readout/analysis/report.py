@@ -32,7 +32,7 @@ from readout.store import ResultStore, read_config, svg
 from readout.version import __version__
 
 FIGURE_SAMPLES = 4
-"""Largest number of inputs in the figure ``recovered``."""
+"""Largest number of inputs in the figure ``recovered``, and of inputs whose sizes by direction are drawn."""
 
 FIGURE_ROWS = 24
 """Largest number of rows in that figure, one per (layer, input)."""
@@ -119,7 +119,8 @@ def write_page(
     true = [input_addresses(output, page.parent) for output in outputs]
     samples = samples_on_page(outputs, inputs)
     layers, joined = comparison.all_layers(outputs), comparison.joined_sizes(outputs)
-    comparisons = by_layer(with_frontier(named_sizes(outputs)))
+    named = named_sizes(outputs)
+    comparisons = by_layer(with_frontier(named))
     rendered = render(
         "report.html.j2",
         scripts=SCRIPTS,
@@ -139,6 +140,7 @@ def write_page(
         joined=joined,
         comparisons=comparisons,
         frontier=_frontier(comparisons) if any(one.compete for one in comparisons) else None,
+        directions=_directions(named),
         compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
         layers=[layer_rows(output) for output in outputs],
         sections=sections(outputs, samples, files),
@@ -185,6 +187,21 @@ def _drawn(output: Output) -> dict[str, str]:
 def _frontier(comparisons: Sequence[Comparison]) -> Markup:
     with mpl.rc_context(plots.STYLE):
         return Markup(svg(plots.figure_of(plots.frontier(comparisons))))
+
+
+def _directions(sizes: pd.DataFrame) -> dict[str, Markup]:
+    """Draw sizes by direction over all inputs and for some of them, where features of a network moved in several."""
+    sizes = sizes[sizes.groupby("weights_digest")["perturbation"].transform("nunique") > 1]
+    if sizes.empty:
+        return {}
+    samples = list(dict.fromkeys(sizes["sample"]))
+    if len(samples) == 1:
+        shown = {samples[0]: sizes}
+    else:
+        shown = {f"all {len(samples)} inputs": sizes}
+        shown |= {sample: sizes[sizes["sample"] == sample] for sample in samples[:FIGURE_SAMPLES]}
+    with mpl.rc_context(plots.STYLE):
+        return {title: Markup(svg(plots.figure_of(plots.size_by_direction(rows)[0]))) for title, rows in shown.items()}
 
 
 def _figures(output: Output) -> dict[str, Figure]:

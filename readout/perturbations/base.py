@@ -145,7 +145,7 @@ class DirectedPerturbation(RowPerturbation):
         ReadoutError: if ``calibration`` is neither.
     """
 
-    _last: tuple[int, Tensor, Origin | None, Tensor] | None = None
+    _last: tuple[int, Tensor, Origin | None, Tensor | ReadoutError] | None = None
 
     def __init__(self, calibration: Literal["expected", "exact"] = "expected") -> None:
         check_choice("calibration", calibration, ("expected", "exact"))
@@ -170,13 +170,23 @@ class DirectedPerturbation(RowPerturbation):
 
     def _drawn(self, clean: Tensor, seed: int, origin: Origin | None) -> Tensor:
         """Return the direction, kept for the next level of the same feature, because some take long to find."""
-        if self._last is not None:
-            of, feature, whence, direction = self._last
-            if of == seed and torch.equal(feature, clean) and (origin is None or origin.same(whence)):
-                return direction
-        direction = self.direction(clean, torch.Generator().manual_seed(seed), origin)
-        self._last = seed, clean, origin, direction
+        if not self._is_last(clean, seed, origin):
+            found: Tensor | ReadoutError
+            try:
+                found = self.direction(clean, torch.Generator().manual_seed(seed), origin)
+            except ReadoutError as error:  # there is none at any level
+                found = error
+            self._last = seed, clean, origin, found
+        assert self._last is not None
+        if isinstance(direction := self._last[-1], ReadoutError):
+            raise direction
         return direction
+
+    def _is_last(self, clean: Tensor, seed: int, origin: Origin | None) -> bool:
+        if self._last is None:
+            return False
+        of, feature, whence, _ = self._last
+        return of == seed and torch.equal(feature, clean) and (origin is None or origin.same(whence))
 
     def _scaled(self, noise: Tensor, centred: Tensor) -> Tensor:
         """Scale noise to the feature's standard deviation; exact calibration also removes its component along h."""

@@ -50,6 +50,11 @@ class LayerPlan:
         return self.training_steps * self.training_step_seconds
 
     @property
+    def setup_seconds(self) -> float:
+        """Estimated time before the first step of every remaining batch."""
+        return self.remaining * self.cost.setup_seconds
+
+    @property
     def step_seconds(self) -> float:
         """Estimated time of one step of every remaining batch."""
         batches, rest = divmod(self.remaining, self.batch_size)
@@ -83,7 +88,11 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated time left."""
-        return sum(plan.training_seconds + self.steps * plan.step_seconds for plan in self.layers)
+        return sum(plan.training_seconds + self.reading_seconds(plan) for plan in self.layers)
+
+    def reading_seconds(self, layer: LayerPlan) -> float:
+        """Return the estimated time left at a layer once the readout is trained."""
+        return layer.setup_seconds + self.steps * layer.step_seconds
 
     @property
     def unit(self) -> str:

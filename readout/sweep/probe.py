@@ -36,12 +36,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a step at one layer: a fixed part and a part per problem."""
+    """Cost of a step at one layer: a fixed part and a part per problem; and of what comes before the first."""
 
     fixed_seconds: float = 0.0
     problem_seconds: float = 0.0
     problem_bytes: int = 0
     device: str = "cpu"
+    setup_seconds: float = 0.0
+    """Per problem, before the first step; for some perturbations it takes many passes to find a direction."""
 
     def seconds(self, problems: int) -> float:
         """Return the seconds of a step of ``problems`` side by side; 0 for none."""
@@ -78,17 +80,18 @@ def probe(
     timer = _timed(readout, batch(wanted[:few]), runtime, _Validation(examples))
     if not readout.iterative:  # what a readout prepares once for a layer is no part of a pass
         timer = _timed(readout, batch(wanted[:few]), runtime)
-    cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device))
+    cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device), timer.setup_seconds / few)
     if size == "auto":
         size = automatic_batch_size(cost.problem_bytes, cost.device, readout.batch_limit)
     many = min(size, len(wanted))
     if many == few or many * cost.problem_seconds > LONG_STEP:
         return cost, size
     middle = (len(wanted) - many) // 2
-    together = _timed(readout, batch(wanted[middle : middle + many]), runtime).quiet()
+    timed = _timed(readout, batch(wanted[middle : middle + many]), runtime)
+    together, setup = timed.quiet(), timed.setup_seconds / many
     # the line through both measurements; through the larger alone where noise would give it a negative slope
     each = min(max((together - timer.quiet()) / (many - few), 0.0), together / many)
-    return replace(cost, fixed_seconds=together - many * each, problem_seconds=each), size
+    return replace(cost, fixed_seconds=together - many * each, problem_seconds=each, setup_seconds=setup), size
 
 
 def automatic_batch_size(problem_bytes: int, device: str, limit: Mapping[str, int]) -> int:
@@ -170,6 +173,9 @@ def undisturbed(times: Sequence[float]) -> float:
 class _PassTimer(Callback):
     """Timer of one pass, and estimate of its memory from the size of its features."""
 
+    setup_seconds = 0.0
+    """What comes before the first step is part of a pass."""
+
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._started = time.perf_counter()
 
@@ -197,6 +203,7 @@ class _StepTimer(Callback):
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        self.setup_seconds, self._started = 0.0, time.perf_counter()
         self.bytes = 0
         self.device = torch.device("cpu")
         self._seen: set[int] = set()
@@ -205,9 +212,12 @@ class _StepTimer(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         set_handlers(self._handlers)  # Lightning's own would end a probe with exit code 0
+        self._started = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if not self.times:  # the first step is not timed
+            self._synchronise(pl_module)
+            self.setup_seconds = time.perf_counter() - self._started
             self._seen.update(p.untyped_storage().data_ptr() for p in pl_module.parameters())
             if pl_module.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(pl_module.device)

@@ -44,9 +44,7 @@ class SweepProgress(Callback):
         self.console = console
         self.quiet_seconds = quiet_seconds
         forecast = {
-            layer.layer: LayerTime(
-                layer.remaining, layer.least, plan.steps * layer.step_seconds / max(layer.remaining, 1)
-            )
+            layer.layer: LayerTime(layer.remaining, layer.least, plan.reading_seconds(layer) / max(layer.remaining, 1))
             for layer in plan.layers
         }
         training = {

@@ -8,6 +8,7 @@ import pytest
 from readout.analysis import plots
 from readout.analysis.frontier import by_layer, named_sizes, with_frontier
 from readout.analysis.outputs import Output
+from readout.analysis.report import report
 from readout.prediction.beside import write_predictions
 from readout.representation import linear_size
 from tests.analysis.helpers import in_one_pass, make_output, make_results
@@ -115,6 +116,43 @@ def test_readouts_of_one_name_go_by_their_folders(tmp_path: Path) -> None:
     outputs = [make_output(tmp_path / name, results) for name in ("short", "long")]
     outputs.append(make_output(tmp_path / "c", in_one_pass(results, "TrainedDecoder")))
     assert named_sizes(outputs)["name"].tolist() == ["short", "long", "TrainedDecoder"]
+
+
+def by_direction(folder: Path) -> list[Output]:
+    """A decoder in two directions and an inversion in one of them."""
+    found = []
+    for name, moved_by, late in (("a", "Gaussian", KEPT), ("b", "Tangent", LOST)):
+        results = in_one_pass(make_results({("early", "x"): KEPT, ("late", "x"): late, ("late", "y"): NEVER}), "Linear")
+        found.append((name, f"{moved_by}Perturbation", results))
+    found.append(("c", "TangentPerturbation", make_results({("late", "x"): NEVER})))
+    outputs = []
+    for name, moved_by, results in found:
+        outputs.append(make_output(folder / name, results, images=True))
+        setting = f"settings/{results['setting'].iloc[0]}.yaml"
+        outputs[-1].store.write_text(setting, f"moved_by: {{class: {moved_by}}}\n")
+    return outputs
+
+
+def test_sizes_by_direction_have_a_panel_per_layer_and_a_dot_per_readout(tmp_path: Path) -> None:
+    sizes = named_sizes(by_direction(tmp_path))
+    # readouts of one name in different directions do not go by their folders
+    assert sizes["name"].tolist() == ["Linear"] * 6 + ["Pixels"]
+    early, late = plots.size_by_direction(sizes)
+    assert [early.get_title(), late.get_title()] == ["early", "late"]
+    assert [tick.get_text() for tick in early.get_yticklabels()] == ["Gaussian", "tangent"]
+    dots = {str(dots.get_label()): np.asarray(dots.get_offsets()).round(3).tolist() for dots in late.collections[1::2]}
+    # medians of x and y, above their direction for the first readout and below it for the second
+    assert dots == {"Linear": [[0.255, -0.125], [0.005, 0.875]], "Pixels": [[0, 1.125]]}
+
+
+def test_the_page_shows_directions_for_all_inputs_and_single_ones(tmp_path: Path) -> None:
+    outputs = by_direction(tmp_path)
+    page = report([output.store.folder for output in outputs]).read_text()
+    shown = page[page.index("Sizes by direction") :]
+    assert "<figcaption>all 2 inputs</figcaption>" in shown
+    assert [f"<summary>{name}</summary>" in shown for name in ("x", "y")] == [True, True]
+    same = report([outputs[1].store.folder, outputs[2].store.folder], tmp_path / "same.html").read_text()
+    assert "Sizes by direction" not in same
 
 
 def test_the_figure_has_a_line_per_readout_over_the_frontier(tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_a_projection_is_kept_for_other_levels_of_the_same_noise(monkeypatch: py
     moved = perturbation.from_origin(feature, torch.tensor([0.1, 0.5, 0.5]), [1, 1, 2], None, origin)
     assert len(made) == 2  # once per seed
     assert not torch.equal(moved[1], moved[2])
+    made.clear()
+    whole, normal = OrthonormalLinear(SHAPE, 1), NormalPerturbation()
+    feature, extract_whole = whole.extract(X, "linear"), whole.extract
+    monkeypatch.setattr(whole, "extract", lambda *given: (made.append(given), extract_whole(*given))[1])  # type: ignore[func-returns-value]
+    for level in (0.1, 0.5):
+        with pytest.raises(ReadoutError, match="no direction normal to it"):
+            normal.move(feature[0].double(), level, 1, Origin(whole, "linear", X, feature, ["x"]))
+    assert len(made) == 1  # that there is none holds at every level
 
 
 def test_what_has_no_such_direction_says_so() -> None:

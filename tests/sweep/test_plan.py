@@ -36,6 +36,9 @@ def plan(*costs: float, finished: int = 0) -> Plan:
 def test_estimated_time_is_cost_times_steps_times_problems_left() -> None:
     assert plan(0.01, 0.02).seconds == pytest.approx(100 * 6 * 0.03)
     assert plan(0.01, finished=4).seconds == pytest.approx(100 * 2 * 0.01)
+    (layer,) = plan(0.01, finished=4).layers
+    slow_to_move = replace(layer, cost=replace(layer.cost, setup_seconds=3.0))  # once per problem, not per step
+    assert replace(plan(), layers=[slow_to_move]).seconds == pytest.approx(2 * 3.0 + 100 * 2 * 0.01)
 
 
 def test_batches_are_formed_before_finished_problems_leave_them() -> None:

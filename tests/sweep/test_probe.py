@@ -69,6 +69,27 @@ def test_a_full_batch_is_timed_too_because_problems_may_run_in_parallel(monkeypa
     assert steps.tried[-1] == 16
 
 
+def test_the_time_before_the_first_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    class Slow(GaussianPerturbation):
+        def direction(self, *given: Any) -> torch.Tensor:
+            clock[0] += 6
+            return super().direction(*given)
+
+    class Clock:
+        @staticmethod
+        def perf_counter() -> float:
+            return clock[0]
+
+    monkeypatch.setattr("readout.sweep.probe.time", Clock)
+    batch = partial(make_batch, inputs={"a": torch.rand(3, 16, 16)}, perturbation=Slow())
+    problems = cross("s", [("a", "1")], "early", [0.1, 0.5, 0.9], draws=4, seed=0)
+    cost, _ = probe(ImageInversion(TinyNet(), Pixels()), problems, batch, 12, runtime(3))
+    # a direction serves all levels of its draw: four of them for twelve problems
+    assert (cost.setup_seconds, cost.problem_seconds) == (4 * 6 / 12, 0)
+
+
 def test_where_times_contradict_each_other_those_of_the_full_batch_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     disturbed, _ = Steps(monkeypatch, lambda problems: 0.6 if problems == FEW else 0.01 * problems).probe(32)
     assert [disturbed.seconds(32), disturbed.problem_seconds] == pytest.approx([0.32, 0])
