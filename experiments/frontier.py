@@ -11,6 +11,7 @@ Run again to resume.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class Scale:
     threshold: float = 0.1
 
 
+def crops_and_mosaics(folder: str | Path) -> InputData:
+    """Return 4,000 crops of photographs and as many mosaics of the small images in a folder."""
+    return Joined([Crops(count=4000, size=64), Mosaics(ImageFolder(str(folder), size=32), count=4000, size=64)])
+
+
 def _inversions(filters: Sequence[int] | None, lr: float, steps: int) -> dict[str, Make]:
     dip = DeepImagePrior() if filters is None else DeepImagePrior(filters=filters)
     return {
@@ -82,9 +88,7 @@ SCALES = {
     "cpu": Scale(
         weights="normalized",
         data=lambda _: Photographs(size=64),
-        training_data=lambda experiment: Joined(
-            [Crops(count=4000, size=64), Mosaics(ImageFolder(experiment.image_folder(), size=32), count=4000, size=64)]
-        ),
+        training_data=lambda experiment: crops_and_mosaics(experiment.image_folder()),
         others=Crops(count=1000, size=64),
         layers=("conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
         levels=(0, 0.3, 0.5, 0.7, 0.8, 0.9),

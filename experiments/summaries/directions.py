@@ -5,21 +5,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.drawing import COLORS, error_bars, name_columns
-from experiments.shared.statistics import interval
+from experiments.shared.statistics import interval, rank_correlation
 
 
 def draw(table: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     """Plot sizes by layer and direction for each readout, and how well class sizes tell hits from misses."""
-    figure = Figure(figsize=(15, 4), layout="constrained")
-    *panels, last = figure.subplots(1, 3)
-    layers, shades = list(table["layer"].unique()), dict(zip(table["direction"].unique(), COLORS, strict=False))
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    *panels, last = figure.subplots(2, 2).flat
+    shades = dict(zip(table["direction"].unique(), COLORS, strict=False))
     for axes, (readout, own) in zip(panels, table.groupby("readout", sort=False), strict=True):
+        layers = list(own["layer"].unique())
         for place, (direction, group) in enumerate(own.groupby("direction", sort=False)):
             error = error_bars(group, "size")
             where = np.arange(len(layers)) + 0.1 * (place - 2.5)
             axes.errorbar(where, group["size"], error, fmt="o-", ms=4, lw=1, color=shades[direction], label=direction)
         axes.set(title=f"{readout} read", ylabel="representation size", ylim=(-0.02, 1.02))
         name_columns(axes, layers)
+    layers = list(table.loc[table["readout"] == "class", "layer"].unique())
     panels[0].legend(frameon=False, fontsize=8)
     for place, (direction, group) in enumerate(tests[tests["direction"] != "softmax"].groupby("direction", sort=False)):
         error = error_bars(group, "auc")
@@ -34,8 +36,8 @@ def draw(table: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     return figure
 
 
-def conclude(table: pd.DataFrame, tests: pd.DataFrame) -> tuple[str, ...]:
-    """State the result in one sentence per readout, and one on hits and misses."""
+def conclude(table: pd.DataFrame, tests: pd.DataFrame, followed: pd.DataFrame) -> tuple[str, ...]:
+    """State the result in one sentence per readout, one on hits and misses, and one on dimension."""
     said = []
     for readout, own in table.groupby("readout", sort=False):
         sizes = own.pivot(index="layer", columns="direction", values="size").loc[list(own["layer"].unique())]
@@ -59,4 +61,23 @@ def conclude(table: pd.DataFrame, tests: pd.DataFrame) -> tuple[str, ...]:
         f"Hits are told from misses by their class sizes with an AUC, at the best layer, of {', '.join(told)}; by "
         f"the largest softmax probability with {interval(softmax)}."
     )
-    return tuple(said)
+    return (*said, _dimension(followed))
+
+
+def _dimension(followed: pd.DataFrame) -> str:
+    """State whether sizes follow the dimension that is measured."""
+    means = followed.groupby("layer", sort=False)[["participation_ratio", "size", "linear", "linear_measured"]].mean()
+    listed = [
+        f"{layer} {row['participation_ratio']:.0f} of {followed['input_dim'].iloc[0]} dimensions, "
+        f"size {row['size']:.2f}, {row['linear']:.2f} and {row['linear_measured']:.2f} expected"
+        for layer, row in means.iterrows()
+    ]
+    rho, measured = (
+        rank_correlation(followed[name], followed["size"], clusters=followed["sample"].tolist()).rho
+        for name in ("linear", "linear_measured")
+    )
+    return (
+        "Photographs in isotropic noise, with the sizes of linear networks at the input's dimension and at the "
+        f"measured one: {'; '.join(listed)}. Rank correlation of sizes with the first {rho.value:.2f}, with the second "
+        f"{measured.value:.2f}."
+    )

@@ -160,7 +160,11 @@ def size_by_direction(sizes: pd.DataFrame, axes: Sequence[Axes] | None = None) -
             faces = ["white" if bound else color for bound in bounds]
             panel.scatter(found, where, s=22, color=faces, edgecolors=color, zorder=3, label=label(name))
         panel.set_yticks(range(len(directions)), map(in_words, directions))
-        panel.set(title=label(layer), xlim=(-0.03, 1.03), ylim=(len(directions) - 0.5, -0.5))
+        panel.set(
+            title=label(layer),
+            xlim=(-0.03, max(1.0, sizes["representation_size"].max()) + 0.03),
+            ylim=(len(directions) - 0.5, -0.5),
+        )
         panel.set_xlabel("representation size, $d_H$")
     _legend_beside(axes)
     return axes
