@@ -30,24 +30,26 @@ TRAINED_LAYER = "conv2_1"
 
 def run(options: Options) -> Table:
     """Time sweeps by readouts in one pass; without bdpy, the paper's protocol is left out."""
-    table = Table("Readouts in one pass, 64 pixels")
+    table = Table("Readouts in one pass")
     table.note(
         "bare: one pass of every image to the layer (twice for Identification, whose candidates are passed too) and, "
         "for ClassReadout, of every feature and perturbed feature from there on. ours: the whole sweep, from plan to "
         "table."
     )
-    images = 20 if options.quick else 200
-    network, data = TorchvisionModel("resnet18", weights=None), UniformNoise(images, (3, SIZE, SIZE))
-    for layer in LAYERS:
-        for make, bare in ((Identification, _identified), (ClassReadout, _classified)):
-            alone, ours = [], []
-            for _ in range(3):  # by turns, so that other load affects both alike
-                alone.append(_seconds(partial(bare, network, data, layer)))
-                ours.append(_swept(make(network), data, layer))
-            problems = images * len(LEVELS)
-            least, taken = statistics.median(alone), statistics.median(ours)
-            row = {"readout": make.__name__, "layer": layer, "problems": problems, "problems/s": problems / taken}
-            table.add(**row, bare=least, ours=taken, **{"ours / bare": taken / least})
+    network = TorchvisionModel("resnet18", weights=None)
+    for size, images in ((SIZE, 200), (224, 50)):
+        data = UniformNoise(20 if options.quick else images, (3, size, size))
+        for layer in LAYERS:
+            for make, bare in ((Identification, _identified), (ClassReadout, _classified)):
+                alone, ours = [], []
+                for _ in range(3):  # by turns, so that other load affects both alike
+                    alone.append(_seconds(partial(bare, network, data, layer)))
+                    ours.append(_swept(make(network), data, layer))
+                problems = len(data) * len(LEVELS)
+                least, taken = statistics.median(alone), statistics.median(ours)
+                row = {"readout": make.__name__, "pixels": size, "layer": layer, "problems": problems}
+                row |= {"problems/s": problems / taken, "bare": least, "ours": taken}
+                table.add(**row, **{"ours / bare": taken / least})
     try:
         _against_the_paper(table, options)
     except Refused as refused:
