@@ -222,6 +222,19 @@ def representation_sizes(
     return {each: _flagged(groups, size, each, threshold, rounding) for each, size in sizes.items()}
 
 
+def noise_ratio(level: ArrayLike) -> NDArray[np.float64]:
+    """Return n(c) = σ² / Var(h) = (1 − c)⁻² − 1, the variance of Gaussian noise over that of the feature.
+
+    Args:
+        level: Correlation distance c of the feature, in [0, 1).
+
+    Examples:
+        >>> noise_ratio([0, 0.5]).tolist()
+        [0.0, 3.0]
+    """
+    return np.asarray((1 - _checked_levels(level)) ** -2 - 1)
+
+
 def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
     """Return d_X in closed form for a linear extractor with orthonormal columns and a least-squares readout.
 
@@ -236,7 +249,7 @@ def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
         [0.0, 0.5]
     """
     check_number("expansion", expansion, above=0)
-    return np.asarray(1 - 1 / np.sqrt(1 + _noise_ratio(level) / expansion))
+    return np.asarray(1 - 1 / np.sqrt(1 + noise_ratio(level) / expansion))
 
 
 def linear_size(threshold: float, expansion: float) -> float:
@@ -275,7 +288,7 @@ def wiener_distance(level: ArrayLike, spectrum: ArrayLike, expansion: float) -> 
         [0.048, 0.099, 0.186, 0.414]
     """
     variances = np.asarray(spectrum, dtype=float)
-    noise = variances.mean() * _noise_ratio(level) / check_number("expansion", expansion, above=0)
+    noise = variances.mean() * noise_ratio(level) / check_number("expansion", expansion, above=0)
     kept = variances**2 / (variances + noise[..., None]).clip(np.finfo(float).tiny)
     return np.asarray(1 - np.sqrt(kept.sum(-1) / variances.sum()))
 
@@ -318,7 +331,7 @@ def flip_probability(margin: ArrayLike, weight_norm: float, std: ArrayLike, leve
     """
     from scipy.special import ndtr
 
-    noise = np.asarray(std) * np.sqrt(_noise_ratio(level)) * weight_norm
+    noise = np.asarray(std) * np.sqrt(noise_ratio(level)) * weight_norm
     with np.errstate(divide="ignore"):
         return np.asarray(ndtr(-np.abs(margin) / noise))
 
@@ -327,11 +340,6 @@ def _checked_levels(level: ArrayLike) -> NDArray[np.float64]:
     for each in np.ravel(np.asarray(level)):
         check_number("A level", each, 0, below=1)
     return np.asarray(level, dtype=float)
-
-
-def _noise_ratio(level: ArrayLike) -> NDArray[np.float64]:
-    """Return σ² / Var(h) = (1 − c)⁻² − 1."""
-    return np.asarray((1 - _checked_levels(level)) ** -2 - 1)
 
 
 @dataclass(frozen=True)

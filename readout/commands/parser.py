@@ -35,6 +35,7 @@ KINDS = {
 
 KNOWN = (
     *(f"readout.{name}" for name in ("extractors", "priors", "readouts", "data", "metrics", "callbacks")),
+    "readout.codes",
     "readout.perturbations",
     "torch.optim",
     "torch.optim.lr_scheduler",

@@ -1,9 +1,10 @@
-"""Distances between inputs (d_X) and between features (d_H), as torchmetrics classes.
+"""Distances between inputs (d_X), between features (d_H) and between other signals, as torchmetrics classes.
 
 :meth:`SampleMetric.per_sample` gives one value per sample; ``update`` and ``compute`` give the mean over samples.
 """
 
 from readout.metrics.base import SampleMetric
+from readout.metrics.codes import SupportDistance
 from readout.metrics.correlation import CorrelationDistance, correlation_distance
 from readout.metrics.images import DISTS, LPIPS, PSNR, SSIM
 from readout.metrics.signals import ZeroOne
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddingCosine",
     "ExactMatch",
     "SampleMetric",
+    "SupportDistance",
     "TokenErrorRate",
     "ZeroOne",
     "correlation_distance",

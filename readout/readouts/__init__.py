@@ -3,12 +3,14 @@
 from readout.readouts.base import Readout
 from readout.readouts.batch import Outcome, ProblemBatch
 from readout.readouts.class_readout import ClassReadout
+from readout.readouts.code_readout import CodeReadout
 from readout.readouts.identification import Identification
 from readout.readouts.inversion import (
     DiscrepancyProtocol,
     FastProtocol,
     FeatureInversion,
     ImageInversion,
+    LastIteration,
     PaperProtocol,
     Protocol,
     TextInversion,
@@ -23,12 +25,14 @@ from readout.readouts.trained_decoder import TrainedDecoder
 
 __all__ = [
     "ClassReadout",
+    "CodeReadout",
     "DiscrepancyProtocol",
     "FastProtocol",
     "FeatureInversion",
     "FeatureLoss",
     "Identification",
     "ImageInversion",
+    "LastIteration",
     "LinearDecoder",
     "MeanSquaredError",
     "MeanSquaredErrorAndCosine",

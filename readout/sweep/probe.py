@@ -25,6 +25,9 @@ FEW = 4
 COPIES = 12
 """Tensors of a feature's size that a pass holds at once, roughly: clean, perturbed, noise, some of them in float64."""
 
+PASS_SHARE = 1 / 16
+"""Share of the problems that are read to time a pass."""
+
 LONG_STEP = 5.0
 """Seconds per step above which a full batch is not timed."""
 
@@ -83,7 +86,8 @@ def probe(
     cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device), timer.setup_seconds / few)
     if size == "auto":
         size = automatic_batch_size(cost.problem_bytes, cost.device, readout.batch_limit)
-    many = min(size, len(wanted))
+    # a pass does the work of its problems, so what is timed is kept to a small share of them
+    many = min(size, len(wanted) if readout.iterative else max(few, round(PASS_SHARE * len(wanted))))
     if many == few or many * cost.problem_seconds > LONG_STEP:
         return cost, size
     middle = (len(wanted) - many) // 2

@@ -17,6 +17,7 @@ from readout.metrics import (
     EmbeddingCosine,
     ExactMatch,
     SampleMetric,
+    SupportDistance,
     TokenErrorRate,
     ZeroOne,
 )
@@ -34,6 +35,7 @@ class Entry(NamedTuple):
     threshold: float | None = None
     """The metric's own."""
     texts: bool = False
+    codes: bool = False
 
 
 METRICS = {
@@ -44,6 +46,7 @@ METRICS = {
     "dists": Entry(DISTS, 0),
     "zero_one": Entry(ZeroOne, 0, threshold=0.5),
     "token_error_rate": Entry(TokenErrorRate, 0, threshold=0.3, texts=True),
+    "support_distance": Entry(SupportDistance, 0, threshold=1e-6, codes=True),
     "exact_match": Entry(ExactMatch, 1, texts=True),
     "embedding_cosine": Entry(EmbeddingCosine, 1, texts=True),
 }
@@ -70,6 +73,9 @@ def pair(metric: SampleMetric, entry: Entry) -> Pair:
     if entry.texts:
         true = torch.tensor([-1, 5, 6, 7, 8]).repeat(5, 1)
         return true.where(torch.arange(5) + torch.arange(5)[:, None] < 5, 9), true
+    if entry.codes:
+        true = torch.eye(5).roll(1) + torch.eye(5)
+        return true.where(torch.arange(5) >= torch.arange(5)[:, None], 0.5), true
     true, noise = torch.rand(2, 5, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     share = torch.linspace(0.1, 0.9, 5).view(-1, 1, 1, 1)
     return (1 - share) * true + share * noise, true

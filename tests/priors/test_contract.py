@@ -9,6 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from readout.codes import (
+    FISTA,
+    ISTA,
+    CoordinateDescent,
+    GaussianDictionary,
+    MatchingPursuit,
+    OnePass,
+    OrthogonalMatchingPursuit,
+    Superposition,
+)
+from readout.extractors import FeatureExtractor
 from readout.priors import (
     DeepImagePrior,
     Pixels,
@@ -32,6 +43,8 @@ class Entry(NamedTuple):
     """Shape of one input."""
     optimised: bool = True
     """Whether it starts from its seed and descends a gradient."""
+    network: FeatureExtractor | None = None
+    """What it is prepared for; default: a vocabulary."""
 
 
 PRIORS = {
@@ -44,6 +57,18 @@ PRIORS = {
     "token sequence": Entry(lambda _: TokenSequence(), (4,), optimised=False),
     "VAE decoder": Entry(lambda folder: VAEDecoder(save_tiny(folder), pretrained=False), (3, 8, 12)),
     "VGG decoder": Entry(lambda _: VGGDecoder(), (3, 16, 16)),
+}
+DICTIONARY = Superposition(GaussianDictionary(12, 6).double())
+PRIORS |= {
+    f"coder {name}": Entry(make, (12,), optimised=False, network=DICTIONARY)
+    for name, make in {
+        "one pass": lambda _: OnePass(active=2),
+        "ista": lambda _: ISTA(),
+        "fista": lambda _: FISTA(active=2),
+        "coordinate descent": lambda _: CoordinateDescent(nonnegative=False),
+        "matching pursuit": lambda _: MatchingPursuit(active=2),
+        "orthogonal matching pursuit": lambda _: OrthogonalMatchingPursuit(active=2),
+    }.items()
 }
 SEEDS = [5, 6, 7]
 
@@ -68,7 +93,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Prior
     def started(seeds: Sequence[int] = SEEDS) -> Prior:
         prior = entry.make(tmp_path)
         assert not any(parameter.requires_grad for parameter in prior.parameters())  # nothing that problems share
-        prior.prepare_for(Vocabulary())
+        prior.prepare_for(entry.network or Vocabulary())
         prior.initialise(seeds, torch.Size(entry.shape))
         return prior.double()
 

@@ -198,14 +198,15 @@ def test_values_are_told_apart_or_refused(one: object, other: object) -> None:
 
 IN_KEYS = """
 BERT DINOv2 DigitNet FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP
-OrthonormalLinear PlainModule SDXLVAE Submodules TimmModel TorchvisionModel VGG19
-FeatureInversion ImageInversion TextInversion TokenSearch
+OrthonormalLinear PlainModule SDXLVAE Submodules Superposition TimmModel TorchvisionModel VGG19
+CodeReadout FeatureInversion ImageInversion TextInversion TokenSearch
 MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
 ExternalFeatures GaussianPerturbation NearestLoss NormalPerturbation ResidualPerturbation
 TangentPerturbation Toward UnitLoss
 DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder
-DiscrepancyProtocol FastProtocol PaperProtocol TokenByToken
-CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM TokenErrorRate ZeroOne
+DiscrepancyProtocol FastProtocol LastIteration PaperProtocol TokenByToken
+CoordinateDescent FISTA ISTA MatchingPursuit OnePass OrthogonalMatchingPursuit
+CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM SupportDistance TokenErrorRate ZeroOne
 """
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from readout.codes import FISTA, GaussianDictionary, SparseCodes, Superposition
 from readout.common.padding import pad, unpad
 from readout.data import Sample, UniformNoise
 from readout.extractors import BERT, GPT2
@@ -18,6 +19,7 @@ from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels, TokenLogits
 from readout.readouts import (
     ClassReadout,
+    CodeReadout,
     FeatureInversion,
     Identification,
     ImageInversion,
@@ -44,17 +46,21 @@ class Entry(NamedTuple):
     layer: str = "middle"
     weights: str = ""
     """Kind of the language model; empty for images."""
+    codes: bool = False
+    """Whether inputs are codes."""
 
 
 def fast(parameters: Any) -> AdamW:
     return AdamW(parameters, lr=0.01)
 
 
+DICTIONARY = Superposition(GaussianDictionary(24, 12))
 READOUTS = {
     "inversion": Entry(lambda _: FeatureInversion(TinyNet(), Pixels(), optimizer=fast)),
     "inversion of images": Entry(lambda _: ImageInversion(TinyNet(), Pixels(), optimizer=fast, metrics=[PSNR()])),
     "inversion of texts": Entry(lambda weights: TextInversion(BERT(weights), TokenLogits()), "layer.1", "bert"),
     "search for tokens": Entry(lambda weights: TokenSearch(GPT2(weights), beam=2), "layer.1", "gpt2"),
+    "code": Entry(lambda _: CodeReadout(DICTIONARY, FISTA()), "superposition", codes=True),
     "class": Entry(lambda _: ClassReadout(TinyClassifier()), "image"),
     "identification": Entry(lambda _: Identification(TinyNet())),
     "linear decoder": Entry(lambda _: LinearDecoder(TinyNet(), UniformNoise(64, (3, 8, 8), seed=1))),
@@ -94,7 +100,7 @@ def case(request: pytest.FixtureRequest, folders: Mapping[str, str]) -> Case:
         readout.meet({name: Sample(name, x) for name, x in inputs.items()}, None)
         return readout
 
-    inputs = texts(folders[entry.weights]) if entry.weights else images()
+    inputs = texts(folders[entry.weights]) if entry.weights else codes() if entry.codes else images()
     readout = fresh()
     network = readout.extractor.fingerprint()
     ready(readout, entry.layer)
@@ -104,6 +110,12 @@ def case(request: pytest.FixtureRequest, folders: Mapping[str, str]) -> Case:
 def images() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {name: torch.rand(3, 8, 8, generator=generator) for name in "abc"}
+
+
+def codes() -> dict[str, Tensor]:
+    data = SparseCodes(3)
+    data.prepare_for(DICTIONARY)
+    return {name: data[place].input for place, name in enumerate("abc")}
 
 
 def texts(weights: str) -> dict[str, Tensor]:
@@ -222,7 +234,7 @@ def test_it_reads_the_same_again(case: Case) -> None:
 @pytest.mark.parametrize("case", [name for name, entry in READOUTS.items() if not entry.weights], indirect=True)
 def test_features_that_are_not_finite_are_marked_and_the_others_go_on(case: Case) -> None:
     problems = batch(case.layer, case.inputs)
-    problems.inputs[[1, 2], 0, 0, 0] = torch.inf
+    problems.inputs.flatten(1)[[1, 2], 0] = torch.inf
     outcome = solve(case.readout, problems)
     assert outcome.complete
     assert outcome.reasons == dict.fromkeys([1, 2], "its feature has values that are not finite")

@@ -10,6 +10,7 @@ from readout.readouts import (
     DiscrepancyProtocol,
     FastProtocol,
     ImageInversion,
+    LastIteration,
     Outcome,
     PaperProtocol,
     ProblemBatch,
@@ -25,6 +26,7 @@ PROTOCOLS = {
     "discrepancy": DiscrepancyProtocol(),
     "discrepancy, sooner": DiscrepancyProtocol(slack=0.5),
     "token by token": TokenByToken(),
+    "last iteration": LastIteration(),
 }
 STEPS, LEVELS = 40, [0.7, 0.5, 0.0]
 LOSS, FLOOR = torch.tensor([0.9, 1.0, 1.05, 2.0, torch.nan]), torch.ones(5)

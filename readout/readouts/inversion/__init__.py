@@ -5,6 +5,7 @@ from readout.readouts.inversion.image import ImageInversion
 from readout.readouts.inversion.protocols import (
     DiscrepancyProtocol,
     FastProtocol,
+    LastIteration,
     PaperProtocol,
     Protocol,
     TokenByToken,
@@ -16,6 +17,7 @@ __all__ = [
     "FastProtocol",
     "FeatureInversion",
     "ImageInversion",
+    "LastIteration",
     "PaperProtocol",
     "Protocol",
     "TextInversion",

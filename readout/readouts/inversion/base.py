@@ -36,6 +36,7 @@ from readout.readouts.inversion.running import Running
 from readout.readouts.inversion.schedules import ScheduleFactory, build_schedule, course, describe_schedule
 from readout.readouts.inversion.step import Step, StepGraph
 from readout.readouts.losses import FeatureLoss, MeanSquaredError
+from readout.readouts.target import Target
 from readout.readouts.trajectory import Trajectory
 
 LEAVING_SHARE = 1 / 8
@@ -226,7 +227,7 @@ class FeatureInversion(Resumable):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             last = self.prior().to(self._score_type)
             feature = self._extract(last)
-            self._observe(self.steps_taken, last, feature, self._active_target.losses(feature), True)
+            self._observe(self.steps_taken, last, feature, self._objective(last, feature, self._active_target), True)
             self.outcome = self._score(self._running.scatter(self.prior.read_out(last), 0))
 
     def configure_gradient_clipping(
@@ -319,6 +320,13 @@ class FeatureInversion(Resumable):
         running.rows, self._active_target = running.rows[active], self._active_target.of(active)
         self._graph = None  # a captured graph reads the parameters' old memory
 
+    def _objective(self, inputs: Tensor, feature: Tensor, target: Target) -> Tensor:
+        """Return what verdicts compare with the same at the true input, shape (problems,): the loss.
+
+        The penalty of a prior does not count: it was made for the optimiser, and may be large at the true input.
+        """
+        return target.losses(feature)
+
     def _score(self, last: Tensor) -> Outcome:
         recovered = self._running.iterates(last)
         feature = self._extract(self.embed(recovered))
@@ -331,7 +339,7 @@ class FeatureInversion(Resumable):
             distance=distance.cpu(),
             feature_distance=target.feature_distance.cpu(),
             recovered_feature_distance=self._target.distances(feature).cpu(),
-            loss=self._target.losses(feature).cpu(),
+            loss=self._objective(recovered, feature, target).cpu(),
             floor=target.floor.cpu(),
             scale=target.scale.cpu(),
             steps=steps.cpu(),

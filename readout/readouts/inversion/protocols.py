@@ -92,6 +92,17 @@ class DiscrepancyProtocol(Protocol):
         return loss <= floor * (1 + self.slack)
 
 
+class LastIteration(PaperProtocol):
+    """Score the last iteration of an algorithm that is no optimiser of parameters.
+
+    Examples:
+        >>> LastIteration().name
+        'last_iteration'
+    """
+
+    name = "last_iteration"
+
+
 class TokenByToken(Protocol):
     """Stop after the last position of a text, for readouts that find one token per step.
 
