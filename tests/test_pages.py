@@ -224,6 +224,8 @@ def small(given: list[str]) -> list[str]:
         return given  # as small as can be, or what was small before
     if "digits_class.yaml" in rest:
         return [*given, "--model.extractor.epochs=1", "--data.limit=2", "--sweep.levels=[0, 0.5]"]
+    if "superposition.yaml" in rest:
+        return [*given, "--data.count=2", "--trainer.max_steps=2"]
     text = re.search(NEEDS_WEIGHTS, " ".join(rest)) is not None
     end = ["--trainer.max_steps=2", "--trainer.accelerator=cpu"]
     if "causal_search.yaml" in rest:  # a step reads a token
