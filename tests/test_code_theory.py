@@ -80,7 +80,7 @@ def test_one_pass(superposed: tuple[Superposition, Tensor]) -> None:
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_lasso(nonnegative: bool) -> None:
     # twice as large, because state evolution is of infinite size
-    network, codes = draw(GaussianDictionary(2 * N, 2 * M), SparseCodes(60, 2 * K, nonnegative=nonnegative))
+    network, codes = draw(GaussianDictionary(2 * N, 2 * M), SparseCodes(40, 2 * K, nonnegative=nonnegative))
     coder = FISTA(0.1, nonnegative=nonnegative)
     measured = [pooled_distance(read(network, coder, moved(network, codes, level), 100), codes) for level in LEVELS]
     expected = lasso_distance(LEVELS, 0.1, 2 * K, 2 * N, 2 * M, nonnegative)

@@ -69,6 +69,13 @@ class Coder(Prior):
         """Set the features h' to explain, shape (problems, M)."""
         self.feature = feature.to(self.atoms)
 
+    def check(self, feature: Tensor) -> None:
+        """Check that codes can be inferred from features like this one, shape (1, M); by default nothing.
+
+        Raises:
+            ReadoutError: if not.
+        """
+
     @abstractmethod
     def iterate(self) -> None:
         """Improve :attr:`codes` by one iteration, each problem by itself."""

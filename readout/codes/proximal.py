@@ -7,6 +7,7 @@ from torch import Tensor
 
 from readout.codes.coder import Coder
 from readout.common.checks import check_number
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 
 
@@ -40,6 +41,20 @@ class ISTA(Coder):
         atoms = self.atoms.double()
         atoms = atoms if len(atoms) <= atoms.shape[1] else atoms.T
         self.step = 1 / float(torch.linalg.eigvalsh(atoms @ atoms.T)[-1])
+
+    def check(self, feature: Tensor) -> None:
+        """Check that the penalty leaves latents active.
+
+        Raises:
+            ReadoutError: if it leaves none.
+        """
+        # at s = 0 the gradient of the squared error is −Dᵀh'
+        largest = float(self._sizes(feature.to(self.atoms) @ self.atoms.T).max())
+        if self.penalty_weight >= largest:
+            raise ReadoutError(
+                f"With a penalty_weight of {self.penalty_weight:g} no latent is active in the code of the first input; "
+                f"give less than {largest:.3g}."
+            )
 
     def iterate(self) -> None:
         """See :class:`Coder`."""

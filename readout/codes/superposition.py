@@ -23,7 +23,7 @@ class Superposition(FeatureExtractor):
     def __init__(self, dictionary: Dictionary) -> None:
         count, dimensions = dictionary.atoms.shape
         linear = nn.Linear(count, dimensions, bias=False, device="meta")  # skips its own initialisation
-        linear.weight = nn.Parameter(dictionary.atoms.T.clone())
+        linear.weight = nn.Parameter(dictionary.atoms.T.contiguous())
         super().__init__(nn.Sequential(linear), layers={"superposition": "0"})
         self.dictionary = dictionary.eval()
         self.weights = f"{type(dictionary).__name__}, N={count}, M={dimensions}"

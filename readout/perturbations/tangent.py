@@ -71,8 +71,10 @@ def krylov_space(noise: Tensor, origin: Origin, steps: int) -> tuple[Jacobian, T
         ReadoutError: if the input is a text, or the feature does not change with it.
     """
     x = origin.inputs[0]
-    if not x.is_floating_point() or x.ndim != 3:
-        raise ReadoutError("The Jacobian is of images only; choose a perturbation that does without, for texts.")
+    if not x.is_floating_point() or x.ndim == 2:
+        raise ReadoutError(
+            "The Jacobian is of images and codes only; choose a perturbation that does without, for texts."
+        )
     jacobian = Jacobian(origin.extractor, origin.layer, x.clone())
     start = jacobian.transpose(noise.to(jacobian.feature).view(1, *jacobian.feature.shape))
     if not start.any():

@@ -34,12 +34,15 @@ FURTHER = ["standard_error", "predicted_size", "seconds", "participation_ratio"]
 
 def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
     """Raise a :class:`ReadoutError` unless the metric is the correlation distance and all inputs are images."""
+    inputs = list(inputs)
     if not isinstance(metric, CorrelationDistance):
         raise ReadoutError(
             f"sweep.predict predicts correlation distances, but the metric is {metric.name}; leave out sweep.predict."
         )
     if not all(x.is_floating_point() for x in inputs):
         raise ReadoutError("sweep.predict takes images, not texts; leave it out.")
+    if any(x.ndim == 1 for x in inputs):
+        raise ReadoutError("sweep.predict takes images, not codes; leave it out.")
 
 
 def predict_beside(

@@ -1,6 +1,6 @@
 """Readout of sparse codes: inversion of a dictionary."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -9,6 +9,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from readout.codes import Coder, Superposition
+from readout.common.errors import ReadoutError
+from readout.data import Sample
 from readout.metrics import CorrelationDistance, SampleMetric, SupportDistance
 from readout.problems.identity import describe
 from readout.readouts.batch import ProblemBatch
@@ -38,10 +40,11 @@ class CodeReadout(FeatureInversion):
         >>> from readout.codes import GaussianDictionary, OnePass, OrthogonalMatchingPursuit, SparseCodes
         >>> network, codes = Superposition(GaussianDictionary(atoms=64, dimensions=32)), SparseCodes(50, active=3)
         >>> for coder in (OnePass(active=3), OrthogonalMatchingPursuit(active=3)):
-        ...     measured = measure(None, codes, [0], readout=CodeReadout(network, coder), steps=3, progress=False)
+        ...     readout = CodeReadout(network, coder)
+        ...     measured = measure(None, codes, "all", levels=[0], readout=readout, steps=3, progress=False)
         ...     print(type(coder).__name__, (measured.problems["verdict"] == "recovered").mean())
-        OnePass 0.3
-        OrthogonalMatchingPursuit 0.98
+        OnePass 0.2
+        OrthogonalMatchingPursuit 1.0
     """
 
     extractor: Superposition
@@ -90,6 +93,21 @@ class CodeReadout(FeatureInversion):
     def steps_taken(self) -> int:
         """Number of iterations."""
         return self._iteration
+
+    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
+        """Check that inputs are codes.
+
+        Raises:
+            ReadoutError: if their shape is another.
+        """
+        latents = len(self.extractor.dictionary)
+        if shape is None or tuple(shape) != (latents,):
+            given = "texts" if shape is None else " × ".join(map(str, shape))
+            raise ReadoutError(f"Inputs are {given}, but a code has {latents} latents; set data to SparseCodes.")
+
+    def check_layer(self, layer: str, example: Tensor) -> None:
+        """See :class:`Readout`; checks the coder."""
+        self.coder.check(self.extractor.extract(example, layer))
 
     def configure_optimizers(self) -> None:
         """Return None: the coder iterates."""

@@ -185,13 +185,14 @@ def training_of(layer: str) -> str:
 
 
 def _distances(inversion: FeatureInversion) -> str:
-    """Return mean and range of the newest d_X of the active problems, in words."""
+    """Return mean and range of the newest d_S of the active problems, in words."""
     if not inversion.trajectory.steps:
         return ""
     values = [value for value in inversion.trajectory.latest()["distance"].tolist() if math.isfinite(value)]
     if not values:
         return ""
-    return f"d_X {sum(values) / len(values):.3f} ({min(values):.2f}–{max(values):.2f})"
+    symbol = "d_X" if inversion.signal_kind == "input" else "d_S"
+    return f"{symbol} {sum(values) / len(values):.3f} ({min(values):.2f}–{max(values):.2f})"
 
 
 def _range(levels: Sequence[float]) -> str:

@@ -27,8 +27,10 @@ from readout.codes import (
 )
 from readout.codes.sparse_codes import Magnitudes
 from readout.common.errors import ReadoutError
+from readout.data import InputData, UniformNoise
 from readout.extractors import OrthonormalLinear
-from readout.metrics import SupportDistance
+from readout.metrics import CorrelationDistance, SupportDistance
+from readout.prediction.beside import check_predictable
 from readout.readouts import CodeReadout
 
 LASSO = {"ista": ISTA, "fista": FISTA, "coordinate descent": CoordinateDescent}
@@ -136,6 +138,11 @@ def test_a_problem_is_read_alone_as_in_a_batch(make: Callable[[], Coder]) -> Non
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
 
 
+def measured(data: InputData, coder: Coder) -> object:
+    readout = CodeReadout(Superposition(GaussianDictionary(16, 8)), coder, CorrelationDistance())
+    return measure(None, data, levels=[0], readout=readout, steps=2, progress=False)
+
+
 def test_verdicts_tell_inference_that_fell_short_from_codes_that_are_not_identifiable() -> None:
     network = Superposition(GaussianDictionary(16, 8))
     shares = {}
@@ -174,6 +181,12 @@ def test_the_penalty_counts_in_verdicts() -> None:
         (lambda: SparseCodes(4, 16).prepare_for(Superposition(GaussianDictionary(16, 8))), "not sparse among 16"),
         (lambda: SparseCodes(4).prepare_for(OrthonormalLinear()), "inputs of a Superposition"),
         (lambda: FISTA().prepare_for(OrthonormalLinear()), "no dictionary"),
+        (
+            lambda: measured(SparseCodes(2), FISTA(100.0)),
+            "no latent is active in the code of the first input; give less",
+        ),
+        (lambda: measured(UniformNoise(1, (3, 8, 8)), FISTA()), "Inputs are 3 × 8 × 8, but a code has 16 latents"),
+        (lambda: check_predictable(CorrelationDistance(), [torch.rand(16)]), "images, not codes"),
         (lambda: MatchingPursuit(5).steps(3), "trainer.max_steps is 3"),
     ],
 )

@@ -62,7 +62,10 @@ def parser() -> Parser:
         ("--model.metrics SSIM", "model.metrics is SSIM; give a list, such as [SSIM]."),
         ("--model.optimizer torch.optim.AdamWW", "there is no AdamWW in torch.optim (did you mean AdamW?)"),
         ("--model.record_evry 1", "no option model.record_evry (did you mean record_every?)"),
-        ("--model VGG19", "model: VGG19 is no FeatureInversion; give ImageInversion, TextInversion, TokenSearch."),
+        (
+            "--model VGG19",
+            "model: VGG19 is no FeatureInversion; give CodeReadout, ImageInversion, TextInversion, TokenSearch.",
+        ),
         ("vgg_dip.yaml", "'vgg_dip.yaml' belongs to no option; write --config vgg_dip.yaml."),
     ],
 )

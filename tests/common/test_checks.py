@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import ArrayLike
 
-from readout import callbacks, data, extractors, measure, metrics, prediction, priors, readouts, representation
+from readout import callbacks, codes, data, extractors, measure, metrics, prediction, priors, readouts, representation
 from readout.analysis import statistics
 from readout.common.checks import (
     LARGEST_SEED,
@@ -86,8 +86,12 @@ def test_whole_numbers_and_seeds() -> None:
             check_seed("seed", seed)
 
 
-PACKAGES = (callbacks, data, extractors, metrics, prediction, priors, readouts, representation, statistics)
+PACKAGES = (callbacks, codes, data, extractors, metrics, prediction, priors, readouts, representation, statistics)
 NEEDED: dict[str, Any] = {
+    "active": 2,
+    "atoms": 16,
+    "coder": codes.OnePass(),
+    "dimensions": 8,
     "decoder": torch.nn.Identity(),
     "expansion": 4,
     "extractor": TinyNet(),

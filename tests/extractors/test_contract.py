@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from readout.codes import GaussianDictionary, Superposition
 from readout.common.errors import ReadoutError
 from readout.external.joined import JoinedLayers, JoinedTextLayers
 from readout.extractors import (
@@ -86,6 +87,9 @@ EXTRACTORS = {
     ),
     "joined layers of texts": Entry(JoinedTextLayers, joined_text, TOKENS),
     "linear": Entry(OrthonormalLinear, lambda _, seed: OrthonormalLinear((3, 4, 4), 2, seed=seed), (3, 4, 4), "D/d=2"),
+    "superposition": Entry(
+        Superposition, lambda _, seed: Superposition(GaussianDictionary(12, 6, seed)), (12,), "N=12, M=6"
+    ),
     "VGG19": Entry(VGG19, lambda _, seed: VGG19(None, seed), IMAGE),
     "digits": Entry(
         DigitNet,

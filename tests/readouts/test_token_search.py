@@ -100,6 +100,7 @@ def test_each_token_is_the_best_given_those_before(model: LanguageModel) -> None
     assert not torch.equal(recovered, texts(model)["long"])
 
 
+@pytest.mark.slow  # every text of three tokens
 def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_text_there_is(folders: dict[str, str]) -> None:
     model = LanguageModel(folders["gpt2"])
     size = model.embedding.num_embeddings

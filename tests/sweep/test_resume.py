@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from readout import load_results
+from readout.codes import FISTA, GaussianDictionary, SparseCodes, Superposition
 from readout.data import InputData, TextFiles, UniformNoise
 from readout.extractors import BERT, GPT2, LanguageModel
 from readout.priors import TokenLogits
 from readout.readouts import (
+    CodeReadout,
     FeatureInversion,
     TextInversion,
     TokenSearch,
@@ -136,6 +138,19 @@ def test_a_search_for_tokens_goes_on_at_its_position(tmp_path: Path, model: Mode
     again = InterruptAt()
     run(tmp_path / "out", inversion(), texts(), again, **settings)
     assert again.begun[0] == 5
+    assert_same_bits(tmp_path / "out", tmp_path / "whole")
+
+
+def test_a_coder_goes_on_to_the_bit(tmp_path: Path) -> None:
+    def readout() -> FeatureInversion:
+        return CodeReadout(Superposition(GaussianDictionary(16, 8)), FISTA(), record_every=5)
+
+    settings: dict[str, Any] = {"layers": ["superposition"], "levels": [0.0, 0.5]}
+    run(tmp_path / "whole", readout(), SparseCodes(3), **settings)
+    interrupt(tmp_path / "out", readout(), SparseCodes(3), 17, **settings)
+    again = InterruptAt()
+    run(tmp_path / "out", readout(), SparseCodes(3), again, **settings)
+    assert again.begun[0] == 17
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
 
 
