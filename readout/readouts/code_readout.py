@@ -100,9 +100,9 @@ class CodeReadout(FeatureInversion):
         Raises:
             ReadoutError: if their shape is another.
         """
-        latents = len(self.extractor.dictionary)
-        if shape is None or tuple(shape) != (latents,):
-            given = "texts" if shape is None else " × ".join(map(str, shape))
+        latents, first = len(self.extractor.dictionary), next(iter(samples.values())).input
+        if not first.is_floating_point() or first.shape != (latents,):
+            given = " × ".join(map(str, first.shape)) if first.is_floating_point() else "texts"
             raise ReadoutError(f"Inputs are {given}, but a code has {latents} latents; set data to SparseCodes.")
 
     def check_layer(self, layer: str, example: Tensor) -> None:
