@@ -100,10 +100,11 @@ class CodeReadout(FeatureInversion):
         Raises:
             ReadoutError: if their shape is another.
         """
-        latents, first = len(self.extractor.dictionary), next(iter(samples.values())).input
-        if not first.is_floating_point() or first.shape != (latents,):
-            given = " × ".join(map(str, first.shape)) if first.is_floating_point() else "texts"
-            raise ReadoutError(f"Inputs are {given}, but a code has {latents} latents; set data to SparseCodes.")
+        latents = len(self.extractor.dictionary)
+        for x in [sample.input for sample in samples.values()][:1]:  # all have one shape
+            if not x.is_floating_point() or x.shape != (latents,):
+                given = " × ".join(map(str, x.shape)) if x.is_floating_point() else "texts"
+                raise ReadoutError(f"Inputs are {given}, but a code has {latents} latents; set data to SparseCodes.")
 
     def check_layer(self, layer: str, example: Tensor) -> None:
         """See :class:`Readout`; checks the coder."""
