@@ -207,6 +207,9 @@ def _shown(
         if not known:
             return {"text": Markup(html.escape(row["recovered_text"]))}
         return {"text": Markup(marked(*(row[name] for name in TOKENS))), "true": row["true_text"]}
+    if words is None and recovered.ndim == 1:  # a code, by its active latents
+        active = recovered.nonzero().flatten().tolist()
+        return {"word": ", ".join(f"{latent}: {float(recovered[latent]):.3g}" for latent in active)}
     true = {"true": thumbnail(inputs[row["sample"]])} if known and row["sample"] in inputs else {}
     return {**true, "word": row[words[1]]} if words else {**true, "image": thumbnail(recovered)}
 
