@@ -20,8 +20,8 @@ from readout.representation import linear_distance, noise_ratio
 def oracle_distance(level: ArrayLike, active: int, dimension: int, energy_ratio: float = 1.0) -> NDArray[np.float64]:
     """Return d_S in closed form for least squares on the true support.
 
-    d_S(c) = 1 − 1 / √(1 + (K/M)·κ·n(c)): a linear network of K inputs and M features. It holds if the active atoms are
-    nearly orthogonal, so for random ones if K ≪ M.
+    d_S(c) = 1 − 1 / √(1 + (K/M)·κ·n(c)): a linear network of K inputs and M features. It holds for orthogonal
+    active atoms, and nearly for random ones if K ≪ M, which add about K/M to the factor.
 
     Args:
         level: Correlation distance c of the feature, in [0, 1).
@@ -192,8 +192,9 @@ def support_size(active: int, atoms: int, dimension: int, probability: float = 0
 def coherence_size(coherence: float, active: int, atoms: int, dimension: int) -> float:
     """Return a size that codes of equal non-negative magnitudes have with high probability, whatever the dictionary.
 
-    r ≥ 1 − 1 / √(1 + (M/K)·((1 − (2K − 1) μ) / (2 √(2 ln 2N)))²): the K largest latents of one pass are the active ones
-    if no interference and no noise together reach half an active latent.
+    r ≥ 1 − 1 / √(1 + M / (K (1 + (K − 1) μ))·((1 − (2K − 1) μ) / (2 √(2 ln 2N)))²): the K largest latents of one pass
+    are the active ones if no interference and no noise together reach half an active latent. Coherent atoms make ‖h‖², and
+    the noise with it, at most 1 + (K − 1) μ times what it is for orthogonal ones.
 
     Args:
         coherence: μ, the largest |cosine| between two atoms.
@@ -206,13 +207,13 @@ def coherence_size(coherence: float, active: int, atoms: int, dimension: int) ->
 
     Examples:
         >>> round(coherence_size(1 / 16, active=2, atoms=512, dimension=256), 2)
-        0.37
+        0.36
     """
     check_number("coherence", coherence, 0, 1)
     _check_sizes(active, dimension)
     check_whole("atoms", atoms, active + 1)
     left = max(0.0, 1 - (2 * active - 1) * coherence) / (2 * math.sqrt(2 * math.log(2 * atoms)))
-    return 1 - 1 / math.sqrt(1 + dimension / active * left**2)
+    return 1 - 1 / math.sqrt(1 + dimension / active / (1 + (active - 1) * coherence) * left**2)
 
 
 class _Shrunk(NamedTuple):
