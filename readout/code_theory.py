@@ -192,9 +192,9 @@ def support_size(active: int, atoms: int, dimension: int, probability: float = 0
 def coherence_size(coherence: float, active: int, atoms: int, dimension: int) -> float:
     """Return a size that codes of equal non-negative magnitudes have with high probability, whatever the dictionary.
 
-    r ≥ 1 − 1 / √(1 + M / (K (1 + (K − 1) μ))·((1 − (2K − 1) μ) / (2 √(2 ln 2N)))²): the K largest latents of one pass
-    are the active ones if no interference and no noise together reach half an active latent. Coherent atoms make ‖h‖², and
-    the noise with it, at most 1 + (K − 1) μ times what it is for orthogonal ones.
+    r ≥ 1 − 1 / √(1 + M / (K (1 + (K − 1) μ))·((1 − (2K − 1) μ) / (2 √(2 ln 2N)))²): the K largest latents of one
+    pass are the active ones if no interference and no noise together reach half an active latent. Coherent atoms make
+    ‖h‖², and the noise with it, at most 1 + (K − 1) μ times what it is for orthogonal ones.
 
     Args:
         coherence: μ, the largest |cosine| between two atoms.
