@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
@@ -13,14 +12,13 @@ from readout.common.errors import ReadoutError
 from readout.data import Sample
 from readout.metrics import CorrelationDistance, SampleMetric, SupportDistance
 from readout.problems.identity import describe
-from readout.readouts.batch import ProblemBatch
-from readout.readouts.inversion.base import FeatureInversion
 from readout.readouts.inversion.protocols import LastIteration
+from readout.readouts.inversion.without_optimizer import WithoutOptimizer
 from readout.readouts.losses import MeanSquaredError
 from readout.readouts.target import Target
 
 
-class CodeReadout(FeatureInversion):
+class CodeReadout(WithoutOptimizer):
     """The sparse code of which a feature is a sum of atoms.
 
     Feature inversion, whose network is a dictionary, f(s) = D s, whose input is a code s, and whose prior is sparsity.
@@ -71,8 +69,6 @@ class CodeReadout(FeatureInversion):
             record_every=record_every,
             max_restarts=0,
         )
-        self.automatic_optimization = False
-        self._iteration = 0
 
     @property
     def coder(self) -> Coder:
@@ -88,11 +84,6 @@ class CodeReadout(FeatureInversion):
     def protocol_name(self) -> str | None:  # type: ignore[override]
         """Name of the protocol; None for a coder in one pass."""
         return None if self.coder.one_pass else self.protocol.name
-
-    @property
-    def steps_taken(self) -> int:
-        """Number of iterations."""
-        return self._iteration
 
     def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
         """Check that inputs are codes.
@@ -110,9 +101,6 @@ class CodeReadout(FeatureInversion):
         """See :class:`Readout`; checks the coder."""
         self.coder.check(self.extractor.extract(example, layer))
 
-    def configure_optimizers(self) -> None:
-        """Return None: the coder iterates."""
-
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`."""
         described: dict[str, Any] = describe(self, skip=("extractor",))
@@ -122,32 +110,17 @@ class CodeReadout(FeatureInversion):
         """Return the number of the coder's iterations, at most ``trainer.max_steps``."""
         return self.coder.steps(super().steps(trainer, inputs))
 
-    def load(self, problems: ProblemBatch) -> None:
-        """See :class:`Readout`."""
-        super().load(problems)
-        self._iteration = 0
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See :class:`readout.readouts.inversion.resuming.Resumable`."""
-        super().on_load_checkpoint(checkpoint)
-        assert self.resumed is not None
-        self._iteration = self.resumed["step"]
-
     def on_train_start(self) -> None:
         """See :class:`FeatureInversion`."""
         super().on_train_start()
         self.coder.aim(self._target.perturbed)
 
-    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+    def take_step(self, step: int) -> None:
         """Improve every code by one iteration."""
-        with torch.no_grad():
-            codes = self.coder()
-            feature = self._extract(codes)
-            self._observe(self._iteration, codes, feature, self._objective(codes, feature, self._target))
-            self.coder.iterate()
-        self._iteration += 1
-        if self._all_done():
-            self.trainer.should_stop = True
+        codes = self.coder()
+        feature = self._extract(codes)
+        self._observe(step, codes, feature, self._objective(codes, feature, self._target))
+        self.coder.iterate()
 
     def _begin(self) -> None:
         super()._begin()
@@ -158,7 +131,4 @@ class CodeReadout(FeatureInversion):
         return super()._objective(inputs, feature, target) + self.coder.penalty(inputs)
 
     def _all_done(self) -> bool:
-        return self._iteration >= self.steps(self.trainer, ())
-
-    def _drop_finished(self, active: Tensor) -> None:
-        """Keep all problems: iterations are cheap."""
+        return self.steps_taken >= self.steps(self.trainer, ())

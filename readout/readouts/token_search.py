@@ -17,10 +17,10 @@ from readout.extractors.prefix import NOTHING, Prefix, advance, states_after
 from readout.metrics import SampleMetric, correlation_distance
 from readout.priors import TokenSequence
 from readout.priors.tokens import FREE
-from readout.readouts.batch import ProblemBatch
 from readout.readouts.inversion.protocols import TokenByToken
 from readout.readouts.inversion.resuming import State
 from readout.readouts.inversion.text import TextInversion
+from readout.readouts.inversion.without_optimizer import WithoutOptimizer
 from readout.readouts.losses import MeanSquaredError
 from readout.readouts.shortlist import Shortlist
 
@@ -52,7 +52,7 @@ class _Job(NamedTuple):
         return self.hypothesis.tokens, self.known
 
 
-class TokenSearch(TextInversion):
+class TokenSearch(WithoutOptimizer, TextInversion):
     """Beam search for the text behind a causal model's feature, one position per step.
 
     A hidden state depends on the tokens up to its position only. Given the tokens found so far, every token of the
@@ -105,17 +105,7 @@ class TokenSearch(TextInversion):
         )
         self.beam = beam
         self.candidates = candidates
-        self.automatic_optimization = False
-        self._position = 0
         self._shortlists: dict[str, Shortlist] = {}
-
-    @property
-    def steps_taken(self) -> int:
-        """Number of positions read."""
-        return self._position
-
-    def configure_optimizers(self) -> None:
-        """Return None: nothing is optimised."""
 
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`."""
@@ -135,17 +125,6 @@ class TokenSearch(TextInversion):
             )
         return longest
 
-    def load(self, problems: ProblemBatch) -> None:
-        """See :class:`Readout`."""
-        super().load(problems)
-        self._position = 0
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See :class:`readout.readouts.inversion.resuming.Resumable`."""
-        super().on_load_checkpoint(checkpoint)
-        assert self.resumed is not None
-        self._position = self.resumed["step"]
-
     def on_train_start(self) -> None:
         """See :class:`FeatureInversion`; every text starts empty."""
         super().on_train_start()
@@ -162,14 +141,10 @@ class TokenSearch(TextInversion):
         kept = [[(list(one.tokens), one.error) for one in hypotheses] for hypotheses in self._hypotheses]
         return {**super().progress(), "beginnings": kept}
 
-    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+    def take_step(self, step: int) -> None:
         """Find one more token of every text."""
-        with torch.no_grad():
-            self._record(self._position)
-            self._read(self._position)
-        self._position += 1
-        if self._all_done():
-            self.trainer.should_stop = True
+        self._record(step)
+        self._read(step)
 
     def _all_done(self) -> bool:
         return not (self.prior.tokens == FREE).any()
