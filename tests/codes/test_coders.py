@@ -32,30 +32,15 @@ from readout.extractors import OrthonormalLinear
 from readout.metrics import CorrelationDistance, SupportDistance
 from readout.prediction.beside import check_predictable
 from readout.readouts import CodeReadout
+from tests.codes.helpers import draw, read
 
 LASSO = {"ista": ISTA, "fista": FISTA, "coordinate descent": CoordinateDescent}
-
-
-def read(network: Superposition, coder: Coder, feature: Tensor, steps: int) -> Tensor:
-    coder.prepare_for(network)
-    coder.initialise(range(len(feature)), network.example(0).shape[1:])
-    coder.aim(feature)
-    for _ in range(coder.steps(steps)):
-        coder.iterate()
-    return coder.read_out(coder())
-
-
-def draw(dictionary: Dictionary, *arguments: object, **more: object) -> tuple[Superposition, Tensor, Tensor]:
-    network, data = Superposition(dictionary), SparseCodes(*arguments, **more)  # type: ignore[arg-type]
-    data.prepare_for(network)
-    codes = torch.stack([sample.input for sample in data])
-    return network, codes, network.extract(codes, "superposition")
 
 
 @pytest.mark.parametrize("nonnegative", [True, False])
 @pytest.mark.parametrize("make", LASSO.values(), ids=LASSO)
 def test_the_objective_reaches_its_minimum(make: type[ISTA], nonnegative: bool) -> None:
-    network, _, feature = draw(GaussianDictionary(40, 20), 8, 4, nonnegative=nonnegative)
+    network, _, feature = draw(GaussianDictionary(40, 20), SparseCodes(8, 4, nonnegative=nonnegative))
     atoms, weight = network.dictionary.atoms, 0.1
 
     def objective(codes: Tensor) -> Tensor:
@@ -69,7 +54,7 @@ def test_the_objective_reaches_its_minimum(make: type[ISTA], nonnegative: bool) 
 
 
 def test_the_objective_never_rises_and_momentum_saves_iterations() -> None:
-    network, _, feature = draw(GaussianDictionary(64, 32), 20, 4)
+    network, _, feature = draw(GaussianDictionary(64, 32), SparseCodes(20, 4))
 
     def course(coder: ISTA) -> list[float]:
         def objective() -> float:
@@ -88,7 +73,7 @@ def test_the_objective_never_rises_and_momentum_saves_iterations() -> None:
 
 
 def test_orthogonal_pursuit_chooses_what_another_solver_does() -> None:
-    network, _, feature = draw(GaussianDictionary(64, 32), 30, 5, nonnegative=False)
+    network, _, feature = draw(GaussianDictionary(64, 32), SparseCodes(30, 5, nonnegative=False))
     found = read(network, OrthogonalMatchingPursuit(5, nonnegative=False), feature, 5)
     other = orthogonal_mp(network.dictionary.atoms.T.numpy(), feature.T.numpy(), n_nonzero_coefs=5)
     np.testing.assert_allclose(found, other.T, rtol=0, atol=1e-4)
@@ -105,7 +90,7 @@ def test_orthogonal_pursuit_chooses_what_another_solver_does() -> None:
 def test_fewer_latents_than_coherence_allows_are_recovered(
     make: Callable[..., Coder], magnitudes: Magnitudes, recovered: float
 ) -> None:
-    network, codes, feature = draw(SpikesAndSines(64), 500, 4, magnitudes)
+    network, codes, feature = draw(SpikesAndSines(64), SparseCodes(500, 4, magnitudes))
     assert network.dictionary.coherence() == pytest.approx(1 / 8)  # so K = 4 < (1 + 8) / 2
     found = read(network, make(active=4), feature, 4)
     share = float((SupportDistance().per_sample(found, codes) == 0).float().mean())
@@ -116,7 +101,7 @@ def test_fewer_latents_than_coherence_allows_are_recovered(
     "coder", [OnePass(), OnePass(threshold=1e-4), ISTA(1e-4), MatchingPursuit(5), OrthogonalMatchingPursuit(5)]
 )
 def test_codes_without_superposition_are_read_by_all(coder: Coder) -> None:
-    network, codes, feature = draw(OrthonormalDictionary(32), 20, 5)
+    network, codes, feature = draw(OrthonormalDictionary(32), SparseCodes(20, 5))
     torch.testing.assert_close(read(network, coder, feature, 50), codes, rtol=0, atol=2e-4)
 
 
@@ -132,7 +117,7 @@ def test_codes_without_superposition_are_read_by_all(coder: Coder) -> None:
     ],
 )
 def test_a_problem_is_read_alone_as_in_a_batch(make: Callable[[], Coder]) -> None:
-    network, _, feature = draw(GaussianDictionary(24, 12), 6, 3)
+    network, _, feature = draw(GaussianDictionary(24, 12), SparseCodes(6, 3))
     together = read(network, make(), feature, 20)
     alone = torch.cat([read(network, make(), row.unsqueeze(0), 20) for row in feature])
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,24 @@
+"""Codes, and coders outside a sweep."""
+
+import torch
+from torch import Tensor
+
+from readout.codes import Coder, Dictionary, SparseCodes, Superposition
+
+
+def draw(dictionary: Dictionary, data: SparseCodes) -> tuple[Superposition, Tensor, Tensor]:
+    """Return the network, codes and their features."""
+    network = Superposition(dictionary)
+    data.prepare_for(network)
+    codes = torch.stack([sample.input for sample in data])
+    return network, codes, network.extract(codes, "superposition")
+
+
+def read(network: Superposition, coder: Coder, feature: Tensor, steps: int) -> Tensor:
+    """Return the codes after a number of iterations, or as many as the coder takes of them."""
+    coder.prepare_for(network)
+    coder.initialise(range(len(feature)), network.example(0).shape[1:])
+    coder.aim(feature)
+    for _ in range(coder.steps(steps)):
+        coder.iterate()
+    return coder.read_out(coder())
