@@ -117,13 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure sizes in every direction, and write tables, figure and sentences."""
     experiment = begin("directions", __doc__, SCALES, arguments)
     scale, vgg = experiment.scale, experiment.scale.vgg
-    network, photographs = scale.task.network(experiment), Photographs(size=vgg.size)
+    network, vgg19, photographs = scale.task.network(experiment), VGG19(vgg.weights), Photographs(size=vgg.size)
     test = scale.task.test(experiment)
     samples = hits_and_misses(test, right(network, test), scale.count)
     decoder = TrainedDecoder(
         network, scale.task.training_data(experiment), training_steps=scale.training_steps, batch_size=32
     )
-    trained = TrainedDecoder(VGG19(vgg.weights), vgg.training_data(experiment), training_steps=vgg.training_steps)
+    trained = TrainedDecoder(vgg19, vgg.training_data(experiment), training_steps=vgg.training_steps)
     readouts = {"class": ClassReadout(network), "image": decoder}
     sizes = pd.concat(
         [
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     sizes["softmax"] = sizes["sample"].map(confidence(network, samples))
     table, tests = summarise(sizes), compare(sizes)
-    followed = dimensions(sizes, VGG19(vgg.weights), photographs, vgg.probes)
+    followed = dimensions(sizes, vgg19, photographs, vgg.probes)
     for name, one in {"table": table, "tests": tests, "dimensions": followed}.items():
         experiment.store.write_text(f"{name}.csv", one.to_csv(index=False))
     with style():

@@ -62,19 +62,17 @@ class OrthogonalMatchingPursuit(MatchingPursuit):
     """
 
     support: Tensor
-    """Latents chosen so far, shape (problems, K), in order; −1 for none."""
+    """Latents chosen so far, shape (problems, iterations), in order."""
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :class:`Coder`."""
         super().initialise(seeds, input_shape)
-        chosen = torch.full((len(seeds), self.active), -1, device=self.atoms.device)
-        self.register_buffer("support", chosen, persistent=False)
+        none = torch.empty(len(seeds), 0, dtype=torch.long, device=self.atoms.device)
+        self.register_buffer("support", none, persistent=False)
 
     def iterate(self) -> None:
         """See :class:`Coder`."""
-        count = int((self.support[0] >= 0).sum())
         found = self._sizes((self.feature - self.codes @ self.atoms) @ self.atoms.T)
-        found = found.scatter(1, self.support[:, :count], -torch.inf)
-        support = self.support.clone()
-        support[:, count] = found.argmax(1)
-        self.support, self.codes = support, self.refit(support[:, : count + 1])
+        nearest = found.scatter(1, self.support, -torch.inf).argmax(1, keepdim=True)
+        self.support = torch.cat([self.support, nearest], 1)
+        self.codes = self.refit(self.support)

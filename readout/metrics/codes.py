@@ -35,4 +35,4 @@ class SupportDistance(SampleMetric):
 
 def _active(codes: Tensor) -> Tensor:
     sizes = codes.abs()
-    return (sizes > LEAST_SHARE * sizes.amax(1, keepdim=True)) & (sizes > 0)
+    return sizes > LEAST_SHARE * sizes.amax(1, keepdim=True)

@@ -1,7 +1,7 @@
 """Predictions beside the results of a sweep: made once per (network, layer, input) and kept in its folder."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from torch import Tensor
@@ -32,9 +32,8 @@ FURTHER = ["standard_error", "predicted_size", "seconds", "participation_ratio"]
 """Numbers that a file may lack."""
 
 
-def check_predictable(metric: SampleMetric, inputs: Iterable[Tensor]) -> None:
+def check_predictable(metric: SampleMetric, inputs: Sequence[Tensor]) -> None:
     """Raise a :class:`ReadoutError` unless the metric is the correlation distance and all inputs are images."""
-    inputs = list(inputs)
     if not isinstance(metric, CorrelationDistance):
         raise ReadoutError(
             f"sweep.predict predicts correlation distances, but the metric is {metric.name}; leave out sweep.predict."

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from readout import load_results
-from readout.codes import FISTA, GaussianDictionary, SparseCodes, Superposition
+from readout.codes import FISTA, Coder, GaussianDictionary, OrthogonalMatchingPursuit, SparseCodes, Superposition
 from readout.data import InputData, TextFiles, UniformNoise
 from readout.extractors import BERT, GPT2, LanguageModel
 from readout.priors import TokenLogits
@@ -141,16 +141,17 @@ def test_a_search_for_tokens_goes_on_at_its_position(tmp_path: Path, model: Mode
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
 
 
-def test_a_coder_goes_on_to_the_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("coder", "at"), [(FISTA, 17), (lambda: OrthogonalMatchingPursuit(active=6), 3)])
+def test_a_coder_goes_on_to_the_bit(tmp_path: Path, coder: Callable[[], Coder], at: int) -> None:
     def readout() -> FeatureInversion:
-        return CodeReadout(Superposition(GaussianDictionary(16, 8)), FISTA(), record_every=5)
+        return CodeReadout(Superposition(GaussianDictionary(16, 8)), coder(), record_every=5)
 
     settings: dict[str, Any] = {"layers": ["superposition"], "levels": [0.0, 0.5]}
     run(tmp_path / "whole", readout(), SparseCodes(3), **settings)
-    interrupt(tmp_path / "out", readout(), SparseCodes(3), 17, **settings)
+    interrupt(tmp_path / "out", readout(), SparseCodes(3), at, **settings)
     again = InterruptAt()
     run(tmp_path / "out", readout(), SparseCodes(3), again, **settings)
-    assert again.begun[0] == 17
+    assert again.begun[0] == at
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
 
 
