@@ -21,6 +21,7 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
+    "learn": "learn a dictionary of sparse codes from the features of a layer",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
     "invert": "recover inputs from external features in files",
     "report": "rewrite figures and report.html of an output folder",

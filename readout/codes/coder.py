@@ -88,6 +88,31 @@ class Coder(Prior):
         """
         return most
 
+    @torch.no_grad()
+    def infer(self, feature: Tensor, steps: int) -> Tensor:
+        """Return the codes of features, outside a sweep; call :meth:`prepare_for` first.
+
+        Args:
+            feature: h', shape (rows, M).
+            steps: Most iterations.
+
+        Returns:
+            Shape (rows, N).
+
+        Raises:
+            ReadoutError: if features have other dimensions than the atoms.
+        """
+        if feature.ndim != 2 or feature.shape[1] != self.atoms.shape[1]:
+            raise ReadoutError(
+                f"Features are {' × '.join(map(str, feature.shape))}, but atoms have {self.atoms.shape[1]} dimensions; "
+                "give one row per feature."
+            )
+        self.initialise(range(len(feature)), self.atoms.shape[:1])
+        self.aim(feature)
+        for _ in range(self.steps(steps)):
+            self.iterate()
+        return self.read_out(self())
+
     def forward(self) -> Tensor:
         """Return the codes, shape (problems, N)."""
         return self.codes

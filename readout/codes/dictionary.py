@@ -2,22 +2,29 @@
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from readout.common.checks import check_seed, check_shape, check_whole
+from readout.codes.encoders import Encoder
+from readout.common.checks import check_number, check_seed, check_shape, check_whole
 from readout.common.errors import ReadoutError
+from readout.problems.identity import digest, tensor_digest
 
 LEAST_NORM = 1e-6
 """Norm below which an atom is no direction."""
 
 
 class Dictionary(nn.Module):
-    """Atoms of unit norm, one per latent.
+    """Atoms of unit norm, one per latent, of which features h ≈ mean + scale · D s are sums.
 
     Args:
         atoms: N vectors of M dimensions, shape (N, M); they are scaled to unit norm.
+        mean: Mean of the features, shape (M,); None for 0.
+        scale: Size of the features: what sums of atoms are multiplied by.
+        encoder: What was learnt together with the atoms, to infer codes in one pass.
 
     Raises:
-        ReadoutError: if they are no matrix, or an atom is zero or not finite.
+        ReadoutError: if the atoms are no matrix, or one is zero or not finite; if ``mean`` has another length, or
+            ``scale`` is not above 0.
 
     Examples:
         >>> dictionary = Dictionary(torch.tensor([[3.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
@@ -29,8 +36,13 @@ class Dictionary(nn.Module):
 
     atoms: Tensor
     """Shape (N, M)."""
+    mean: Tensor
+    """Shape (M,)."""
+    encoder: Encoder | None
 
-    def __init__(self, atoms: Tensor) -> None:
+    def __init__(
+        self, atoms: Tensor, mean: Tensor | None = None, scale: float = 1.0, encoder: Encoder | None = None
+    ) -> None:
         super().__init__()
         if atoms.ndim != 2:
             shape = " × ".join(map(str, atoms.shape))
@@ -42,6 +54,13 @@ class Dictionary(nn.Module):
                 f"{len(bad)} of {len(atoms)} atoms, such as number {bad[0]}, are zero or not finite; remove them."
             )
         self.register_buffer("atoms", atoms / norms)
+        mean = atoms.new_zeros(atoms.shape[1]) if mean is None else mean
+        if mean.shape != atoms.shape[1:]:
+            raise ReadoutError(f"The mean has shape {tuple(mean.shape)}; give one value for each of {atoms.shape[1]}.")
+        self.register_buffer("mean", mean, persistent=False)
+        self.scale = check_number("scale", scale, above=0)
+        self.encoder = encoder
+        self.requires_grad_(False).eval()
 
     def __len__(self) -> int:
         return len(self.atoms)
@@ -58,6 +77,23 @@ class Dictionary(nn.Module):
             codes: s, shape (..., N).
         """
         return codes @ self.atoms
+
+    def standardise(self, feature: Tensor) -> Tensor:
+        """Return (h − mean) / scale, which coders take, shape (..., M)."""
+        return (feature - self.mean) / self.scale
+
+    def restore(self, standardised: Tensor) -> Tensor:
+        """Return the features of :meth:`decode`'s sums: the inverse of :meth:`standardise`, shape (..., M)."""
+        return self.mean + self.scale * standardised
+
+    def fingerprint(self) -> str:
+        """Return a digest of atoms, mean, scale and encoder."""
+        tensors = {**self.state_dict(), "mean": self.mean}
+        return digest([repr(self.encoder), self.scale, tensor_digest(sorted(tensors.items()))])
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: an encoder that has been learnt uses its inference threshold."""
+        return super().train(False)
 
     def coherence(self) -> float:
         """Return μ, the largest |cosine| between two atoms."""

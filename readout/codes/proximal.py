@@ -11,10 +11,25 @@ from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 
 
+def largest_step(atoms: Tensor) -> Tensor:
+    """Return 1 / L with L the largest eigenvalue of DᵀD, the largest step at which ISTA's objective never rises.
+
+    Args:
+        atoms: Shape (..., N, M).
+
+    Returns:
+        Shape (...).
+    """
+    wide = atoms.double()
+    wide = wide if wide.shape[-2] <= wide.shape[-1] else wide.mT
+    eigenvalues: Tensor = torch.linalg.eigvalsh(wide @ wide.mT)
+    return 1 / eigenvalues[..., -1]
+
+
 class ISTA(Coder):
     """Iterative shrinkage-thresholding: minimises ½‖D s − h'‖² + λ‖s‖₁, which is convex, by gradient and shrinkage.
 
-    The step is 1 / L with L the largest eigenvalue of DᵀD, so the objective never rises.
+    The step is that of :func:`largest_step`.
 
     Args:
         penalty_weight: λ, in units of the feature.
@@ -38,9 +53,7 @@ class ISTA(Coder):
     def prepare_for(self, extractor: FeatureExtractor) -> None:
         """See :class:`Coder`; finds the step."""
         super().prepare_for(extractor)
-        atoms = self.atoms.double()
-        atoms = atoms if len(atoms) <= atoms.shape[1] else atoms.T
-        self.step = 1 / float(torch.linalg.eigvalsh(atoms @ atoms.T)[-1])
+        self.step: Tensor | float = float(largest_step(self.atoms))
 
     def check(self, feature: Tensor) -> None:
         """Check that the penalty leaves latents active.
@@ -56,13 +69,17 @@ class ISTA(Coder):
                 f"give less than {largest:.3g}."
             )
 
+    def start(self, codes: Tensor) -> None:
+        """Set the codes from which iterations go on, shape (problems, N)."""
+        self.codes = codes
+
     def iterate(self) -> None:
         """See :class:`Coder`."""
         self.codes = self._shrunk(self.codes)
 
     def _shrunk(self, codes: Tensor) -> Tensor:
         """Take a gradient step from these codes, and shrink."""
-        moved = codes - self.step * (codes @ self.atoms - self.feature) @ self.atoms.T
+        moved = codes - self.step * (codes @ self.atoms - self.feature) @ self.atoms.mT
         return self._shrink(moved, self.step * self.penalty_weight)
 
     def _shrink(self, values: Tensor, by: Tensor | float) -> Tensor:
@@ -91,14 +108,19 @@ class FISTA(ISTA):
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :class:`Coder`."""
         super().initialise(seeds, input_shape)
-        self.register_buffer("ahead", self.codes.clone(), persistent=False)
+        self.register_buffer("ahead", self.codes, persistent=False)
         self.register_buffer("age", self.codes.new_ones(len(seeds), 1), persistent=False)
+
+    def start(self, codes: Tensor) -> None:
+        """See :class:`ISTA`."""
+        self.codes = self.ahead = codes
+        self.age = codes.new_ones(*codes.shape[:-1], 1)
 
     def iterate(self) -> None:
         """See :class:`Coder`."""
         found = self._shrunk(self.ahead)
         moved = found - self.codes
-        uphill = ((self.ahead - found) * moved).sum(1, keepdim=True) > 0
+        uphill = ((self.ahead - found) * moved).sum(-1, keepdim=True) > 0
         age = torch.where(uphill, 1.0, self.age)
         self.age = (1 + (1 + 4 * age.square()).sqrt()) / 2
         self.ahead = found + (age - 1) / self.age * moved

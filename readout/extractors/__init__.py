@@ -7,6 +7,7 @@ from readout.extractors.language_model import LanguageModel
 from readout.extractors.linear import OrthonormalLinear
 from readout.extractors.onet import ONet
 from readout.extractors.open_clip import OpenCLIP
+from readout.extractors.patches import Patches
 from readout.extractors.sdxl_vae import SDXLVAE
 from readout.extractors.timm import TimmModel
 from readout.extractors.torchvision import TorchvisionModel
@@ -26,6 +27,7 @@ __all__ = [
     "ONet",
     "OpenCLIP",
     "OrthonormalLinear",
+    "Patches",
     "TimmModel",
     "TorchvisionModel",
 ]

@@ -63,7 +63,7 @@ class Checkpoint(Callback):
         Raises:
             Stopped: after saving, if a stop is requested.
         """
-        taken = pl_module.steps_taken if isinstance(pl_module, Readout) else trainer.global_step
+        taken = getattr(pl_module, "steps_taken", trainer.global_step)
         if trainer.should_stop or taken >= trainer.max_steps:
             return  # the fit is done
         if self.stop.asked is not None:

@@ -1,11 +1,14 @@
 """Training of a readout at a layer: its weights are kept by key in the output folder, and it resumes if interrupted."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
@@ -92,13 +95,11 @@ def train(
         return
     training = readout.make_training(layer)
     path = kept.parents[1] / CHECKPOINTS / f"{kept.stem}.ckpt"
-    checkpoint = _TrainingCheckpoint(path, minutes, stop, console)
+    checkpoint = TrainingCheckpoint(path, minutes, stop, console)
     progress.start_training(training.steps)
     with dashboard.training(layer, kept.stem) as loggers:
         shown = _Shown(progress, training.steps)
-        trainer = runtime.make_bare_trainer(shown, checkpoint, loggers=loggers, max_steps=training.steps)
-        trainer.strategy.checkpoint_io = WholeFiles()
-        trainer.fit(training, range(training.steps), ckpt_path=checkpoint.usable())
+        run_training(training, checkpoint, runtime, loggers, shown)
     if shown.steps < training.steps:
         raise ReadoutError(
             f"The training at layer {layer!r} ended before its last step; remove whatever ends fits early (max_time, "
@@ -109,6 +110,26 @@ def train(
     checkpoint.path.unlink(missing_ok=True)
     progress.training_done()
     readout.use(layer, weights)
+
+
+def run_training(
+    training: Training, checkpoint: "TrainingCheckpoint", runtime: Runtime, loggers: Sequence[Logger], shown: Callback
+) -> None:
+    """Fit a training, from its checkpoint if there is one.
+
+    Args:
+        training: The training.
+        checkpoint: Writes, and finds, its state.
+        runtime: Makes the Trainer.
+        loggers: Where it logs.
+        shown: Shows its progress.
+    """
+    bar = isinstance(shown, ProgressBar)
+    trainer = runtime.make_bare_trainer(
+        shown, checkpoint, loggers=loggers, max_steps=training.steps, enable_progress_bar=bar
+    )
+    trainer.strategy.checkpoint_io = WholeFiles()
+    trainer.fit(training, range(training.steps), ckpt_path=checkpoint.usable())
 
 
 def use_kept(readout: TrainedReadout, layer: str, kept: Path) -> bool:
@@ -125,7 +146,7 @@ def set_aside_broken(folder: Path) -> list[str]:
     return [set_aside(path, "the readout is trained again") for path in damaged]
 
 
-class _TrainingCheckpoint(Checkpoint):
+class TrainingCheckpoint(Checkpoint):
     """Checkpoint of a training, for the same software only."""
 
     def usable(self) -> str | None:

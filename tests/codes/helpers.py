@@ -17,8 +17,4 @@ def draw(dictionary: Dictionary, data: SparseCodes) -> tuple[Superposition, Tens
 def read(network: Superposition, coder: Coder, feature: Tensor, steps: int) -> Tensor:
     """Return the codes after a number of iterations, or as many as the coder takes of them."""
     coder.prepare_for(network)
-    coder.initialise(range(len(feature)), network.example(0).shape[1:])
-    coder.aim(feature)
-    for _ in range(coder.steps(steps)):
-        coder.iterate()
-    return coder.read_out(coder())
+    return coder.infer(feature, steps)

@@ -1,0 +1,165 @@
+"""Features of a layer as rows, in a memory-mapped file."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from readout.common.checks import check_number, check_seed, check_whole
+from readout.common.errors import ReadoutError
+from readout.common.files import write_whole
+from readout.data import InputData, Sample, load_samples
+from readout.extractors import FeatureExtractor, LanguageModel
+from readout.problems.identity import derive_seed, digest, tensor_digest
+
+FOLDER = "activations"
+"""Folder of features in an output folder."""
+
+MEASURED = 65_536
+"""Most rows that mean and scale are measured on."""
+
+BATCH = 16
+"""Inputs per run of the network."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features of positions: those to learn from, and those of other inputs."""
+
+    key: str
+    """Digest of everything that decides them."""
+    training: np.ndarray
+    """Shape (rows, M), memory-mapped."""
+    held_out: np.ndarray
+    """Shape (rows, M), memory-mapped."""
+    mean: Tensor
+    """Shape (M,)."""
+    scale: float
+    """Square root of the mean squared distance per dimension from the mean."""
+
+    def standardised(self, rows: np.ndarray, places: Tensor | slice) -> Tensor:
+        """Return some rows, minus the mean and divided by the scale, shape (places, M)."""
+        own = np.sort(places.numpy()) if isinstance(places, Tensor) else places  # in the order of the file
+        return (torch.from_numpy(np.array(rows[own])) - self.mean) / self.scale
+
+
+class Activations(LightningDataModule):
+    """Features at one layer of a network, one row per position of a feature map or text, or one per input.
+
+    Args:
+        extractor: The network.
+        layer: Layer name.
+        inputs: What it sees.
+        rows: Most rows; of each input, equally many positions are drawn.
+        held_out: Share of the inputs whose rows are kept from learning.
+        centre: Whether the mean is subtracted. Sums of non-negative codes that are known to have no offset want False.
+        seed: Seed of split, positions and order.
+
+    Raises:
+        ReadoutError: if there is no such layer, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        layer: str,
+        inputs: InputData,
+        rows: int = 200_000,
+        held_out: float = 0.1,
+        centre: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        (self.layer,) = extractor.resolve([layer])
+        self.extractor, self.inputs, self.centre = extractor, inputs, centre
+        self.rows = check_whole("data.rows", rows, 2)
+        self.held_out = check_number("data.held_out", held_out, 0, below=1)
+        self.seed = check_seed("data.seed", seed)
+
+    def load(self, folder: Path, device: torch.device) -> Rows:
+        """Compute the features, unless the folder keeps them.
+
+        Args:
+            folder: Output folder.
+            device: Where the network runs.
+
+        Raises:
+            ReadoutError: if there are fewer than two inputs, or a feature has values that are not finite.
+        """
+        samples = list(load_samples(self.inputs, self.extractor).values())
+        unseen = int(np.ceil(self.held_out * len(samples)))
+        if len(samples) - unseen < 1:
+            raise ReadoutError("data.inputs has one input, and some are kept from learning; give at least two.")
+        generator = torch.Generator().manual_seed(derive_seed("split", self.seed))
+        order = torch.randperm(len(samples), generator=generator).tolist()
+        chosen = [samples[place] for place in order]
+        digests = [tensor_digest([("input", sample.input)]) for sample in chosen]
+        key = digest([self.extractor.fingerprint(), self.layer, digests, self.rows, self.seed])[:32]
+        path = folder / FOLDER / f"{key}.npy"
+        if not path.exists():
+            write_whole(path, lambda file: self._write(chosen, file, device))
+        stored = np.load(path, mmap_mode="r")
+        each = len(stored) // len(chosen)
+        cut = len(stored) - unseen * each
+        return self._rows(digest([key, self.held_out, self.centre])[:32], stored[:cut], stored[cut:])
+
+    def _rows(self, key: str, training: np.ndarray, held_out: np.ndarray) -> Rows:
+        spread = np.linspace(0, len(training) - 1, min(len(training), MEASURED)).astype(int)
+        measured = torch.from_numpy(np.array(training[spread]))
+        if not measured.isfinite().all():
+            raise ReadoutError(
+                f"Features at layer {self.layer!r} have values that are not finite; check network and inputs."
+            )
+        mean = measured.mean(0) if self.centre else torch.zeros(measured.shape[1])
+        scale = float((measured - mean).square().mean().sqrt())
+        if scale == 0:
+            raise ReadoutError(f"Features at layer {self.layer!r} are constant; choose another layer.")
+        return Rows(key, training, held_out, mean, scale)
+
+    def _write(self, samples: list[Sample], path: Path, device: torch.device) -> None:
+        """Write the rows of all inputs, in their order."""
+        blocks = self._blocks(samples, device)
+        first = next(blocks)
+        mapped = open_memmap(path, mode="w+", dtype=np.float32, shape=(len(first) * len(samples), first.shape[1]))
+        for place, block in enumerate(itertools.chain([first], blocks)):
+            mapped[place * len(first) : (place + 1) * len(first)] = block
+        mapped.flush()
+
+    @torch.no_grad()
+    def _blocks(self, samples: list[Sample], device: torch.device) -> Iterator[Tensor]:
+        """Yield the chosen rows of each input, shape (positions, M)."""
+        self.extractor.to(device).lay_out(device)
+        embed = self.extractor.embed if isinstance(self.extractor, LanguageModel) else None
+        most, shortest = self.rows // len(samples), min(sample.input.shape[-1] for sample in samples)
+        together = 1 if embed else BATCH  # texts differ in length
+        for start in range(0, len(samples), together):
+            block = torch.stack([sample.input for sample in samples[start : start + together]]).to(device)
+            embedded = embed(block) if embed else block
+            for place, feature in enumerate(self.extractor.extract(embedded, self.layer)):
+                rows = as_rows(feature.unsqueeze(0)).float().cpu()
+                count = max(1, min(most, shortest if embed else len(rows)))
+                generator = torch.Generator().manual_seed(derive_seed("positions", self.seed, start + place))
+                yield rows[torch.randperm(len(rows), generator=generator)[:count].sort().values]
+
+
+def as_rows(feature: Tensor) -> Tensor:
+    """Turn features into rows, one per position.
+
+    Args:
+        feature: Shape (inputs, M), (inputs, positions, M), or (inputs, M, height, width).
+
+    Returns:
+        Shape (inputs × positions, M).
+
+    Examples:
+        >>> as_rows(torch.rand(2, 8, 5, 5)).shape
+        torch.Size([50, 8])
+    """
+    last = feature.movedim(1, -1) if feature.ndim > 3 else feature
+    return last.reshape(-1, last.shape[-1])

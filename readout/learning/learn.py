@@ -1,0 +1,130 @@
+"""Learn: one dictionary from the features of a layer, into an output folder."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+
+from readout.callbacks.dashboard import Dashboard
+from readout.codes import Coder, StoredDictionary, Superposition
+from readout.codes.stored import NAME, store
+from readout.common.errors import ReadoutError
+from readout.common.files import user_path
+from readout.common.signals import stoppable
+from readout.common.terminal import say
+from readout.learning.activations import Activations, Rows
+from readout.learning.learned import Learned
+from readout.learning.learner import DictionaryLearner, check_steps
+from readout.learning.page import write
+from readout.problems.identity import digest
+from readout.store import ResultStore
+from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
+from readout.sweep.runtime import Runtime, quiet_lightning
+from readout.sweep.training import TrainingCheckpoint, run_training
+
+CHECKPOINT_MINUTES = 5.0
+
+JUDGED = 20_000
+"""Most held-out rows that a dictionary is judged by."""
+
+ITERATIONS = 200
+"""Iterations of a coder on held-out rows."""
+
+ROWS = 1024
+"""Rows whose codes are inferred together."""
+
+
+def learn(
+    learner: DictionaryLearner, data: Activations, output: str | Path, runtime: Runtime, console: Console | None = None
+) -> Learned:
+    """Learn a dictionary, or go on where an interrupted run ended, and judge what was stored.
+
+    Writes ``dictionary.safetensors``, ``learned.yaml``, ``config.yaml`` and ``report.html``, and keeps the features in
+    ``activations/``. Where the folder holds this dictionary already, nothing is learnt again.
+
+    Args:
+        learner: How.
+        data: From what.
+        output: Output folder.
+        runtime: Makes the Trainer; its ``max_steps`` are the steps.
+        console: Where progress goes; None shows none.
+
+    Raises:
+        ReadoutError: if steps are not set, features can't be used, the folder holds another dictionary, or the fit
+            ended early.
+        KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
+    """
+    folder, shown = user_path(output), console or Console(quiet=True)
+    with quiet_lightning(), stoppable() as stop:
+        trainer = runtime.make_bare_trainer()
+        steps = check_steps(trainer.max_steps)
+        rows = data.load(folder, trainer.strategy.root_device)
+        key = digest([rows.key, learner.describe(), steps, str(trainer.precision)])[:32]
+        if not _is_stored(folder / NAME, key):
+            learner.begin(rows, steps)
+            path = folder / CHECKPOINTS / f"{key}.ckpt"
+            checkpoint = TrainingCheckpoint(path, CHECKPOINT_MINUTES, stop, shown)
+            bar = RichProgressBar(refresh_rate=20) if console else Callback()
+            with _dashboard(learner, data, folder, runtime).training(data.layer, key) as loggers:
+                run_training(learner, checkpoint, runtime, loggers, bar)
+            if learner.steps_taken < steps:
+                raise ReadoutError("The fit ended before its last step; remove what ends fits early, such as max_time.")
+            store(learner.learnt(), folder / NAME, data.extractor, data.layer, key)
+            path.unlink(missing_ok=True)
+        learned = judged(StoredDictionary(str(folder)), learner.coder(), rows)
+    write(learned, data, rows, folder, runtime.config)
+    say(shown, f"{learned}.")
+    return learned
+
+
+@torch.no_grad()
+def judged(dictionary: StoredDictionary, coder: Coder, rows: Rows) -> Learned:
+    """Find what a stored dictionary does on rows that were held out.
+
+    Args:
+        dictionary: The dictionary.
+        coder: Infers codes.
+        rows: The features.
+    """
+    coder.prepare_for(Superposition(dictionary))
+    squares, total, fired, active = 0.0, 0.0, torch.zeros(len(dictionary)), 0.0
+    count = min(JUDGED, len(rows.held_out))
+    for start in range(0, count, ROWS):
+        feature = dictionary.standardise(torch.from_numpy(np.array(rows.held_out[start : min(count, start + ROWS)])))
+        codes = coder.infer(feature, ITERATIONS)
+        squares += float((dictionary.decode(codes) - feature).square().sum())
+        total += float(feature.square().sum())
+        fired += (codes != 0).sum(0)
+        active += float((codes != 0).sum())
+    return Learned(dictionary, fired / count, 1 - squares / total, active / count)
+
+
+def _is_stored(path: Path, key: str) -> bool:
+    """Return whether a folder holds a dictionary with this key.
+
+    Raises:
+        ReadoutError: if it holds another one.
+    """
+    if not path.exists():
+        return False
+    if StoredDictionary(str(path)).facts["key"] != key:
+        raise ReadoutError(
+            f"{str(path)!r} was learnt from other features or in another way; choose another output folder."
+        )
+    return True
+
+
+def _dashboard(learner: DictionaryLearner, data: Activations, folder: Path, runtime: Runtime) -> Dashboard:
+    """Return the run of the training in each logger."""
+    facts = {
+        "model": data.extractor.name,
+        "weights": data.extractor.weights_name,
+        "readout": type(learner).__name__,
+        "prior": None,
+        "lr": None,
+        "steps": learner.steps,
+    }
+    return Dashboard(runtime.loggers, [], runtime.config, ResultStore(folder), facts, {})

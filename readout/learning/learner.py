@@ -1,0 +1,91 @@
+"""The base class of dictionary learners."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from readout.codes import Coder, Dictionary
+from readout.common.checks import check_seed
+from readout.common.errors import ReadoutError
+from readout.decoders import Training
+from readout.learning.activations import Rows
+from readout.problems.identity import derive_seed, describe
+
+
+class DictionaryLearner(Training):
+    """The fit of a dictionary's unit atoms to rows of features.
+
+    :func:`readout.learning.learn` gives it rows and a number of steps, and runs it in ``Trainer.fit``. A subclass
+    implements :meth:`begin`, ``training_step`` and :meth:`learnt`.
+
+    Args:
+        seed: Seed of everything random.
+
+    Raises:
+        ReadoutError: if ``seed`` is out of range.
+    """
+
+    rows: Rows
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = check_seed("model.seed", seed)
+
+    @abstractmethod
+    def begin(self, rows: Rows, steps: int) -> None:
+        """Take the features, and create the first atoms.
+
+        Args:
+            rows: The features.
+            steps: Number of training steps.
+        """
+
+    @property
+    def steps_taken(self) -> int:
+        """Number of steps taken."""
+        return self.global_step
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides what is learnt from given rows, as plain data."""
+        described: dict[str, Any] = describe(self, skip=("dictionary",))
+        return described
+
+    @abstractmethod
+    def learnt(self) -> Dictionary:
+        """Return the dictionary so far, on the CPU."""
+
+    @abstractmethod
+    def coder(self) -> Coder:
+        """Return the coder that infers codes as they were inferred while learning."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """See :class:`Training`."""
+        return dict(self.learnt().state_dict())
+
+    def _generator(self, *of: str | int) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed("dictionary", self.seed, *of))
+
+    def _first_atoms(self, rows: Rows, count: int, *of: str | int) -> Tensor:
+        """Draw rows as first atoms, shape (N, M), of unit norm; random directions where there are too few."""
+        generator = self._generator("atoms", *of)
+        places = torch.randperm(len(rows.training), generator=generator)[:count]
+        drawn = rows.standardised(rows.training, places)
+        norms = drawn.norm(dim=1, keepdim=True)
+        drawn = drawn[norms.flatten() > 1e-3 * norms.max()]
+        more = torch.randn(count - len(drawn), drawn.shape[1], generator=generator)
+        atoms = torch.cat([drawn, more])[torch.randperm(count, generator=generator)]
+        return normalize(atoms, dim=1)
+
+
+def check_steps(steps: int) -> int:
+    """Return the number of training steps.
+
+    Raises:
+        ReadoutError: if the Trainer does not say.
+    """
+    if steps < 1:
+        raise ReadoutError("trainer.max_steps, the number of training steps, is not set; set it to 1 or more.")
+    return steps
