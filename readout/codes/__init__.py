@@ -13,6 +13,7 @@ from readout.codes.encoders import (
     TopKEncoder,
     UnrolledEncoder,
 )
+from readout.codes.layer_coder import LayerCoder
 from readout.codes.learned import LearnedEncoder, Refined
 from readout.codes.one_pass import OnePass
 from readout.codes.proximal import FISTA, ISTA, CoordinateDescent
@@ -32,6 +33,7 @@ __all__ = [
     "GatedEncoder",
     "GaussianDictionary",
     "JumpReLUEncoder",
+    "LayerCoder",
     "LearnedEncoder",
     "MLPEncoder",
     "MatchingPursuit",

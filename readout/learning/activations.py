@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from readout.codes.layer_coder import as_rows
 from readout.common.checks import check_number, check_seed, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
@@ -146,20 +147,3 @@ class Activations(LightningDataModule):
                 count = max(1, min(most, shortest if embed else len(rows)))
                 generator = torch.Generator().manual_seed(derive_seed("positions", self.seed, start + place))
                 yield rows[torch.randperm(len(rows), generator=generator)[:count].sort().values]
-
-
-def as_rows(feature: Tensor) -> Tensor:
-    """Turn features into rows, one per position.
-
-    Args:
-        feature: Shape (inputs, M), (inputs, positions, M), or (inputs, M, height, width).
-
-    Returns:
-        Shape (inputs × positions, M).
-
-    Examples:
-        >>> as_rows(torch.rand(2, 8, 5, 5)).shape
-        torch.Size([50, 8])
-    """
-    last = feature.movedim(1, -1) if feature.ndim > 3 else feature
-    return last.reshape(-1, last.shape[-1])

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from readout.codes import FISTA, Coder, Dictionary
 from readout.codes.proximal import largest_step
@@ -76,7 +77,7 @@ class AlternatingLearner(DictionaryLearner):
         self.rows, self.steps = rows, steps
         used = torch.randperm(len(rows.training), generator=self._generator("rows"))[: self.most_rows]
         self.register_buffer("feature", rows.standardised(rows.training, used), persistent=False)
-        first = [self._first_atoms(rows, self.latents, start) for start in range(self.restarts)]
+        first = [self._first_atoms(start) for start in range(self.restarts)]
         self.register_buffer("atoms", torch.stack(first))
         self.register_buffer("codes", torch.zeros(self.restarts, len(used), self.latents))
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
@@ -122,6 +123,15 @@ class AlternatingLearner(DictionaryLearner):
     def coder(self) -> Coder:
         """See :class:`DictionaryLearner`."""
         return FISTA(self.penalty_weight, nonnegative=self.nonnegative)
+
+    def _first_atoms(self, start: int) -> Tensor:
+        """Draw rows as the first atoms of a start, shape (N, M); random directions where there are too few."""
+        generator = self._generator("atoms", start)
+        drawn = self.feature[torch.randperm(len(self.feature), generator=generator)[: self.latents]]
+        norms = drawn.norm(dim=1)
+        drawn = drawn[norms > UNUSED * norms.max()]
+        more = torch.randn(self.latents - len(drawn), drawn.shape[1], generator=generator)
+        return normalize(torch.cat([drawn, more]), dim=1)
 
     def _weight(self, step: int) -> float:
         """Return λ of a step: geometrically falling over the first half, then as asked for."""

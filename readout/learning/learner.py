@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from readout.codes import Coder, Dictionary
 from readout.common.checks import check_seed
@@ -67,17 +66,6 @@ class DictionaryLearner(Training):
 
     def _generator(self, *of: str | int) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed("dictionary", self.seed, *of))
-
-    def _first_atoms(self, rows: Rows, count: int, *of: str | int) -> Tensor:
-        """Draw rows as first atoms, shape (N, M), of unit norm; random directions where there are too few."""
-        generator = self._generator("atoms", *of)
-        places = torch.randperm(len(rows.training), generator=generator)[:count]
-        drawn = rows.standardised(rows.training, places)
-        norms = drawn.norm(dim=1, keepdim=True)
-        drawn = drawn[norms.flatten() > 1e-3 * norms.max()]
-        more = torch.randn(count - len(drawn), drawn.shape[1], generator=generator)
-        atoms = torch.cat([drawn, more])[torch.randperm(count, generator=generator)]
-        return normalize(atoms, dim=1)
 
 
 def check_steps(steps: int) -> int:

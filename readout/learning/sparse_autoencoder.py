@@ -81,7 +81,10 @@ class SparseAutoencoder(DictionaryLearner):
             ReadoutError: if the dictionary that was given has other dimensions than the rows.
         """
         self.rows, self.steps = rows, steps
-        first = self._first_atoms(rows, self.latents) if self.dictionary is None else self.dictionary.atoms
+        # rows as first atoms are too much alike: their sums overshoot, which takes thousands of steps to correct
+        shape = self.latents, rows.training.shape[1]
+        random = normalize(torch.randn(shape, generator=self._generator("atoms")), dim=1)
+        first = random if self.dictionary is None else self.dictionary.atoms
         if first.shape[1] != rows.training.shape[1]:
             raise ReadoutError(
                 f"model.dictionary has atoms of {first.shape[1]} dimensions, but features have "

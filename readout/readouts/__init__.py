@@ -16,6 +16,7 @@ from readout.readouts.inversion import (
     TextInversion,
     TokenByToken,
 )
+from readout.readouts.layer_codes import LayerCodes
 from readout.readouts.linear_decoder import LinearDecoder
 from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
 from readout.readouts.one_pass import OnePassReadout
@@ -33,6 +34,7 @@ __all__ = [
     "Identification",
     "ImageInversion",
     "LastIteration",
+    "LayerCodes",
     "LinearDecoder",
     "MeanSquaredError",
     "MeanSquaredErrorAndCosine",

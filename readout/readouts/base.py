@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from readout.codes.layer_coder import LayerCoder
 from readout.common.errors import ReadoutError, reason
 from readout.data import Sample
 from readout.extractors import FeatureExtractor
@@ -51,6 +52,9 @@ class Readout(LightningModule, ABC):
     batch_limit: ClassVar[Mapping[str, int]]
     """Largest automatic batch size by kind of device; no measurement so far gains from more."""
 
+    denoiser: LayerCoder | None
+    """Replaces h' by the sum of atoms that its sparse code stands for, before it is read; d_H stays that of h'."""
+
     problems: ProblemBatch
     _started: float
     _target: Target
@@ -64,6 +68,7 @@ class Readout(LightningModule, ABC):
         if metric.higher_is_better is not False:
             raise ReadoutError(f"{metric.name} is a similarity and can't serve as d_X; choose a distance.")
         self.loss = None
+        self.denoiser = None
         self.outcome: Outcome | None = None
         for scored in (metric, *metrics):
             scored.prepare_for(extractor)
@@ -231,6 +236,8 @@ class Readout(LightningModule, ABC):
             clean = self._clean_features()
             mask = None if self.problems.mask is None else self.problems.mask.to(self.device)
             self._target, self._reasons = make_target(clean, self.problems, mask, self.loss, self._origin(clean))
+            if self.denoiser is not None:
+                self._target = self._target.denoised(self.denoiser(self._target.perturbed))
             self._signal = self.signal(self._inputs)
 
     def _clean_features(self) -> Tensor:

@@ -109,6 +109,7 @@ def readout_columns(readout: Readout, fingerprint: str) -> dict[str, Any]:
         "protocol": readout.protocol_name,
         "signal": readout.signal_kind,
         "metric": readout.metric.name,
+        **({} if readout.denoiser is None else {"denoiser": type(readout.denoiser.coder).__name__}),
         **readout.columns(),
     }
 

@@ -57,6 +57,13 @@ class Target:
             feature_distance=_realised(clean.cpu(), perturbed.cpu(), None if mask is None else mask.cpu()),
         )
 
+    def denoised(self, perturbed: Tensor) -> Self:
+        """Replace the features to explain, whatever moved them; d_H stays what it was."""
+        if self.loss is None:
+            return replace(self, perturbed=perturbed)
+        floor = _losses(self.loss, self.clean, perturbed, self.mask)
+        return replace(self, perturbed=perturbed, floor=floor)
+
     def of(self, rows: Tensor) -> Self:
         """Select problems."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))

@@ -257,5 +257,7 @@ def make_setting(readout: Readout, moved_by: object, runtime: Runtime) -> Settin
             "devices, start the same command for each, with the same output."
         )
     steps = trainer.max_steps if readout.iterative else 1
-    network = readout.extractor.fingerprint()
-    return Setting(network, readout.describe(steps), moved_by, steps, str(trainer.precision))
+    network, described = readout.extractor.fingerprint(), readout.describe(steps)
+    if readout.denoiser is not None:
+        described["denoiser"] = readout.denoiser.describe()
+    return Setting(network, described, moved_by, steps, str(trainer.precision))

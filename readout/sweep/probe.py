@@ -162,6 +162,9 @@ class _Validation(Callback):
                 if feature.numel() < 2 or not unusable(feature):
                     validate(extractor, layer, pair)
                     pl_module.check_layer(layer, example.unsqueeze(0))
+                    if pl_module.denoiser is not None:
+                        feature = pl_module.extractor.extract(example.unsqueeze(0), layer)
+                        pl_module.denoiser.check_layer(pl_module.extractor, layer, feature)
                     return
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

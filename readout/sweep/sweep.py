@@ -13,6 +13,7 @@ from torch import Tensor
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
 from readout.analysis.words import not_inverted
+from readout.codes import LayerCoder
 from readout.common.checks import check_choice, check_layer_names, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console, say, say_where
@@ -59,6 +60,8 @@ class Sweep:
             (:func:`readout.prediction.predict_size`). Takes seconds per (layer, input).
         tolerance: An inversion has converged if its loss exceeds the loss at the true input by at most this share of
             the loss of the feature's mean (its variance, for a squared error).
+        denoiser: Sparse coder of a dictionary of the layer, in front of the readout: features are read from the sum of
+            atoms that their code stands for.
         plan_only: Print the plan and stop.
         checkpoint_minutes: Time between checkpoints of the running batch; None writes one only when a stop is
             requested.
@@ -82,6 +85,7 @@ class Sweep:
         estimator: Literal["max", "contiguous", "crossing"] = "max",
         predict: bool = False,
         tolerance: float = 1e-4,
+        denoiser: LayerCoder | None = None,
         plan_only: bool = False,
         checkpoint_minutes: float | None = 5,
     ) -> None:
@@ -96,6 +100,7 @@ class Sweep:
         self.search: Search = search
         self.estimator = Estimator(estimator)
         self.predict = predict
+        self.denoiser = denoiser
         self.plan_only = plan_only
 
     def run(self, readout: Readout, data: InputData, runtime: Runtime, console: Console | None = None) -> pd.DataFrame:
@@ -191,6 +196,7 @@ class Sweep:
                 f"{type(readout).__name__} reads a feature the same way every time, so more readings add nothing; "
                 "leave out sweep.readings."
             )
+        readout.denoiser = self.denoiser
         readout.meet(samples, first.shape if first.is_floating_point() else None)
         self.perturbation.meet(samples)
         readout.check_scores(first)
