@@ -1,0 +1,221 @@
+"""Known answers of the metrics of latents and dictionaries, and rules that all of them keep."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from readout.codes import Dictionary, GaussianDictionary, OrthonormalDictionary
+from readout.common.errors import ReadoutError
+from readout.metrics import (
+    FVU,
+    L0,
+    PWMCC,
+    CodeMCC,
+    DatasetMetric,
+    DeadLatents,
+    DictionaryMCC,
+    LinearR2,
+    LossRecovered,
+    dictionary_mcc_chance,
+    feature_dimensionality,
+    mcc_chance,
+)
+from tests.tiny import concrete_classes
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def sparse(samples: int, latents: int, active: int, seed: int = 0) -> Tensor:
+    """Codes with half-normal active latents in random places."""
+    places = torch.rand(samples, latents, generator=torch.Generator().manual_seed(seed)).argsort(1)[:, :active]
+    return torch.zeros(samples, latents).scatter_(1, places, normal(samples, active, seed=seed + 1).abs())
+
+
+def score(metric: DatasetMetric, *tables: Tensor) -> Any:
+    metric.update(*tables)
+    return metric.compute()
+
+
+CODES, OTHERS = sparse(60, 6, 2), sparse(60, 5, 2, seed=5) + 0.1
+
+
+class Entry(NamedTuple):
+    """A metric and a batch of it."""
+
+    make: Callable[[], DatasetMetric]
+    tables: tuple[Tensor, ...]
+
+
+METRICS = {
+    entry.make.__name__: entry
+    for entry in (
+        Entry(CodeMCC, (CODES, OTHERS)),
+        Entry(LinearR2, (OTHERS, CODES)),
+        Entry(L0, (CODES,)),
+        Entry(DeadLatents, (CODES.where(torch.arange(6) > 1, 0),)),
+        Entry(FVU, (CODES, CODES.roll(1, 0))),
+        Entry(LossRecovered, tuple(torch.rand(3, 60, generator=torch.Generator().manual_seed(0)))),
+    )
+}
+of_samples = pytest.mark.parametrize("entry", METRICS.values(), ids=METRICS)
+
+
+def test_every_class_has_an_entry() -> None:
+    assert {entry.make for entry in METRICS.values()} | {DictionaryMCC, PWMCC} == concrete_classes(DatasetMetric)
+
+
+@of_samples
+def test_batches_do_not_matter_and_reset_forgets(entry: Entry) -> None:
+    metric = entry.make()
+    metric.update(*(table.flip(0) * 2 for table in entry.tables))
+    metric.reset()
+    for part in (slice(0, 7), slice(7, 60)):
+        metric.update(*(table[part] for table in entry.tables))
+    torch.testing.assert_close(metric.compute(), score(entry.make(), *entry.tables))
+
+
+@of_samples
+def test_bad_tables_are_refused_in_a_sentence(entry: Entry) -> None:
+    metric = entry.make()
+    metric.update(*entry.tables)
+    spoilt = entry.tables[-1].clone()
+    spoilt[3] = torch.nan
+    with pytest.raises(ReadoutError, match=r"NaN or infinite; leave out those samples\.$"):
+        metric.update(*entry.tables[:-1], spoilt)
+    if len(entry.tables) > 1:
+        with pytest.raises(ReadoutError, match=r"for the same samples\.$"):
+            metric.update(*entry.tables[:-1], entry.tables[-1][1:])
+    if entry.make is not LossRecovered:
+        with pytest.raises(ReadoutError, match=r"give a matrix with one row per sample\.$"):
+            metric.update(*entry.tables[:-1], entry.tables[-1][0])
+    if entry.make not in (LossRecovered, L0):
+        with pytest.raises(ReadoutError, match=r"call reset before other data\.$"):
+            metric.update(*(table[:, 1:] for table in entry.tables))
+
+
+def test_nothing_to_score_is_said() -> None:
+    with (
+        pytest.warns(UserWarning, match="before the ``update`` method"),
+        pytest.raises(ReadoutError, match="LinearR2 has nothing to score; call update first"),
+    ):
+        LinearR2().compute()
+
+
+class TestMatching:
+    def test_order_sign_and_scale_of_found_codes_do_not_matter(self) -> None:
+        order = torch.tensor([2, 0, 3, 1])
+        true = sparse(200, 4, 2)
+        metric = CodeMCC()
+        assert score(metric, true, 1e3 + true[:, order] * torch.tensor([-1.0, 2.0, 0.1, 1.0])) == pytest.approx(1)
+        assert metric.matching().tolist() == order.argsort().tolist()
+
+    def test_missing_and_dead_latents_count_as_0(self) -> None:
+        true = sparse(200, 4, 2)
+        assert score(CodeMCC(), true, true[:, :3]) == pytest.approx(0.75)
+        metric = CodeMCC()
+        assert score(metric, true, torch.cat([true[:, :1], torch.full((200, 3), 0.1)], 1)) == pytest.approx(0.25)
+        assert metric.matching().tolist() == [0, -1, -1, -1]
+
+    def test_spare_found_latents_cost_nothing(self) -> None:
+        true = sparse(200, 4, 2)
+        assert score(CodeMCC(), true, torch.cat([normal(200, 9), true], 1)) == pytest.approx(1)
+
+    def test_correlations_are_those_of_torch(self) -> None:
+        expected = torch.corrcoef(torch.cat([CODES, OTHERS], 1).T)[:6, 6:].abs()
+        metric = CodeMCC()
+        metric.update(CODES, OTHERS)
+        torch.testing.assert_close(metric.correlations().float(), expected)
+
+    def test_the_best_matching_is_not_the_greedy_one(self) -> None:
+        true = torch.eye(2)
+        found = torch.tensor([[1.0, 0.9], [0.8, 0.1]])  # cosines: the largest leaves the smallest
+        cosines = Dictionary(found).atoms @ true.T
+        value = max(float(cosines.diagonal().sum()), float(cosines.flip(0).diagonal().sum())) / 2
+        assert score(DictionaryMCC(), true, found) == pytest.approx(value)
+
+    def test_permuted_and_flipped_atoms_are_the_same_dictionary(self) -> None:
+        atoms = normal(16, 8)
+        assert score(DictionaryMCC(), atoms, -3 * atoms.flip(0)) == pytest.approx(1)
+        assert score(DictionaryMCC(), atoms, atoms[:4]) == pytest.approx(0.25)
+        with pytest.raises(ReadoutError, match="8 and 7 dimensions"):
+            DictionaryMCC().update(atoms, atoms[:, 1:])
+
+    def test_chance_of_dictionaries(self) -> None:
+        values = [dictionary_mcc_chance(normal(16, 8, seed=seed), seed=seed) for seed in range(10)]
+        assert sum(values) / 10 == pytest.approx(0.632, abs=0.01)
+        assert dictionary_mcc_chance(GaussianDictionary(16, 8, seed=3).atoms, draws=1, seed=3) < 0.8
+        assert dictionary_mcc_chance(normal(100, 47), draws=3) == pytest.approx(0.369, abs=0.01)
+
+    def test_chance_of_codes(self) -> None:
+        codes = sparse(1024, 16, 3)
+        assert mcc_chance(codes, codes @ GaussianDictionary(16, 8).atoms) == pytest.approx(0.491, abs=0.02)
+        codes = sparse(1024, 100, 10)
+        chance = mcc_chance(codes, codes @ GaussianDictionary(100, 47).atoms, encoders=3)
+        assert chance == pytest.approx(0.278, abs=0.02)
+
+    def test_consistency_over_seeds(self) -> None:
+        atoms = normal(16, 8)
+        metric = PWMCC()
+        metric.update(atoms)
+        with pytest.raises(ReadoutError, match="only one"):
+            metric.compute()
+        metric.update(-atoms.flip(0))
+        assert metric.compute() == pytest.approx(1)
+        metric.update(normal(16, 8, seed=1))
+        other = score(DictionaryMCC(), atoms, normal(16, 8, seed=1))
+        assert metric.compute() == pytest.approx((1 + 2 * float(other)) / 3)
+
+
+class TestLatents:
+    def test_feature_dimensionality_of_toy_models(self) -> None:
+        angles = 2 * math.pi * torch.arange(5) / 5
+        pentagon = 3 * torch.stack([angles.cos(), angles.sin()], 1)
+        assert feature_dimensionality(pentagon).tolist() == pytest.approx([0.4] * 5)
+        assert feature_dimensionality(OrthonormalDictionary(4).atoms).tolist() == pytest.approx([1] * 4)
+        assert feature_dimensionality(torch.tensor([[1.0, 2.0], [-1.0, -2.0]])).tolist() == pytest.approx([0.5] * 2)
+        assert feature_dimensionality(torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist() == [0, 1]
+
+    def test_a_linear_map_has_an_r2_of_1_and_noise_none(self) -> None:
+        latents = normal(400, 4)
+        assert score(LinearR2(), 5 + latents @ normal(4, 8, seed=1), latents) == pytest.approx(1, abs=1e-6)
+        assert score(LinearR2(), normal(400, 4, seed=2), latents) == pytest.approx(0, abs=0.1)
+
+    def test_noise_lowers_r2_by_its_share(self) -> None:
+        latents = normal(4000, 3)
+        assert score(LinearR2(), latents + normal(4000, 3, seed=1), latents) == pytest.approx(0.5, abs=0.03)
+
+    def test_r2_of_superposed_codes_is_that_of_a_projection(self) -> None:
+        # the correlation of the best linear estimate is √(M/N), its R² the square
+        latents = normal(6000, 32)
+        r2 = score(LinearR2(), latents @ GaussianDictionary(32, 8).atoms, latents)
+        assert math.sqrt(r2) == pytest.approx(math.sqrt(8 / 32), abs=0.01)
+
+    def test_r2_needs_more_samples_than_coefficients(self) -> None:
+        with pytest.raises(ReadoutError, match="give at least 20"):
+            score(LinearR2(), normal(19, 8), normal(19, 2))
+
+    def test_l0_and_dead_latents(self) -> None:
+        codes = torch.tensor([[1.0, -0.5, 0.0, 1e-5], [0.0, 0.2, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+        assert score(L0(), codes) == 1
+        assert score(DeadLatents(), codes) == 0.5
+
+    def test_fvu_of_the_features_and_of_their_mean(self) -> None:
+        features = 100 + normal(500, 8)
+        assert score(FVU(), features, features) == 0
+        assert score(FVU(), features, features.mean(0).expand_as(features)) == pytest.approx(1)
+        noisy = features + 0.5 * normal(500, 8, seed=1)
+        assert score(FVU(), features, noisy) == pytest.approx(0.25, abs=0.02)
+        with pytest.raises(ReadoutError, match="8 dimensions and reconstructions 7"):
+            FVU().update(features, features[:, 1:])
+
+    def test_loss_recovered_of_identity_and_ablation(self) -> None:
+        clean, ablated = torch.tensor([1.0, 2.0]), torch.tensor([4.0, 3.0])
+        assert score(LossRecovered(), clean, clean, ablated) == 1
+        assert score(LossRecovered(), clean, ablated, ablated) == 0
+        assert score(LossRecovered(), clean, torch.tensor([2.0, 4.0]), ablated) == 0.25
