@@ -8,6 +8,7 @@ from readout.metrics.base import SampleMetric
 from readout.metrics.codes import SupportDistance
 from readout.metrics.correlation import CorrelationDistance, correlation_distance
 from readout.metrics.dataset import DatasetMetric
+from readout.metrics.disentanglement import DCI, MIG, absorption, k_sparse_probe
 from readout.metrics.images import DISTS, LPIPS, PSNR, SSIM
 from readout.metrics.latents import FVU, L0, DeadLatents, LinearR2, LossRecovered, feature_dimensionality
 from readout.metrics.matching import PWMCC, CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
@@ -15,10 +16,12 @@ from readout.metrics.signals import ZeroOne
 from readout.metrics.texts import EmbeddingCosine, ExactMatch, TokenErrorRate
 
 __all__ = [
+    "DCI",
     "DISTS",
     "FVU",
     "L0",
     "LPIPS",
+    "MIG",
     "PSNR",
     "PWMCC",
     "SSIM",
@@ -35,8 +38,10 @@ __all__ = [
     "SupportDistance",
     "TokenErrorRate",
     "ZeroOne",
+    "absorption",
     "correlation_distance",
     "dictionary_mcc_chance",
     "feature_dimensionality",
+    "k_sparse_probe",
     "mcc_chance",
 ]

@@ -11,8 +11,10 @@ from torch import Tensor
 from readout.codes import Dictionary, GaussianDictionary, OrthonormalDictionary
 from readout.common.errors import ReadoutError
 from readout.metrics import (
+    DCI,
     FVU,
     L0,
+    MIG,
     PWMCC,
     CodeMCC,
     DatasetMetric,
@@ -20,8 +22,10 @@ from readout.metrics import (
     DictionaryMCC,
     LinearR2,
     LossRecovered,
+    absorption,
     dictionary_mcc_chance,
     feature_dimensionality,
+    k_sparse_probe,
     mcc_chance,
 )
 from tests.tiny import concrete_classes
@@ -35,6 +39,12 @@ def sparse(samples: int, latents: int, active: int, seed: int = 0) -> Tensor:
     """Codes with half-normal active latents in random places."""
     places = torch.rand(samples, latents, generator=torch.Generator().manual_seed(seed)).argsort(1)[:, :active]
     return torch.zeros(samples, latents).scatter_(1, places, normal(samples, active, seed=seed + 1).abs())
+
+
+def independent(latents: int, copies: int = 1) -> Tensor:
+    """Each set of active latents as often as any other, behind one latent that is always active."""
+    sets = (torch.arange(2**latents).unsqueeze(1) >> torch.arange(latents)) & 1
+    return torch.cat([torch.ones(2**latents, 1), sets], 1).repeat(copies, 1)
 
 
 def score(metric: DatasetMetric, *tables: Tensor) -> Any:
@@ -61,6 +71,8 @@ METRICS = {
         Entry(DeadLatents, (CODES.where(torch.arange(6) > 1, 0),)),
         Entry(FVU, (CODES, CODES.roll(1, 0))),
         Entry(LossRecovered, tuple(torch.rand(3, 60, generator=torch.Generator().manual_seed(0)))),
+        Entry(DCI, (CODES, OTHERS)),
+        Entry(MIG, (CODES, OTHERS)),
     )
 }
 of_samples = pytest.mark.parametrize("entry", METRICS.values(), ids=METRICS)
@@ -219,3 +231,103 @@ class TestLatents:
         assert score(LossRecovered(), clean, clean, ablated) == 1
         assert score(LossRecovered(), clean, ablated, ablated) == 0
         assert score(LossRecovered(), clean, torch.tensor([2.0, 4.0]), ablated) == 0.25
+
+
+class TestDisentanglement:
+    ORDER = torch.tensor([2, 0, 1])
+    ROTATION = torch.linalg.qr(normal(3, 3))[0]
+
+    def test_dci_of_permuted_and_of_rotated_latents(self) -> None:
+        true = independent(3, copies=20)[:, 1:]
+        permuted = score(DCI(trees=50), true, -2 * true[:, self.ORDER])
+        assert [float(value) for value in permuted.values()] == pytest.approx([1] * 3, abs=1e-3)
+        latents = normal(200, 3)
+        rotated = score(DCI(trees=30), latents, latents @ self.ROTATION)
+        straight = score(DCI(trees=30), latents, latents)
+        assert max(rotated["disentanglement"], rotated["completeness"]) < 0.5
+        assert min(straight["disentanglement"], straight["completeness"]) > 0.9
+        assert straight["informativeness"] > rotated["informativeness"]
+
+    def test_dci_tells_disentanglement_from_completeness(self) -> None:
+        a, b = independent(2, copies=50)[:, 1:].T
+        summed = score(DCI(trees=50), torch.stack([a, b], 1), torch.stack([a + 2 * b, a + 2 * b], 1))
+        assert summed["disentanglement"] < 0.2
+        repeated = score(DCI(trees=50), torch.stack([a, b], 1), torch.stack([a, a, b, b], 1))
+        assert repeated["disentanglement"] == pytest.approx(1, abs=1e-3)
+        assert repeated["completeness"] < 0.6
+
+    def test_constant_latents_are_left_out_of_dci(self) -> None:
+        true = independent(2, copies=20)
+        assert score(DCI(trees=50), true, true)["completeness"] == pytest.approx(1, abs=1e-3)
+        with pytest.raises(ReadoutError, match="No true latent varies"):
+            score(DCI(), torch.ones(20, 2), normal(20, 2))
+
+    def test_mig_of_permuted_repeated_and_rotated_latents(self) -> None:
+        true = independent(3)
+        assert score(MIG(), true, true.flip(1)) == pytest.approx(1)
+        assert score(MIG(), true, true[:, :2]) == pytest.approx(1 / 3)
+        assert score(MIG(), true, true.repeat(1, 2)) == pytest.approx(0)
+        assert score(MIG(), true[:, 1:], true[:, 1:] @ self.ROTATION) < 0.1
+
+    def test_mig_of_sparse_codes(self) -> None:
+        true = sparse(2000, 16, 3)
+        assert score(MIG(), true, -3 * true.flip(1)) == pytest.approx(1, abs=0.03)
+        assert score(MIG(), true, sparse(2000, 16, 3, seed=7)) < 0.02
+
+    def test_one_latent_that_is_the_label_is_found(self) -> None:
+        labels = torch.arange(200) % 2
+        codes = normal(200, 20)
+        codes[:, 7] = labels
+        assert k_sparse_probe(codes, labels, 1) == 1
+        assert k_sparse_probe(normal(200, 20), labels, 1) < 0.65
+
+    def test_more_classes_take_more_latents(self) -> None:
+        labels = torch.arange(400) % 4
+        codes = torch.nn.functional.one_hot(labels, 4) + 0.1 * normal(400, 4)
+        codes = torch.cat([torch.zeros(400, 1), codes, normal(400, 5, seed=1)], 1)
+        assert k_sparse_probe(codes, labels, 1) < 0.6
+        assert k_sparse_probe(codes, labels, 4) == 1
+
+    def test_probes_refuse_what_they_cannot_fit(self) -> None:
+        with pytest.raises(ReadoutError, match="k is 3"):
+            k_sparse_probe(normal(20, 2), torch.arange(20) % 2, 3)
+        with pytest.raises(ReadoutError, match="one class only"):
+            k_sparse_probe(normal(20, 2), torch.ones(20), 1)
+        with pytest.raises(ReadoutError, match="same samples"):
+            k_sparse_probe(normal(20, 2), torch.ones(19), 1)
+
+    def test_planted_absorption(self) -> None:
+        # latent 1 is a child of latent 0: active with it only; latent 2 has no family
+        codes = independent(3)[:, 1:].repeat(4, 1)
+        codes[:, 1] *= codes[:, 0]
+        atoms = torch.eye(3)
+        parents = [-1, 0, -1]
+        clean = absorption(codes, codes, atoms, atoms, parents)
+        assert clean[0] == 0
+        assert clean[1:].isnan().all()
+        found, found_atoms = codes.clone(), atoms.clone()
+        found[:, 0] *= 1 - codes[:, 1]
+        found_atoms[1] = atoms[0] + atoms[1]
+        torch.testing.assert_close(found @ found_atoms, codes @ atoms)
+        order = [2, 0, 1]
+        absorbed = absorption(codes, found[:, order], atoms, found_atoms[order], parents)
+        assert absorbed[0] == 0.5  # the child is active in half of the parent's firings
+        # silence alone is no absorption: nothing takes the parent's place
+        assert absorption(codes, found, atoms, atoms, parents)[0] == 0
+        # nor is a negative latent that subtracts the parent
+        found_atoms[1] = atoms[1] - atoms[0]
+        assert absorption(codes, found, atoms, found_atoms, parents)[0] == 0
+
+    def test_children_that_share_all_firings_can_absorb_all_of_them(self) -> None:
+        child = torch.eye(3)[torch.arange(30) % 3]  # the third is no child, and the parent silent
+        codes = torch.cat([child[:, :1] + child[:, 1:2], child], 1)
+        found = torch.cat([torch.zeros(30, 1), child], 1)
+        atoms = torch.eye(4)
+        found_atoms = atoms + torch.eye(4)[0] * torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+        parents = [-1, 0, 0, -1]
+        assert absorption(codes, found, atoms, found_atoms, parents)[0] == 1
+        assert absorption(codes, codes, atoms, atoms, parents)[0] == 0
+
+    def test_absorption_needs_an_atom_per_latent(self) -> None:
+        with pytest.raises(ReadoutError, match="6 true and 5 found latents"):
+            absorption(CODES, OTHERS, torch.eye(6), torch.eye(6), [-1] * 6)
