@@ -10,6 +10,7 @@ from readout.metrics.correlation import CorrelationDistance, correlation_distanc
 from readout.metrics.dataset import DatasetMetric
 from readout.metrics.disentanglement import DCI, MIG, absorption, k_sparse_probe
 from readout.metrics.images import DISTS, LPIPS, PSNR, SSIM
+from readout.metrics.interpretability import MachineInterpretability, Monosemanticity
 from readout.metrics.latents import FVU, L0, DeadLatents, LinearR2, LossRecovered, feature_dimensionality
 from readout.metrics.matching import PWMCC, CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
 from readout.metrics.signals import ZeroOne
@@ -34,6 +35,8 @@ __all__ = [
     "ExactMatch",
     "LinearR2",
     "LossRecovered",
+    "MachineInterpretability",
+    "Monosemanticity",
     "SampleMetric",
     "SupportDistance",
     "TokenErrorRate",

@@ -22,6 +22,8 @@ from readout.metrics import (
     DictionaryMCC,
     LinearR2,
     LossRecovered,
+    MachineInterpretability,
+    Monosemanticity,
     absorption,
     dictionary_mcc_chance,
     feature_dimensionality,
@@ -73,6 +75,8 @@ METRICS = {
         Entry(LossRecovered, tuple(torch.rand(3, 60, generator=torch.Generator().manual_seed(0)))),
         Entry(DCI, (CODES, OTHERS)),
         Entry(MIG, (CODES, OTHERS)),
+        Entry(Monosemanticity, (CODES, normal(60, 4))),
+        Entry(MachineInterpretability, (CODES, normal(60, 4))),
     )
 }
 of_samples = pytest.mark.parametrize("entry", METRICS.values(), ids=METRICS)
@@ -331,3 +335,44 @@ class TestDisentanglement:
     def test_absorption_needs_an_atom_per_latent(self) -> None:
         with pytest.raises(ReadoutError, match="6 true and 5 found latents"):
             absorption(CODES, OTHERS, torch.eye(6), torch.eye(6), [-1] * 6)
+
+
+class TestInterpretability:
+    def test_monosemanticity_is_the_weighted_mean_of_pairs(self) -> None:
+        activations, embeddings = normal(40, 3), normal(40, 5, seed=1)
+        scaled = (activations - activations.amin(0)) / (activations.amax(0) - activations.amin(0))
+        unit = embeddings / embeddings.norm(dim=1, keepdim=True)
+        pairs = torch.triu_indices(40, 40, 1)
+        weights = scaled[pairs[0]] * scaled[pairs[1]]
+        cosines = (unit[pairs[0]] * unit[pairs[1]]).sum(1)
+        expected = (weights * cosines.unsqueeze(1)).sum(0) / weights.sum(0)
+        torch.testing.assert_close(score(Monosemanticity(), activations, embeddings), expected)
+
+    def test_monosemanticity_of_identical_images_is_1_and_of_none_unknown(self) -> None:
+        activations = torch.cat([sparse(50, 4, 2), torch.zeros(50, 1), torch.eye(50)[:, :1]], 1)
+        values = score(Monosemanticity(), activations, torch.ones(50, 3))
+        assert values[:4].tolist() == pytest.approx([1] * 4)
+        assert values[4:].isnan().all()
+
+    def test_machine_interpretability_of_clear_opposite_and_random_latents(self) -> None:
+        kinds = torch.arange(200) % 2
+        embeddings = torch.eye(2)[kinds] + 0.1 * normal(200, 2)
+        noise = torch.rand(200, generator=torch.Generator().manual_seed(1))
+        activations = torch.stack([kinds + 0.1 * noise, noise, torch.zeros(200)], 1)
+        clear, random, dead = score(MachineInterpretability(tasks=500), activations, embeddings).tolist()
+        assert clear == 1
+        assert [random, dead] == pytest.approx([0.5] * 2, abs=0.15)
+        soft = score(MachineInterpretability(sharpness=1), activations, embeddings)
+        assert 0.7 < soft[0] < 0.9
+
+    def test_machine_interpretability_takes_any_similarity(self) -> None:
+        activations, embeddings = normal(100, 3), normal(100, 4, seed=1)
+        unit = embeddings / embeddings.norm(dim=1, keepdim=True)
+        metric = MachineInterpretability(explanations=3)
+        torch.testing.assert_close(score(metric, activations, embeddings), metric.score(activations, unit @ unit.T))
+        with pytest.raises(ReadoutError, match="one row and column per image"):
+            metric.score(activations, embeddings)
+
+    def test_machine_interpretability_needs_images_for_a_task(self) -> None:
+        with pytest.raises(ReadoutError, match="has 5 of 20 images, but a task takes 10"):
+            score(MachineInterpretability(), normal(20, 2), normal(20, 3))
