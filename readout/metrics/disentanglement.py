@@ -28,7 +28,7 @@ class DCI(DatasetMetric):
     Args:
         trees: Number of trees per true latent.
         seed: Seed of the split and of the trees.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of ``torchmetrics.Metric``.
     """
 
     higher_is_better = True

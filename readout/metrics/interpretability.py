@@ -82,7 +82,7 @@ class MachineInterpretability(DatasetMetric):
         quantile: Share of images on either side.
         sharpness: α; None counts solved tasks.
         seed: Seed of the tasks.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of ``torchmetrics.Metric``.
     """
 
     higher_is_better = True

@@ -42,7 +42,7 @@ class LinearR2(DatasetMetric):
 
     Args:
         seed: Seed of the split.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of ``torchmetrics.Metric``.
     """
 
     higher_is_better = True
