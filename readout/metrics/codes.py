@@ -26,13 +26,14 @@ class SupportDistance(SampleMetric):
 
     def per_sample(self, recovered: Tensor, true: Tensor) -> Tensor:
         """See :class:`SampleMetric`; shape (samples, latents). NaN where a code has a NaN."""
-        one, other = _active(recovered), _active(true)
+        one, other = active_latents(recovered), active_latents(true)
         either = (one | other).sum(1)
         distance = 1 - (one & other).sum(1) / either.clamp_min(1)
         # two codes without an active latent agree
         return distance.where(either > 0, 0.0).masked_fill((recovered + true).isnan().any(1), torch.nan)
 
 
-def _active(codes: Tensor) -> Tensor:
+def active_latents(codes: Tensor) -> Tensor:
+    """Return where latents exceed 1/1000 of the largest of their code, shape (samples, latents)."""
     sizes = codes.abs()
     return sizes > LEAST_SHARE * sizes.amax(1, keepdim=True)
