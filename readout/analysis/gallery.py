@@ -82,6 +82,8 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
         shown = pictured(output.results, samples)
         inputs = output.store.load_inputs(shown["sample"].unique())
         words = output.words
+        if not (words or output.reads_inputs):
+            continue
         recovered = {} if words else output.store.load_recovered(shown[shown["sample"].isin(list(inputs))]["key"])
         for (layer, sample), group in shown.groupby(["layer", "sample"], sort=False):
             cells: dict[float, dict[str, Any]] = {

@@ -50,6 +50,11 @@ class Output:
         return SIGNALS.get(signal_of(self.results))
 
     @property
+    def reads_inputs(self) -> bool:
+        """Whether what is read has the form of an input."""
+        return signal_of(self.results) == "input"
+
+    @property
     def iterates(self) -> bool:
         """Whether the readout goes by steps, so that there are trajectories."""
         return bool(self.results["trajectory_step"].map(len).any())

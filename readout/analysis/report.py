@@ -96,7 +96,7 @@ def write_figures(output: Output) -> dict[str, str]:
     with mpl.rc_context(plots.STYLE):
         written = {name: output.store.write_figure(name, figure) for name, figure in _figures(output).items()}
         inputs = output.store.load_inputs(output.samples)
-        if inputs and output.words is None:
+        if inputs and output.reads_inputs:
             most = max(1, min(FIGURE_SAMPLES, FIGURE_ROWS // len(output.layers)))
             pictured = plots.pictured(output.results, list(inputs)[:most])
             recovered = output.store.load_recovered(pictured["key"])

@@ -12,6 +12,9 @@ from readout.problems.identity import digest, tensor_digest
 LEAST_NORM = 1e-6
 """Norm below which an atom is no direction."""
 
+ROUNDING = 1e-6
+"""Distance of a norm from 1 that rounding makes."""
+
 
 class Dictionary(nn.Module):
     """Atoms of unit norm, one per latent, of which features h ≈ mean + scale · D s are sums.
@@ -53,7 +56,8 @@ class Dictionary(nn.Module):
             raise ReadoutError(
                 f"{len(bad)} of {len(atoms)} atoms, such as number {bad[0]}, are zero or not finite; remove them."
             )
-        self.register_buffer("atoms", atoms / norms)
+        # to divide by a norm of 1 but for rounding would change an atom each time that it is stored and loaded
+        self.register_buffer("atoms", atoms.where((norms - 1).abs() < ROUNDING, atoms / norms))
         mean = atoms.new_zeros(atoms.shape[1]) if mean is None else mean
         if mean.shape != atoms.shape[1:]:
             raise ReadoutError(f"The mean has shape {tuple(mean.shape)}; give one value for each of {atoms.shape[1]}.")

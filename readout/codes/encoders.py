@@ -1,6 +1,6 @@
 """Encoders: codes in one pass, by weights that are learnt together with a dictionary."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +10,7 @@ from readout.common.checks import check_number, check_whole
 from readout.common.errors import ReadoutError
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """The encoder of a sparse autoencoder; codes are never negative.
 
     A subclass creates its weights in :meth:`build` and implements :meth:`forward`.

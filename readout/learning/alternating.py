@@ -12,9 +12,6 @@ from readout.common.checks import check_number, check_whole
 from readout.learning.activations import Rows
 from readout.learning.learner import DictionaryLearner
 
-RIDGE = 1e-6
-"""Share of the mean diagonal that is added to SᵀS."""
-
 UNUSED = 1e-8
 """Sum of a latent's squared codes below which its atom is replaced."""
 
@@ -22,8 +19,8 @@ UNUSED = 1e-8
 class AlternatingLearner(DictionaryLearner):
     """Minimises ½‖S D − H‖² + λ‖S‖₁ over codes and unit atoms, in turns, and keeps the start that ends lowest.
 
-    A training step infers the codes of all rows by FISTA from where the last one ended, then fits the atoms by least
-    squares. Fewer starts end in bad minima if λ begins larger and falls, over the first half, to what is asked for. The
+    A training step infers the codes of all rows by FISTA from where the last one ended, then fits one atom after
+    another. Fewer starts end in bad minima if λ begins larger and falls, over the first half, to what is asked for. The
     start that is kept is chosen by the objective alone. With λ = 0 it is semi-nonnegative matrix factorisation (Ding et
     al., 2010). ``objective``, that of the best start, is logged.
 
@@ -151,19 +148,21 @@ class AlternatingLearner(DictionaryLearner):
         return coder.codes
 
     def _fit_atoms(self) -> None:
-        """Fit atoms by least squares and bring them to unit norm; unused ones become rows that are explained worst."""
-        gram = self.codes.mT @ self.codes
-        ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1).view(-1, 1, 1).clamp_min(RIDGE)
-        eye = torch.eye(self.latents, device=gram.device)
-        atoms = torch.linalg.solve(gram + ridge * eye, self.codes.mT @ self.feature)
-        norms = atoms.norm(dim=2)
-        unused = (gram.diagonal(dim1=1, dim2=2) < UNUSED) | (norms < UNUSED)
-        atoms = atoms / norms.clamp_min(UNUSED).unsqueeze(2)
-        self.codes = self.codes * norms.unsqueeze(1)
-        for start, latent in unused.nonzero().tolist():
+        """Minimise the squared error over one unit atom after another; unused ones become rows explained worst.
+
+        Each has its minimum in closed form while the others stay (Mairal et al., "Online learning for matrix
+        factorization and sparse coding", 2010).
+        """
+        gram, cross = self.codes.mT @ self.codes, self.codes.mT @ self.feature
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        atoms = self.atoms.clone()
+        for latent in range(self.latents):
+            towards = cross[:, latent] - (gram[:, latent].unsqueeze(1) @ atoms).squeeze(1)
+            moved = atoms[:, latent] + towards / diagonal[:, latent, None].clamp_min(UNUSED)
+            atoms[:, latent] = normalize(moved, dim=1)
+        for start, latent in (diagonal < UNUSED).nonzero().tolist():
             left = self.feature - self.codes[start] @ atoms[start]
             worst = left.square().sum(1).argmax()
-            atoms[start, latent] = left[worst] / left[worst].norm().clamp_min(UNUSED)
-            self.codes[start, :, latent] = 0
+            atoms[start, latent] = normalize(left[worst], dim=0)
             self.codes[start, worst, latent] = left[worst].norm()
         self.atoms = atoms

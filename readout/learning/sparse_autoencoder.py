@@ -125,15 +125,16 @@ class SparseAutoencoder(DictionaryLearner):
         if (gradient := self.atoms.grad) is not None:
             gradient -= (gradient * self.atoms.detach()).sum(1, keepdim=True) * self.atoms.detach()
 
-    @torch.no_grad()
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Bring atoms back to unit norm, and resample dead latents if it is time."""
-        if self.dictionary is None:
-            self.atoms /= self.atoms.norm(dim=1, keepdim=True)
-        step, late = self.global_step, (1 - DECAY) * self.steps
-        if self.resample_every and step % self.resample_every == 0 and step < late:
-            self._resample((~self.fired).nonzero().flatten())
-            self.fired.zero_()
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, bring atoms back to unit norm, and resample dead latents if it is time."""
+        super().optimizer_step(*args, **kwargs)
+        with torch.no_grad():  # here and not after the batch, where a checkpoint may have been written before
+            if self.dictionary is None:
+                self.atoms /= self.atoms.norm(dim=1, keepdim=True)
+            step, late = self.global_step + 1, (1 - DECAY) * self.steps
+            if self.resample_every and step % self.resample_every == 0 and step < late:
+                self._resample((~self.fired).nonzero().flatten())
+                self.fired.zero_()
 
     def describe(self) -> dict[str, Any]:
         """See :class:`DictionaryLearner`; a dictionary that was given goes by its fingerprint."""

@@ -163,7 +163,7 @@ class TrainingCheckpoint(Checkpoint):
             why = str(error) if isinstance(error, ValueError) else "can't be read"
             say(self.console, f"{self.path} {why}, so its training starts over")
             return None
-        say(self.console, f"going on at step {saved['global_step']:,} of a training that was stopped")
+        say(self.console, f"going on at step {saved['steps']:,} of a training that was stopped")
         return str(self.path)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -175,7 +175,8 @@ class TrainingCheckpoint(Checkpoint):
             self.stop.check("Stopped in the middle of a training, which will start over")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the versions of the software."""
+        """Add the number of steps, and the versions of the software."""
+        checkpoint["steps"] = getattr(pl_module, "steps_taken", trainer.global_step)
         checkpoint["versions"] = versions()
 
 

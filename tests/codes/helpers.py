@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from readout.codes import Coder, Dictionary, SparseCodes, Superposition
+from readout.codes import Coder, Dictionary, Encoder, GaussianDictionary, ReLUEncoder, SparseCodes, Superposition
+
+
+def with_encoder(dictionary: Dictionary | None = None, encoder: Encoder | None = None) -> Dictionary:
+    """Return a dictionary with an encoder that has not learnt anything."""
+    dictionary, encoder = dictionary or GaussianDictionary(12, 6), encoder or ReLUEncoder()
+    encoder.build(dictionary.atoms)
+    return Dictionary(dictionary.atoms, encoder=encoder)
 
 
 def draw(dictionary: Dictionary, data: SparseCodes) -> tuple[Superposition, Tensor, Tensor]:

@@ -92,6 +92,7 @@ NEEDED: dict[str, Any] = {
     "atoms": 16,
     "coder": codes.OnePass(),
     "dimensions": 8,
+    "dictionary": codes.GaussianDictionary(16, 8),
     "decoder": torch.nn.Identity(),
     "expansion": 4,
     "extractor": TinyNet(),
@@ -118,6 +119,16 @@ NEEDED: dict[str, Any] = {
     "y": [1.0, 2.0, 3.0],
 }
 """What constructors and functions need besides the number in question."""
+
+OF = {
+    codes.Dictionary: {"atoms": torch.eye(3)},
+    metrics.mcc_chance: {"codes": torch.rand(9, 4), "features": torch.rand(9, 3)},
+    metrics.dictionary_mcc_chance: {"atoms": torch.eye(3)},
+    metrics.k_sparse_probe: {"codes": torch.rand(9, 4), "labels": torch.arange(9) % 2, "k": 2},
+    metrics.absorption: dict.fromkeys(("true", "found"), torch.rand(9, 4))
+    | dict.fromkeys(("atoms", "found_atoms"), torch.rand(4, 3)),
+}
+"""The same where other things have these names."""
 
 RUN = (measure, prediction.predict_size)
 """What runs at once if its numbers will do."""
@@ -147,7 +158,8 @@ def test_every_number_is_checked_where_it_is_given(taker: Any, name: str) -> Non
         "weights",
         "input_shape",
     }
-    needed = {key: value for key, value in NEEDED.items() if key in parameters and key in small and key != name}
+    given = {**NEEDED, **OF.get(taker, {})}
+    needed = {key: value for key, value in given.items() if key in parameters and key in small and key != name}
     several = "Sequence" in str(parameters[name].annotation) or "tuple" in str(parameters[name].annotation)
     for value in (math.nan, math.inf, -math.inf, True, "word"):
         with pytest.raises(ReadoutError, match=r"\.$"):

@@ -13,10 +13,11 @@ from readout.codes import (
     FISTA,
     ISTA,
     CoordinateDescent,
-    GaussianDictionary,
+    LearnedEncoder,
     MatchingPursuit,
     OnePass,
     OrthogonalMatchingPursuit,
+    Refined,
     Superposition,
 )
 from readout.extractors import FeatureExtractor
@@ -30,6 +31,7 @@ from readout.priors import (
     VGGDecoder,
     vgg_decoder,
 )
+from tests.codes.helpers import with_encoder
 from tests.extractors.test_sdxl_vae import save_tiny
 from tests.tiny import Vocabulary, concrete_classes
 
@@ -58,7 +60,7 @@ PRIORS = {
     "VAE decoder": Entry(lambda folder: VAEDecoder(save_tiny(folder), pretrained=False), (3, 8, 12)),
     "VGG decoder": Entry(lambda _: VGGDecoder(), (3, 16, 16)),
 }
-DICTIONARY = Superposition(GaussianDictionary(12, 6).double())
+DICTIONARY = Superposition(with_encoder().double())
 PRIORS |= {
     f"coder {name}": Entry(make, (12,), optimised=False, network=DICTIONARY)
     for name, make in {
@@ -67,6 +69,8 @@ PRIORS |= {
         "fista": lambda _: FISTA(active=2),
         "coordinate descent": lambda _: CoordinateDescent(nonnegative=False),
         "matching pursuit": lambda _: MatchingPursuit(active=2),
+        "learned encoder": lambda _: LearnedEncoder(active=2),
+        "refined": lambda _: Refined(FISTA()),
         "orthogonal matching pursuit": lambda _: OrthogonalMatchingPursuit(active=2),
     }.items()
 }

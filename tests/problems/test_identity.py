@@ -198,14 +198,14 @@ def test_values_are_told_apart_or_refused(one: object, other: object) -> None:
 
 IN_KEYS = """
 BERT DINOv2 DigitNet FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP
-OrthonormalLinear PlainModule SDXLVAE Submodules Superposition TimmModel TorchvisionModel VGG19
+OrthonormalLinear Patches PlainModule SDXLVAE Submodules Superposition TimmModel TorchvisionModel VGG19
 CodeReadout FeatureInversion ImageInversion TextInversion TokenSearch
 MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
 ExternalFeatures GaussianPerturbation NearestLoss NormalPerturbation ResidualPerturbation
 TangentPerturbation Toward UnitLoss
 DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder
 DiscrepancyProtocol FastProtocol LastIteration PaperProtocol TokenByToken
-CoordinateDescent FISTA ISTA MatchingPursuit OnePass OrthogonalMatchingPursuit
+CoordinateDescent FISTA ISTA LearnedEncoder MatchingPursuit OnePass OrthogonalMatchingPursuit Refined
 CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM SupportDistance TokenErrorRate ZeroOne
 """
 
