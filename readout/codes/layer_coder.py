@@ -40,12 +40,13 @@ class LayerCoder(nn.Module):
         super().__init__()
         self.dictionary, self.coder = dictionary, coder
         self.iterations = check_whole("iterations", iterations, 1)
+        self.digest = dictionary.fingerprint()  # before a Trainer changes the type of the atoms
         coder.prepare_for(Superposition(dictionary))
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides codes, as plain data; a dictionary goes by its fingerprint."""
         described: dict[str, Any] = describe(self, skip=("dictionary",))
-        return {**described, "dictionary": self.dictionary.fingerprint()}
+        return {**described, "dictionary": self.digest}
 
     def check_layer(self, extractor: FeatureExtractor, layer: str, feature: Tensor) -> None:
         """Check that the dictionary is one of this layer.

@@ -30,7 +30,7 @@ class Patches(FeatureExtractor):
 
     def __init__(self, size: int = 12, stride: int = 4) -> None:
         self.size, self.stride = check_whole("size", size, 1), check_whole("stride", stride, 1)
-        cut = nn.Conv2d(1, size**2, size, stride, bias=False)
+        cut = nn.Conv2d(1, size**2, size, stride, bias=False, device="meta")  # skips its own initialisation
         cut.weight = nn.Parameter(torch.eye(size**2).view(-1, 1, size, size))
         super().__init__(nn.Sequential(_Whitening(), cut), layers={"patches": "1"})
         self.weights = f"whitened, {size} × {size}"

@@ -17,7 +17,7 @@ from readout.problems.identity import derive_seed, describe
 class DictionaryLearner(Training):
     """The fit of a dictionary's unit atoms to rows of features.
 
-    :func:`readout.learning.learn` gives it rows and a number of steps, and runs it in ``Trainer.fit``. A subclass
+    :func:`readout.learning.learn.learn` gives it rows and a number of steps, and runs it in ``Trainer.fit``. A subclass
     implements :meth:`begin`, ``training_step`` and :meth:`learnt`.
 
     Args:

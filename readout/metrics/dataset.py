@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from readout.common.checks import check_seed
 from readout.common.errors import ReadoutError
 
 
@@ -103,9 +104,9 @@ def halves(samples: int, least: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         seed: Seed of the split.
 
     Raises:
-        ReadoutError: if half of the samples are fewer than that.
+        ReadoutError: if half of the samples are fewer than that, or ``seed`` is out of range.
     """
     if samples // 2 < least:
         raise ReadoutError(f"There are {samples} samples, half of them for testing; give at least {2 * least}.")
-    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(check_seed("seed", seed)))
     return order[: samples // 2], order[samples // 2 :]

@@ -60,8 +60,7 @@ class LayerCodes(OnePassReadout):
 
     def columns(self) -> dict[str, Any]:
         """Return the coder, and the dictionary's digest."""
-        coder = self.layer_coder
-        return {"coder": type(coder.coder).__name__, "dictionary": coder.dictionary.fingerprint()[:16]}
+        return {"coder": type(self.layer_coder.coder).__name__, "dictionary": self.layer_coder.digest[:16]}
 
     def check_layer(self, layer: str, example: Tensor) -> None:
         """See :class:`Readout`; checks the dictionary."""

@@ -120,7 +120,7 @@ NEEDED: dict[str, Any] = {
 }
 """What constructors and functions need besides the number in question."""
 
-OF = {
+OF: dict[Any, dict[str, Any]] = {
     codes.Dictionary: {"atoms": torch.eye(3)},
     metrics.mcc_chance: {"codes": torch.rand(9, 4), "features": torch.rand(9, 3)},
     metrics.dictionary_mcc_chance: {"atoms": torch.eye(3)},

@@ -91,7 +91,7 @@ EXTRACTORS = {
     "superposition": Entry(
         Superposition, lambda _, seed: Superposition(GaussianDictionary(12, 6, seed)), (12,), "N=12, M=6"
     ),
-    "patches": Entry(Patches, lambda _, seed: Patches(4 + seed, 4), IMAGE, "whitened"),
+    "patches": Entry(Patches, lambda _, seed: Patches(4, 4 + seed), IMAGE, "whitened, 4 × 4"),
     "VGG19": Entry(VGG19, lambda _, seed: VGG19(None, seed), IMAGE),
     "digits": Entry(
         DigitNet,

@@ -3,14 +3,18 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from readout import cli, load_results
-from readout.codes import StoredDictionary
+from readout import cli, load_results, measure
+from readout.codes import LayerCoder, OnePass, OrthonormalDictionary, StoredDictionary
+from readout.data import UniformNoise
+from readout.extractors import OrthonormalLinear
 from readout.learning import AlternatingLearner, SparseAutoencoder
+from readout.priors import Pixels
 from readout.sweep.checkpoints import Checkpoint
 
 SMALL = ["--config", "superposition_dictionary.yaml", "--data.inputs.count", "300", "--model.restarts", "2"]
@@ -99,14 +103,8 @@ def test_what_can_not_be_used_is_one_sentence(capsys: pytest.CaptureFixture[str]
 
 def test_a_denoiser_stands_in_front_of_any_readout() -> None:
     """A code that keeps every latent of a complete dictionary changes nothing; one latent leaves little."""
-    from readout import measure
-    from readout.codes import LayerCoder, OnePass, OrthonormalDictionary
-    from readout.data import UniformNoise
-    from readout.extractors import OrthonormalLinear
-    from readout.priors import Pixels
-
     images, network = UniformNoise(2, (3, 12, 12)), OrthonormalLinear((3, 12, 12), 1)
-    fast = {"levels": [0, 0.3], "prior": Pixels(), "lr": 0.1, "steps": 60, "progress": False}
+    fast: dict[str, Any] = {"levels": [0, 0.3], "prior": Pixels(), "lr": 0.1, "steps": 60, "progress": False}
     plain = measure(network, images, **fast).problems
     found = {}
     for active in (None, 1):

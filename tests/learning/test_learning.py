@@ -1,11 +1,13 @@
 """Learning of dictionaries: planted ones are found, and every kind of encoder keeps what it promises."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import DictionaryLearning
 from torch import Tensor
 
 from readout.codes import (
@@ -34,7 +36,7 @@ from readout.sweep.runtime import Runtime
 from tests.helpers import CPU
 from tests.tiny import TinyNet, concrete_classes
 
-MAKE = {
+MAKE: dict[type[Encoder], Callable[[], Encoder]] = {
     ReLUEncoder: ReLUEncoder,
     TopKEncoder: lambda: TopKEncoder(3),
     BatchTopKEncoder: lambda: BatchTopKEncoder(3),
@@ -90,8 +92,6 @@ def test_alternating_coding_finds_a_planted_dictionary_without_knowing_it(tmp_pa
 
 
 def test_alternating_coding_is_as_good_as_another_library(tmp_path: Path) -> None:
-    from sklearn.decomposition import DictionaryLearning
-
     learner = AlternatingLearner(12, penalty_weight=0.1, restarts=4)
     learnt(learner, tmp_path, 150, codes(200))
     rows = learner.feature.double().numpy()
@@ -120,8 +120,8 @@ def test_thresholds_move_and_the_penalty_decides_how_many_latents_are_active(tmp
     for weight in (0.001, 0.3):
         learner = SparseAutoencoder(JumpReLUEncoder(), latents=16, penalty_weight=weight, lr=0.01)
         active[weight] = learnt(learner, tmp_path / str(weight), 400).active
-        moved = learner.encoder.thresholds - 0.1  # type: ignore[operator]
-        assert float(moved.abs().mean()) > 0.01  # of 0.1
+        assert isinstance(learner.encoder, JumpReLUEncoder)
+        assert float((learner.encoder.thresholds - 0.1).abs().mean()) > 0.01
     assert active[0.3] < 0.7 * active[0.001]
 
 

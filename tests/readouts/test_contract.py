@@ -62,7 +62,7 @@ READOUTS = {
     "inversion of texts": Entry(lambda weights: TextInversion(BERT(weights), TokenLogits()), "layer.1", "bert"),
     "search for tokens": Entry(lambda weights: TokenSearch(GPT2(weights), beam=2), "layer.1", "gpt2"),
     "code": Entry(lambda _: CodeReadout(DICTIONARY, FISTA()), "superposition", codes=True),
-    "codes of a layer": Entry(lambda _: LayerCodes(TinyNet(), GaussianDictionary(24, 8), FISTA(), 5)),
+    "codes of a layer": Entry(lambda _: LayerCodes(TinyNet(), GaussianDictionary(24, 16), FISTA(), 5)),
     "class": Entry(lambda _: ClassReadout(TinyClassifier()), "image"),
     "identification": Entry(lambda _: Identification(TinyNet())),
     "linear decoder": Entry(lambda _: LinearDecoder(TinyNet(), UniformNoise(64, (3, 8, 8), seed=1))),
