@@ -133,7 +133,7 @@ def draw(curves: pd.DataFrame, scale: Scale) -> Figure:
         axes.set(xlabel="level c of the perturbation", title="non-negative codes" if nonnegative else "signed codes")
     figure.axes[0].set_ylabel("$d_S$ = 1 − correlation over latents")
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right", fontsize=8, title="marks measured,\nlines by formula")
+    figure.legend(handles, labels, loc="outside right center", fontsize=8, title="marks measured,\nlines by formula")
     return figure
 
 
