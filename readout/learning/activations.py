@@ -59,7 +59,8 @@ class Activations(LightningDataModule):
         inputs: What it sees.
         rows: Most rows; of each input, equally many positions are drawn.
         held_out: Share of the inputs whose rows are kept from learning.
-        centre: Whether the mean is subtracted. Sums of non-negative codes that are known to have no offset want False.
+        standardise: Whether the mean is subtracted and the scale divided by. Sums of atoms that are known to have no offset
+            want False.
         seed: Seed of split, positions and order.
 
     Raises:
@@ -73,12 +74,12 @@ class Activations(LightningDataModule):
         inputs: InputData,
         rows: int = 200_000,
         held_out: float = 0.1,
-        centre: bool = True,
+        standardise: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
         (self.layer,) = extractor.resolve([layer])
-        self.extractor, self.inputs, self.centre = extractor, inputs, centre
+        self.extractor, self.inputs, self.standardise = extractor, inputs, standardise
         self.rows = check_whole("data.rows", rows, 2)
         self.held_out = check_number("data.held_out", held_out, 0, below=1)
         self.seed = check_seed("data.seed", seed)
@@ -108,7 +109,7 @@ class Activations(LightningDataModule):
         stored = np.load(path, mmap_mode="r")
         each = len(stored) // len(chosen)
         cut = len(stored) - unseen * each
-        return self._rows(digest([key, self.held_out, self.centre])[:32], stored[:cut], stored[cut:])
+        return self._rows(digest([key, self.held_out, self.standardise])[:32], stored[:cut], stored[cut:])
 
     def _rows(self, key: str, training: np.ndarray, held_out: np.ndarray) -> Rows:
         spread = np.linspace(0, len(training) - 1, min(len(training), MEASURED)).astype(int)
@@ -117,11 +118,11 @@ class Activations(LightningDataModule):
             raise ReadoutError(
                 f"Features at layer {self.layer!r} have values that are not finite; check network and inputs."
             )
-        mean = measured.mean(0) if self.centre else torch.zeros(measured.shape[1])
+        mean = measured.mean(0)
         scale = float((measured - mean).square().mean().sqrt())
         if scale == 0:
             raise ReadoutError(f"Features at layer {self.layer!r} are constant; choose another layer.")
-        return Rows(key, training, held_out, mean, scale)
+        return Rows(key, training, held_out, *((mean, scale) if self.standardise else (torch.zeros_like(mean), 1.0)))
 
     def _write(self, samples: list[Sample], path: Path, device: torch.device) -> None:
         """Write the rows of all inputs, in their order."""

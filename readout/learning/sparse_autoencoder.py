@@ -15,6 +15,7 @@ from readout.common.checks import check_number, check_whole
 from readout.common.errors import ReadoutError
 from readout.learning.activations import Rows
 from readout.learning.learner import DictionaryLearner
+from readout.perturbations import check_levels
 
 DECAY = 1 / 5
 """Last share of the steps, over which the learning rate falls to 0 and nothing is resampled."""
@@ -34,6 +35,8 @@ class SparseAutoencoder(DictionaryLearner):
         latents: N.
         dictionary: Atoms that stay as they are, in place of ``latents``; only the encoder learns.
         penalty_weight: λ, in units of standardised features.
+        levels: Lowest and highest level of Gaussian noise that rows are moved by, uniform in between, so that codes of
+            moved features are learnt, too.
         prefixes: Numbers of latents, ascending, below N.
         batch_size: Rows per step.
         lr: Learning rate of Adam, constant and then falling to 0.
@@ -56,6 +59,7 @@ class SparseAutoencoder(DictionaryLearner):
         latents: int | None = None,
         dictionary: Dictionary | None = None,
         penalty_weight: float = 0.1,
+        levels: Sequence[float] = (0.0, 0.0),
         prefixes: Sequence[int] = (),
         batch_size: int = 512,
         lr: float = 1e-3,
@@ -68,6 +72,7 @@ class SparseAutoencoder(DictionaryLearner):
         self.encoder, self.dictionary = encoder, dictionary
         self.latents = check_whole("model.latents", latents, 1) if dictionary is None else len(dictionary)
         self.penalty_weight = check_number("model.penalty_weight", penalty_weight, 0)
+        self.levels = check_levels(levels)
         self.prefixes = [check_whole("model.prefixes", each, 1, self.latents - 1) for each in prefixes]
         self.batch_size = check_whole("model.batch_size", batch_size, 1)
         self.lr = check_number("model.lr", lr, above=0)
@@ -155,7 +160,14 @@ class SparseAutoencoder(DictionaryLearner):
         size = min(self.batch_size, count)
         epoch, place = divmod(step, count // size)
         order = torch.randperm(count, generator=self._generator("epoch", epoch))
-        return self.rows.standardised(self.rows.training, order[place * size : (place + 1) * size])
+        rows = self.rows.standardised(self.rows.training, order[place * size : (place + 1) * size])
+        low, high = min(self.levels), max(self.levels)
+        if not high:
+            return rows
+        generator = self._generator("noise", step)
+        levels = low + (high - low) * torch.rand(len(rows), 1, generator=generator)
+        scale = rows.std(1, unbiased=False, keepdim=True) * ((1 - levels) ** -2 - 1).sqrt()
+        return rows + scale * torch.randn(rows.shape, generator=generator)
 
     def _error(self, codes: Tensor, feature: Tensor, first: int) -> Tensor:
         """Return half the squared error of the first latents alone, shape (rows,)."""

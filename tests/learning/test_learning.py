@@ -51,7 +51,7 @@ PLANTED = GaussianDictionary(16, 8)
 
 def codes(count: int = 1000, **arguments: Any) -> Activations:
     data = SparseCodes(count, 3, seed=1)
-    return Activations(Superposition(PLANTED), "superposition", data, centre=False, **arguments)
+    return Activations(Superposition(PLANTED), "superposition", data, standardise=False, **arguments)
 
 
 def learnt(learner: DictionaryLearner, folder: Path, steps: int, data: Activations | None = None) -> Learned:
