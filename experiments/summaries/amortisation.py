@@ -56,8 +56,8 @@ def conclude(found: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     shares = ", ".join(f"{name} {near[name]:.0%}" for name in near if name != "FISTA")
     return [
         f"Both unknown, alternating sparse coding reaches an MCC of {codes.mean():.3f} ({codes.min():.3f} to "
-        f"{codes.max():.3f}) and a dictionary at {atoms:.3f}, its start chosen by the objective (published: 0.691; aim: "
-        f"0.985, {'reached' if codes.mean() >= 0.985 else 'not reached'}).",
+        f"{codes.max():.3f}) and a dictionary at {atoms:.3f}, its start chosen by the objective (published: 0.691; "
+        f"aim: 0.985, {'reached' if codes.mean() >= 0.985 else 'not reached'}).",
         f"A ReLU autoencoder is {abs(ahead):.3f} {'below' if ahead < 0 else 'above'} the best linear readout.",
         f"Of FISTA's size, {mean['FISTA']:.3f}, others keep: {shares}.",
         f"95 % of it by LISTA or ten more iterations: {', '.join(enough) or 'none'}.",
