@@ -56,6 +56,9 @@ class ToyModels(FittedModel):
         seed: Seed of weights and samples.
     """
 
+    density: Tensor
+    importance: Tensor
+
     def __init__(
         self, density: Tensor, importance: Tensor, dimensions: int, steps: int, batch: int, seed: int = 0
     ) -> None:
@@ -74,12 +77,12 @@ class ToyModels(FittedModel):
 
     def losses(self, samples: int) -> Tensor:
         """Return the loss of each model on new samples, shape (models,)."""
-        density, importance = self.get_buffer("density"), self.get_buffer("importance")
-        shape = samples, importance.shape[1]
+        shape = samples, self.importance.shape[1]
         # all models see the same draws, thinned by their density
-        values, places = (torch.rand(shape, generator=self.generator).to(density) for _ in range(2))
-        x = values * (places < density)
-        return (importance * (x - self(x)).square().mean(1)).sum(1)
+        values, places = (torch.rand(shape, generator=self.generator).to(self.density) for _ in range(2))
+        x = values * (places < self.density)
+        rebuilt: Tensor = self(x)
+        return (self.importance * (x - rebuilt).square().mean(1)).sum(1)
 
     def loss(self) -> Tensor:
         """See :class:`FittedModel`; the sum over models, which share no parameter."""
@@ -141,8 +144,8 @@ def phases(scale: Scale) -> pd.DataFrame:
     axes = np.geomspace(0.03, 1, scale.side), np.geomspace(0.1, 10, scale.side)
     density, importance = (torch.tensor(axis.ravel()).float() for axis in np.meshgrid(*axes))
     pairs = torch.stack([torch.ones_like(importance), importance], 1)
-    repeated = (each.repeat_interleave(scale.restarts, 0) for each in (density, pairs))
-    models = ToyModels(*repeated, 1, scale.phase_steps, scale.batch)
+    pairs = pairs.repeat_interleave(scale.restarts, 0)
+    models = ToyModels(density.repeat_interleave(scale.restarts), pairs, 1, scale.phase_steps, scale.batch)
     models.fit()
     losses = models.losses(EVALUATED).view(-1, scale.restarts)
     best = losses.argmin(1) + scale.restarts * torch.arange(len(losses))
