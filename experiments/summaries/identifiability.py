@@ -17,7 +17,8 @@ BROKEN = 0.9
 
 def last(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows at the end of training."""
-    return table.loc[table["step"] == table["step"].max()]
+    ended: pd.DataFrame = table[table["step"] == table["step"].max()]
+    return ended
 
 
 def draw(table: pd.DataFrame) -> Figure:
