@@ -27,6 +27,8 @@ from experiments.summaries.end_to_end import FITTED, LEARNT, TRUE, conclude, dra
 from readout.code_theory import lasso_distance, oracle_distance
 from readout.codes import GaussianDictionary
 
+OTHER = 1_000_000
+"""Seed of the random dictionary, far from those of true ones."""
 LEAST_PENALTY = 0.01
 """λ without noise, for atoms of unit norm."""
 
@@ -155,7 +157,7 @@ def read(features: Tensor, latents: Tensor) -> dict[str, float]:
     moved, test = (white[half:] - fitted[-1]) / scale, latents[half:]
     # as large as what is not linear in the latents
     penalty = max(LEAST_PENALTY, float((moved - test @ atoms / scale).std()))
-    other = GaussianDictionary(len(atoms), atoms.shape[1], seed=1).atoms
+    other = GaussianDictionary(len(atoms), atoms.shape[1], seed=OTHER).atoms
     probe = white[half:] @ affine_fit(white[:half], latents[:half]).float()[:-1]
     return {
         **{"r2": linear_r2(latents, white), "penalty": penalty},

@@ -67,7 +67,7 @@ def test_sentences_follow_the_numbers() -> None:
     true, fitted, bounded, beaten = conclude(pd.DataFrame(rows).assign(size="N = 4"))
     assert "at least 0.99 holds in part: 0.999 at worst with the true dictionary, 0.980" in true
     assert (
-        "does not hold, and that their R² reaches 0.98 holds; at the end, means over seeds, N = 4: R² 0.990" in fitted
+        "is so does not hold; that their R² reaches 0.98 holds. At the end, means over seeds: N = 4: R² 0.990" in fitted
     )
     assert "holds in part in 1 of 2 trained networks; the closed form for the LASSO misses by 0.013" in bounded
-    assert beaten.endswith("√(M/N), holds in 1 of 1 networks at the end of training.")
+    assert beaten.endswith("a probe and √(M/N), holds in 1 of 1 networks at the end of training.")
