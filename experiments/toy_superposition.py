@@ -19,8 +19,8 @@ from experiments.shared.fitting import FittedModel
 from experiments.shared.harness import begin, style
 from experiments.summaries.toy_superposition import DENSITIES, PHASES, conclude, draw
 
-EVALUATED = 20_000
-"""Samples on which models are compared."""
+EVALUATED = 20
+"""Batches on which models are compared; one large batch would not fit the memory."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class ToyModels(FittedModel):
         """Return x', shape (models, samples, n)."""
         return torch.relu(x @ self.atoms @ self.atoms.mT + self.bias)
 
-    def losses(self, samples: int) -> Tensor:
-        """Return the loss of each model on new samples, shape (models,)."""
-        shape = samples, self.importance.shape[1]
+    def losses(self) -> Tensor:
+        """Return the loss of each model on a new batch, shape (models,)."""
+        shape = self.batch, self.importance.shape[1]
         # all models see the same draws, thinned by their density
         values, places = (torch.rand(shape, generator=self.generator).to(self.density) for _ in range(2))
         x = values * (places < self.density)
@@ -86,7 +86,11 @@ class ToyModels(FittedModel):
 
     def loss(self) -> Tensor:
         """See :class:`FittedModel`; the sum over models, which share no parameter."""
-        return self.losses(self.batch).sum()
+        return self.losses().sum()
+
+    def evaluate(self) -> Tensor:
+        """Return the loss of each model over many batches, shape (models,)."""
+        return torch.stack([self.losses() for _ in range(EVALUATED)]).mean(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,7 +126,7 @@ def geometry(scale: Scale) -> pd.DataFrame:
     models = ToyModels(density, torch.ones(len(density), 5), 2, scale.steps, scale.batch)
     models.fit()
     rows = []
-    for place, (atoms, loss) in enumerate(zip(models.atoms, models.losses(EVALUATED).tolist(), strict=True)):
+    for place, (atoms, loss) in enumerate(zip(models.atoms, models.evaluate().tolist(), strict=True)):
         what = {"density": DENSITIES[place // scale.seeds], "seed": place % scale.seeds, "loss": loss}
         found = {"norm": atoms.norm(dim=1), "dimensionality": feature_dimensionality(atoms), "gap": gaps(atoms)}
         rows.append(pd.DataFrame({**what, "feature": range(5), "x": atoms[:, 0], "y": atoms[:, 1], **found}))
@@ -147,7 +151,7 @@ def phases(scale: Scale) -> pd.DataFrame:
     pairs = pairs.repeat_interleave(scale.restarts, 0)
     models = ToyModels(density.repeat_interleave(scale.restarts), pairs, 1, scale.phase_steps, scale.batch)
     models.fit()
-    losses = models.losses(EVALUATED).view(-1, scale.restarts)
+    losses = models.evaluate().view(-1, scale.restarts)
     best = losses.argmin(1) + scale.restarts * torch.arange(len(losses))
     kept = models.atoms[best, :, 0].square() > 0.5
     phase = torch.where(kept.all(1), 2, kept[:, 1].long())
