@@ -64,7 +64,7 @@ def conclude(table: pd.DataFrame) -> tuple[str, ...]:
         f"From learnt features, that it is so {stands(end['mcc'] >= GOOD_MCC)}; that their R² reaches {GOOD_R2:g} "
         f"{stands(end['r2'] >= GOOD_R2)}. At the end, means over seeds: {ends}.",
         f"That R² bounds the MCC, by the closed form for a known support, {stands(below)} in {below.sum()} of "
-        f"{len(below)} trained networks and steps; the closed form for the LASSO misses by {errors.mean():.3f} on average "
+        f"{len(below)} cases; the closed form for the LASSO misses by {errors.mean():.3f} on average "
         f"and by {errors.max():.3f} at worst.",
         f"That codes beat linear readouts, a probe and √(M/N), {stands(beats)} in {beats.sum()} of {len(beats)} "
         "networks at the end of training.",

@@ -59,8 +59,8 @@ class Activations(LightningDataModule):
         inputs: What it sees.
         rows: Most rows; of each input, equally many positions are drawn.
         held_out: Share of the inputs whose rows are kept from learning.
-        standardise: Whether the mean is subtracted and the scale divided by. Sums of atoms that are known to have no offset
-            want False.
+        standardise: Whether the mean is subtracted and the scale divided by. Sums of atoms that are known to have no
+            offset want False.
         seed: Seed of split, positions and order.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar
@@ -16,9 +15,11 @@ from readout.common.files import user_path
 from readout.common.signals import stoppable
 from readout.common.terminal import say
 from readout.learning.activations import Activations, Rows
+from readout.learning.latents import ROWS, latents_table
 from readout.learning.learned import Learned
 from readout.learning.learner import DictionaryLearner, check_steps
 from readout.learning.page import write
+from readout.metrics import FVU, L0
 from readout.problems.identity import digest
 from readout.store import ResultStore
 from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
@@ -30,11 +31,11 @@ CHECKPOINT_MINUTES = 5.0
 JUDGED = 20_000
 """Most held-out rows that a dictionary is judged by."""
 
+FOLLOWED = 4096
+"""Most held-out rows that move, for the table of latents."""
+
 ITERATIONS = 200
 """Iterations of a coder on held-out rows."""
-
-ROWS = 1024
-"""Rows whose codes are inferred together."""
 
 
 def learn(
@@ -42,8 +43,8 @@ def learn(
 ) -> Learned:
     """Learn a dictionary, or go on where an interrupted run ended, and judge what was stored.
 
-    Writes ``dictionary.safetensors``, ``learned.yaml``, ``config.yaml`` and ``report.html``, and keeps the features in
-    ``activations/``. Where the folder holds this dictionary already, nothing is learnt again.
+    Writes ``dictionary.safetensors``, ``learned.yaml``, ``latents.csv``, ``config.yaml`` and ``report.html``, and keeps
+    the features in ``activations/``. Where the folder holds this dictionary already, nothing is learnt again.
 
     Args:
         learner: How.
@@ -90,16 +91,14 @@ def judged(dictionary: StoredDictionary, coder: Coder, rows: Rows) -> Learned:
         rows: The features.
     """
     coder.prepare_for(Superposition(dictionary))
-    squares, total, fired, active = 0.0, 0.0, torch.zeros(len(dictionary)), 0.0
-    count = min(JUDGED, len(rows.held_out))
-    for start in range(0, count, ROWS):
-        feature = dictionary.standardise(torch.from_numpy(np.array(rows.held_out[start : min(count, start + ROWS)])))
-        codes = coder.infer(feature, ITERATIONS)
-        squares += float((dictionary.decode(codes) - feature).square().sum())
-        total += float(feature.square().sum())
-        fired += (codes != 0).sum(0)
-        active += float((codes != 0).sum())
-    return Learned(dictionary, fired / count, 1 - squares / total, active / count)
+    feature = rows.standardised(rows.held_out, slice(0, JUDGED))
+    unexplained, active = FVU(), L0()
+    for some in torch.split(feature, ROWS):
+        codes = coder.infer(some, ITERATIONS)
+        unexplained.update(some, dictionary.decode(codes))
+        active.update(codes)
+    latents = latents_table(coder, feature[:FOLLOWED], ITERATIONS)
+    return Learned(dictionary, latents, 1 - float(unexplained.compute()), float(active.compute()))
 
 
 def _is_stored(path: Path, key: str) -> bool:

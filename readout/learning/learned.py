@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import pandas as pd
 
 from readout.codes import StoredDictionary
 
@@ -12,8 +12,8 @@ class Learned:
     """A dictionary in a file, and what it does on rows that it was not learnt from."""
 
     dictionary: StoredDictionary
-    frequency: Tensor
-    """Share of held-out rows in which each latent is active, shape (N,)."""
+    latents: pd.DataFrame
+    """One row per latent; see :func:`readout.learning.latents.latents_table`."""
     explained_variance: float
     active: float
     """Mean number of active latents of a row."""
@@ -21,7 +21,7 @@ class Learned:
     @property
     def dead(self) -> int:
         """Number of latents that are never active."""
-        return int((self.frequency == 0).sum())
+        return int(self.latents["dead"].sum())
 
     def __str__(self) -> str:
         count, dimensions = self.dictionary.atoms.shape

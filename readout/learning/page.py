@@ -45,6 +45,7 @@ def write(learned: Learned, data: Activations, rows: Rows, folder: Path, config:
         "dead": learned.dead,
     }
     store.write_text("learned.yaml", yaml.safe_dump(facts, sort_keys=False))
+    store.write_text("latents.csv", learned.latents.to_csv(index=False))
     written = yaml.safe_dump(dict(config), sort_keys=False)
     store.write_text("config.yaml", written)
     with mpl.rc_context(plots.STYLE):
@@ -58,19 +59,21 @@ def write(learned: Learned, data: Activations, rows: Rows, folder: Path, config:
 
 
 def _frequencies(learned: Learned) -> Figure:
-    """Draw how often latents are active, in falling order."""
-    figure = Figure(figsize=(5, 3))
-    axes = figure.subplots()
-    shares = learned.frequency.sort(descending=True).values.numpy()
+    """Draw how often latents are active, in falling order, and their sizes by that."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes, sizes = figure.subplots(1, 2)
+    shares = np.sort(learned.latents["frequency"])[::-1]
     axes.plot(np.arange(1, len(shares) + 1), np.where(shares > 0, shares, np.nan))
     axes.set(xlabel="latent, by frequency", ylabel="share of rows in which it is active", xscale="log", yscale="log")
+    sizes.plot(learned.latents["frequency"], learned.latents["size"], ".", ms=3, alpha=0.5)
+    sizes.set(xlabel="share of rows in which it is active", ylabel="size of a latent, in d_H", xscale="log")
     return figure
 
 
 def _atoms(learned: Learned) -> Figure:
     """Draw atoms as square pictures, grey at 0."""
     side = round(learned.dictionary.dimensions**0.5)
-    shown = learned.frequency.argsort(descending=True)[:MOST_ATOMS]
+    shown = np.argsort(-learned.latents["frequency"].to_numpy())[:MOST_ATOMS]
     columns = int(np.ceil(len(shown) ** 0.5))
     sheet = np.full((columns * (side + 1) + 1,) * 2, np.nan)
     for place, atom in enumerate(learned.dictionary.atoms[shown].view(-1, side, side).numpy()):

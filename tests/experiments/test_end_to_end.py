@@ -55,7 +55,5 @@ def test_sentences_follow_the_numbers() -> None:
     assert (
         "is so does not hold; that their R² reaches 0.98 holds. At the end, means over seeds: N = 4: R² 0.990" in fitted
     )
-    assert (
-        "holds in part in 1 of 2 trained networks and steps; the closed form for the LASSO misses by 0.013" in bounded
-    )
+    assert "holds in part in 1 of 2 cases; the closed form for the LASSO misses by 0.013" in bounded
     assert beaten.endswith("a probe and √(M/N), holds in 1 of 1 networks at the end of training.")

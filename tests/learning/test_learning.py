@@ -12,12 +12,14 @@ from torch import Tensor
 
 from readout.codes import (
     BatchTopKEncoder,
+    Dictionary,
     Encoder,
     GatedEncoder,
     GaussianDictionary,
     JumpReLUEncoder,
     LearnedEncoder,
     MLPEncoder,
+    OnePass,
     PursuitEncoder,
     ReLUEncoder,
     SparseCodes,
@@ -31,6 +33,7 @@ from readout.common.errors import ReadoutError
 from readout.data import Photographs, UniformNoise
 from readout.extractors import Patches
 from readout.learning import Activations, AlternatingLearner, DictionaryLearner, Learned, SparseAutoencoder, learn
+from readout.learning.latents import latents_table
 from readout.metrics import DictionaryMCC, dictionary_mcc_chance
 from readout.sweep.runtime import Runtime
 from tests.helpers import CPU
@@ -180,6 +183,21 @@ def test_rows_are_positions_and_held_out_ones_are_of_other_inputs(tmp_path: Path
     again = data.load(tmp_path, torch.device("cpu"))
     assert again.key == rows.key
     assert len(list((tmp_path / "activations").iterdir())) == 1
+
+
+def test_the_size_of_a_latent_has_a_closed_form_without_superposition() -> None:
+    """A matched filter reads the latent plus noise: their correlation is √(v / (v + n σ²)), with v its variance."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.tensor([4.0, 1.0, 0.5, 0.0])
+    feature = torch.randn(20_000, 4, generator=generator) * spread
+    coder = OnePass(nonnegative=False)
+    coder.prepare_for(Superposition(Dictionary(torch.eye(4))))
+    table = latents_table(coder, feature, 1)
+    ratio = spread[:3].square() / feature.var() * (0.9**-2 - 1)
+    expected = 1 - 1 / (1 + ratio).sqrt()
+    assert table["size"][:3].tolist() == pytest.approx(expected.tolist(), abs=0.015)
+    assert table["dead"].tolist() == [False, False, False, True]
+    assert table["magnitude"][:3].tolist() == pytest.approx((spread[:3] * (2 / torch.pi) ** 0.5).tolist(), rel=0.03)
 
 
 def test_patches_are_flat_in_frequency() -> None:
