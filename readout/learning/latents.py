@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from readout.codes import Coder
+from readout.problems.identity import derive_seed
 from readout.representation import noise_ratio
 
 LEVELS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -34,7 +35,8 @@ def latents_table(coder: Coder, feature: Tensor, iterations: int, seed: int = 0)
         ``latent``; ``frequency``, the share of rows in which it is active; ``magnitude``, its mean where it is active;
         ``dead``; and ``size``, NaN for a latent that never changes.
     """
-    noise = torch.randn(feature.shape, generator=torch.Generator().manual_seed(seed)) * feature.std()
+    generator = torch.Generator().manual_seed(derive_seed("latents", seed))
+    noise = torch.randn(feature.shape, generator=generator) * feature.std()
     clean = _codes(coder, feature, iterations)
     distances = [torch.zeros(clean.shape[1])]
     for ratio in noise_ratio(LEVELS[1:]).tolist():
