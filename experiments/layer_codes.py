@@ -185,6 +185,7 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Return what codes explain of the features of unseen inputs and what the network's last layer keeps, by reader."""
     samples = [sample.input for sample in load_samples(source.unseen(), extractor).values()]
+    extractor.lay_out(torch.device("cpu"))
     rows = []
     for name, reader in readers.items():
         errors = total = 0.0
