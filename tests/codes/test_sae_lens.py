@@ -202,10 +202,9 @@ def test_thresholds_much_above_the_bandwidth_leave_codes_exact(library: Any) -> 
 
 
 def test_what_can_not_be_converted_is_one_sentence(library: Any, tmp_path: Path) -> None:
-    for architecture in ("abstopk", "matching_pursuit"):
-        facts = {"architecture": architecture, "d_in": M, "d_sae": N}
-        with pytest.raises(ReadoutError, match=rf"'{architecture}' can't be converted; give one of standard, topk"):
-            from_sae_lens(library.SAE.from_dict(facts))
+    facts = {"architecture": "transcoder", "d_in": M, "d_out": M, "d_sae": N, "apply_b_dec_to_input": False}
+    with pytest.raises(ReadoutError, match="'transcoder' can't be converted; give one of standard, topk"):
+        from_sae_lens(library.SAE.from_dict(facts))
     with pytest.raises(ReadoutError, match="'layer_norm', outside of its weights"):
         from_sae_lens(autoencoder(library, "standard", normalize_activations="layer_norm"))
     with pytest.raises(ReadoutError, match=r"SAELens can't read an autoencoder in .*nowhere"):
