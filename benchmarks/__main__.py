@@ -16,6 +16,7 @@ from benchmarks.options import LAYERS, SIZES, Options
 from benchmarks.suites import (
     ablation,
     architectures,
+    codes,
     floor,
     memory,
     pixels,
@@ -41,6 +42,7 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "text_memory": text_memory.run,
     "size": size.run,
     "readouts": readouts.run,
+    "codes": codes.run,
     "reference": reference.run,
     "architectures": architectures.run,
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from typing_extensions import Self
 
+from readout.codes import GaussianDictionary, SparseCodes, Superposition
 from readout.data import Photographs, SampleText, load_samples
 from readout.extractors import BERT, VGG19, FeatureExtractor, LanguageModel
 from readout.perturbations import GaussianPerturbation
@@ -17,6 +18,8 @@ from readout.readouts import ProblemBatch
 FILTERS = (16, 32, 64, 128)
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 LEARNING_RATE = 1e-4
+PENALTY = 0.1
+"""λ of sparse codes."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Work:
     """Fast paths of readout to switch off."""
     tokens: int = 32
     """Tokens per text."""
+    coder: str = ""
+    """Coder, or function of scikit-learn."""
+    iterations: int = 0
+    """Iterations of the coder; 0 for as many as it takes by itself."""
+    atoms: int = 256
+    """N, number of atoms that signals are sums of."""
 
     def but(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
@@ -87,6 +96,24 @@ def problem_batch(work: Work, true: Tensor, count: int) -> ProblemBatch:
         prior_seeds=list(range(count)),
         perturbation=GaussianPerturbation(),
     )
+
+
+def superposed(work: Work) -> tuple[Superposition, Tensor, int]:
+    """Return atoms of N/4 dimensions, signals that are sums of N/32 of them, shape (problems, N/4), and N/32."""
+    network, active = Superposition(GaussianDictionary(work.atoms, work.atoms // 4)), work.atoms // 32
+    data = SparseCodes(work.problems, active, nonnegative=False)
+    data.prepare_for(network)
+    codes = torch.stack([sample.input for sample in data])
+    return network, network.extract(codes, "superposition").detach(), active
+
+
+def code_facts(work: Work, network: Superposition, feature: Tensor, codes: Tensor) -> dict[str, float]:
+    """Return the mean objective of codes, with its penalty unless their number is fixed, and how many are active."""
+    codes = codes.cpu().double()
+    error = (codes @ network.dictionary.atoms.double() - feature).square().sum(1) / 2
+    penalty = 0.0 if "orthogonal" in work.coder.lower() else PENALTY
+    objective = float((error + penalty * codes.abs().sum(1)).mean())
+    return {"objective": objective, "active": float((codes != 0).sum(1).double().mean())}
 
 
 def optimizer(parameters: Iterable[nn.Parameter]) -> AdamW:

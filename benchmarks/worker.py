@@ -15,6 +15,8 @@ SIDES = {
     "bdpy": "benchmarks.sides.bdpy",
     "plenoptic": "benchmarks.sides.plenoptic",
     "transformers": "benchmarks.sides.transformers",
+    "ours_codes": "benchmarks.sides.ours_codes",
+    "sklearn_codes": "benchmarks.sides.sklearn_codes",
     "machine": "benchmarks.sides.machine",
 }
 

@@ -18,6 +18,7 @@ from readout.codes.learned import LearnedEncoder, Refined
 from readout.codes.one_pass import OnePass
 from readout.codes.proximal import FISTA, ISTA, CoordinateDescent
 from readout.codes.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
+from readout.codes.sae_lens import SAELensDictionary, from_sae_lens, to_sae_lens
 from readout.codes.sparse_codes import SparseCodes
 from readout.codes.stored import StoredDictionary
 from readout.codes.superposition import Superposition
@@ -43,10 +44,13 @@ __all__ = [
     "PursuitEncoder",
     "ReLUEncoder",
     "Refined",
+    "SAELensDictionary",
     "SparseCodes",
     "SpikesAndSines",
     "StoredDictionary",
     "Superposition",
     "TopKEncoder",
     "UnrolledEncoder",
+    "from_sae_lens",
+    "to_sae_lens",
 ]

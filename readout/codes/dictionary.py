@@ -7,7 +7,7 @@ from typing_extensions import Self
 from readout.codes.encoders import Encoder
 from readout.common.checks import check_number, check_seed, check_shape, check_whole
 from readout.common.errors import ReadoutError
-from readout.problems.identity import digest, tensor_digest
+from readout.problems.identity import describe, digest, tensor_digest
 
 LEAST_NORM = 1e-6
 """Norm below which an atom is no direction."""
@@ -93,7 +93,7 @@ class Dictionary(nn.Module):
     def fingerprint(self) -> str:
         """Return a digest of atoms, mean, scale and encoder."""
         tensors = {**self.state_dict(), "mean": self.mean}
-        return digest([repr(self.encoder), self.scale, tensor_digest(sorted(tensors.items()))])
+        return digest([describe(self.encoder), self.scale, tensor_digest(sorted(tensors.items()))])
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode: an encoder that has been learnt uses its inference threshold."""

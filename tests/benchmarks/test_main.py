@@ -83,3 +83,16 @@ def test_agreement_is_exact_for_the_same_answers_and_tells_what_differs() -> Non
     assert other["recovered or not, as the paper's end"] == "75%"
     assert other["sizes − the best iterate's"] == [0.0]
     assert other["within half a step"] == "0%"
+
+
+@pytest.mark.slow
+def test_coders_reach_the_objective_of_scikit_learn(tmp_path: Path) -> None:
+    target = tmp_path / "found.json"
+    main(["--only", "codes", "--quick", "--json", str(target), "--threads", "1", "--rounds", "1", "--seconds", "0"])
+    rows = json.loads(target.read_text())["tables"]["codes"]["rows"]
+    assert all(row["ms"] > 0 for row in rows)
+    objectives = {row["coder"]: row["objective"] for row in rows}
+    same = ["scikit-learn, lasso_cd", "scikit-learn, lasso_lars", "ours, FISTA, 100 iterations"]
+    assert [objectives[name] for name in same] == pytest.approx([objectives["scikit-learn, Lasso"]] * 3, rel=1e-4)
+    chosen = objectives["scikit-learn, orthogonal_mp"], objectives["ours, OrthogonalMatchingPursuit"]
+    assert chosen[0] == pytest.approx(chosen[1], rel=1e-3, abs=1e-6)

@@ -21,6 +21,7 @@ from readout.codes import (
     OnePass,
     OrthogonalMatchingPursuit,
     OrthonormalDictionary,
+    PursuitEncoder,
     SparseCodes,
     SpikesAndSines,
     Superposition,
@@ -32,7 +33,7 @@ from readout.extractors import OrthonormalLinear
 from readout.metrics import CorrelationDistance, SupportDistance
 from readout.prediction.beside import check_predictable
 from readout.readouts import CodeReadout
-from tests.codes.helpers import draw, read
+from tests.codes.helpers import draw, read, with_encoder
 
 LASSO = {"ista": ISTA, "fista": FISTA, "coordinate descent": CoordinateDescent}
 
@@ -178,3 +179,8 @@ def test_the_penalty_counts_in_verdicts() -> None:
 def test_what_can_not_be_coded_is_refused(call: Callable[[], object], said: str) -> None:
     with pytest.raises(ReadoutError, match=said):
         call()
+
+
+def test_a_digest_tells_encoders_apart_that_have_no_weights() -> None:
+    digests = {with_encoder(encoder=PursuitEncoder(active)).fingerprint() for active in (2, 3)}
+    assert len(digests) == 2
