@@ -32,7 +32,7 @@ def draw(found: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
     left.axvline(found["codes_chance"].mean(), color="black", ls=":", label="untrained encoder")
     left.set_yticks(places, [f"{regime}: {method}" for regime, method in means.index], fontsize=7)
     left.set(xlabel="correlation with the true latents (MCC)", xlim=(0.4, 1))
-    left.legend(frameon=False, fontsize=7)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     bars = sizes.groupby("coder", sort=False)["size"].mean()
     right.barh(range(len(bars)), bars, color=COLORS[4], alpha=0.8)
     right.axvline(bars["FISTA"], color="black", ls="--", label="FISTA")
