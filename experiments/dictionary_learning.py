@@ -138,7 +138,7 @@ def learn_all(experiment: Experiment[Scale], size: Size, seed: int) -> list[dict
         rows.append(row(f"{name} autoencoder", size.asked, read(dictionary, LearnedEncoder())))
         rows.append(row(f"{name} autoencoder + FISTA", size.asked, read(dictionary, FISTA(0.01))))
     for samples in size.samples:
-        dictionary = learnt(AlternatingLearner(size.atoms, 0.03, 0.2, restarts=1), samples, scale.alternations)
+        dictionary = learnt(AlternatingLearner(size.atoms, 0.03, 0.4, restarts=1), samples, scale.alternations)
         rows.append(row("alternating + FISTA", samples, read(dictionary, FISTA(0.01))))
     inside = tested["inside"]
     chance = {"codes_chance": mcc_chance(inside, true.decode(inside), encoders=5)}

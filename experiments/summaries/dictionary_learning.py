@@ -56,9 +56,9 @@ def _conclude(atoms: int, own: pd.DataFrame) -> str:
     curve = own[own["method"] == best].groupby("samples")["dictionary"].mean()
     by_samples = ", ".join(f"{count:,}: {value:.3f}" for count, value in curve.items())
     return (
-        f"N = {atoms}, {asked:,} samples: oracle {inside['oracle']:.3f} and {outside['oracle']:.3f} out of distribution; "
-        f"alternating {inside[best]:.3f} and {outside[best]:.3f}. That autoencoders' dictionaries are wrong "
-        f"{stands(wrong)} ({dictionary['ReLU autoencoder']:.3f} and {dictionary['top-K autoencoder']:.3f}, chance "
+        f"N = {atoms}, {asked:,} samples: oracle {inside['oracle']:.3f} and {outside['oracle']:.3f} out of "
+        f"distribution; alternating {inside[best]:.3f} and {outside[best]:.3f}. That dictionaries of autoencoders are "
+        f"wrong {stands(wrong)} ({dictionary['ReLU autoencoder']:.3f} and {dictionary['top-K autoencoder']:.3f}, chance "
         f"{own['dictionary_chance'].mean():.3f}), and FISTA on them adds {min(gains):+.3f} to {max(gains):+.3f}. A "
         f"linear probe reaches {inside['linear probe']:.3f} of √(M/N) = {bound:.3f}. Alternating dictionaries by "
         f"samples: {by_samples}."
