@@ -138,7 +138,7 @@ def draw(table: pd.DataFrame, interpretability: pd.DataFrame) -> Figure:
         axes.set(xlabel="latents that the classifier sees, k", ylabel="accuracy", title=str(layer), ylim=(0, 1.02))
         plain_log(axes)
         axes.set_xticks(own["k"].unique())
-    panels[0].legend(frameon=False, fontsize=7, loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")
     for axes, (layer, own) in zip(panels[2:], interpretability.groupby("layer", sort=False), strict=True):
         for place, (_, group) in enumerate(own.groupby("codes", sort=False)):
             dots(axes, place, group["score"], COLORS[place])
