@@ -40,7 +40,7 @@ from readout.codes import (
     TopKEncoder,
     UnrolledEncoder,
 )
-from readout.learning import Activations, AlternatingLearner, DictionaryLearner, SparseAutoencoder, learn
+from readout.learning import Activations, AlternatingLearner, DictionaryLearner, SparseAutoencoder
 from readout.metrics import CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
 from readout.readouts import CodeReadout
 from readout.sweep.runtime import Runtime
@@ -112,8 +112,7 @@ def regimes(experiment: Experiment[Scale], seed: int) -> list[dict[str, Any]]:
 
     def learnt(name: str, learner: DictionaryLearner, steps: int) -> Dictionary:
         data = Activations(Superposition(true), "superposition", source(scale, 1138, 2 * seed), standardise=False)
-        folder = experiment.folder / "learnt" / f"{name} {seed}"
-        return learn(learner, data, folder, Runtime({"max_steps": steps, "devices": 1})).dictionary
+        return experiment.learn(f"learnt/{name} {seed}", learner, data, steps).dictionary
 
     def autoencoder(name: str, encoder: Encoder, known: bool) -> Dictionary:
         atoms: dict[str, Any] = {"dictionary": true} if known else {"latents": scale.atoms}
@@ -161,14 +160,13 @@ def code_sizes(experiment: Experiment[Scale], seed: int) -> list[dict[str, Any]]
     scale = experiment.scale.sizes
     true = GaussianDictionary(scale.atoms, scale.dimensions, seed)
     inputs = SparseCodes(scale.trained, scale.active, "equal", seed=1000 + seed)
-    runtime = Runtime({"max_steps": scale.steps, "devices": 1})
     learnt: dict[str, Dictionary] = {}
     for name, encoder in encoders(scale.penalty).items():
         learner = SparseAutoencoder(
             encoder, dictionary=true, penalty_weight=scale.penalty, levels=(0, scale.levels[-1])
         )
         data = Activations(Superposition(true), "superposition", inputs, standardise=False)
-        learnt[name] = learn(learner, data, experiment.folder / "learnt" / f"size {name} {seed}", runtime).dictionary
+        learnt[name] = experiment.learn(f"learnt/size {name} {seed}", learner, data, scale.steps).dictionary
 
     def fista() -> FISTA:
         return FISTA(scale.penalty, scale.active)

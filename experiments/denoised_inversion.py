@@ -33,12 +33,11 @@ from readout.codes import (
 )
 from readout.data import Crops, InputData, Photographs, Sample
 from readout.extractors import VGG19, OrthonormalLinear
-from readout.learning import Activations, SparseAutoencoder, learn
+from readout.learning import Activations, SparseAutoencoder
 from readout.metrics import CorrelationDistance
 from readout.priors import Pixels
 from readout.readouts import OnePassReadout
 from readout.representation import linear_distance, linear_size
-from readout.sweep.runtime import Runtime
 
 THRESHOLD = 0.1
 
@@ -139,10 +138,9 @@ def vgg(experiment: Experiment[Scale], layer: str) -> pd.DataFrame:
     scale = experiment.scale
     extractor = VGG19(scale.weights)
     data = Activations(extractor, layer, Crops(count=scale.crops, size=scale.size), rows=60_000)
-    folder = experiment.folder / "learnt" / layer
     width = extractor.shapes(extractor.example(scale.size))[layer][0]
     learner = SparseAutoencoder(TopKEncoder(scale.active), latents=scale.expansion * width, lr=3e-3, resample_every=100)
-    own = learn(learner, data, folder, Runtime({"max_steps": scale.training_steps, "devices": 1})).dictionary
+    own = experiment.learn(f"learnt/{layer}", learner, data, scale.training_steps).dictionary
     denoisers: Mapping[str, LayerCoder | None] = {
         "none": None,
         "encoder": LayerCoder(own, LearnedEncoder()),

@@ -23,9 +23,8 @@ from experiments.summaries.dictionary_learning import conclude, draw
 from readout.codes import FISTA, Coder, Dictionary, GaussianDictionary, LearnedEncoder, ReLUEncoder, Superposition
 from readout.codes import TopKEncoder as TopK
 from readout.data import InputData, Sample
-from readout.learning import Activations, AlternatingLearner, DictionaryLearner, SparseAutoencoder, learn
+from readout.learning import Activations, AlternatingLearner, DictionaryLearner, SparseAutoencoder
 from readout.metrics import CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
-from readout.sweep.runtime import Runtime
 
 PARTNERS = 5
 """Latents that latent 0 is not seen with: 1 to 5."""
@@ -117,8 +116,8 @@ def learn_all(experiment: Experiment[Scale], size: Size, seed: int) -> list[dict
     def learnt(learner: DictionaryLearner, samples: int, steps: int) -> Dictionary:
         inputs = Codes(size, round(samples / 0.9), 2000 + seed, False)
         data = Activations(Superposition(true), "superposition", inputs, rows=2 * samples, standardise=False)
-        folder = experiment.folder / "learnt" / f"N={size.atoms} {_named(learner)} {samples} {seed}"
-        return learn(learner, data, folder, Runtime({"max_steps": steps, "devices": 1})).dictionary
+        name = f"learnt/N={size.atoms} {_named(learner)} {samples} {seed}"
+        return experiment.learn(name, learner, data, steps).dictionary
 
     def row(method: str, samples: int, scores: Mapping[str, float]) -> dict[str, Any]:
         what = {"atoms": size.atoms, "dimensions": size.dimensions, "method": method, "samples": samples, "seed": seed}

@@ -38,11 +38,10 @@ from readout.codes import (
 from readout.codes.layer_coder import as_rows
 from readout.data import Crops, InputData, Photographs, SampleText, UniformNoise, load_samples
 from readout.extractors import BERT, VGG19, FeatureExtractor, LanguageModel
-from readout.learning import Activations, Learned, SparseAutoencoder, learn
+from readout.learning import Activations, Learned, SparseAutoencoder
 from readout.metrics import LossRecovered, correlation_distance
 from readout.readouts import LayerCodes
 from readout.representation import Estimator
-from readout.sweep.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -151,13 +150,12 @@ def learnt(
     """Learn the dictionaries of a layer; return what reads its features by name, and the autoencoder's."""
     scale = experiment.scale
     data = Activations(extractor, layer, source.data(experiment.folder), rows=scale.rows)
-    runtime = Runtime({"max_steps": scale.steps, "devices": 1})
 
     def autoencoder(kind: str, **atoms: Any) -> Learned:
         learner = SparseAutoencoder(
             TopKEncoder(scale.active), lr=3e-3, resample_every=max(1, scale.steps // 8), **atoms
         )
-        return learn(learner, data, experiment.folder / f"{name} {layer} {kind}", runtime)
+        return experiment.learn(f"{name} {layer} {kind}", learner, data, scale.steps)
 
     dimensions = data.load(experiment.folder / f"{name} {layer} trained", torch.device("cpu")).training.shape[1]
     trained = autoencoder("trained", latents=scale.expansion * dimensions)

@@ -1,4 +1,4 @@
-"""Shared parts of experiments: command line, output folder, resumable sweeps, and the final table and figure."""
+"""Shared parts of experiments: command line, output folder, resumable sweeps and dictionaries, table and figure."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console
 from readout.data import InputData
 from readout.extractors import FeatureExtractor
+from readout.learning import Activations, DictionaryLearner, Learned, learn
 from readout.priors import Prior
 from readout.readouts import FeatureInversion, FeatureLoss, ImageInversion
 from readout.representation import Estimator
@@ -130,6 +131,18 @@ class Experiment(Generic[ScaleT]):
             & (results["seed"] == seed)
         )
         return results[mine].reset_index(drop=True)
+
+    def learn(self, name: str, learner: DictionaryLearner, data: Activations, steps: int) -> Learned:
+        """Learn a dictionary, unless the folder holds it; see :func:`readout.learning.learn`.
+
+        Args:
+            name: Sub-folder of the dictionary.
+            learner: How.
+            data: From what.
+            steps: Training steps.
+        """
+        runtime = Runtime(trainer={"max_steps": steps, "devices": 1})
+        return learn(learner, data, (self.sweeps or self.folder) / name, runtime)
 
     def finish(self, table: pd.DataFrame, figure: Figure, *sentences: str) -> None:
         """Write ``NAME.csv``, ``figures/NAME.png`` and ``.svg`` and ``result.txt``; print the sentences.

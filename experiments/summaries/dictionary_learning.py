@@ -55,11 +55,12 @@ def _conclude(atoms: int, own: pd.DataFrame) -> str:
     bound = 1 - float(linear_code_bound(atoms, int(own["dimensions"].iloc[0])))
     curve = own[own["method"] == best].groupby("samples")["dictionary"].mean()
     by_samples = ", ".join(f"{count:,}: {value:.3f}" for count, value in curve.items())
+    oracle = f"{inside['oracle']:.3f} and {outside['oracle']:.3f} out of distribution"
+    learnt = f"{dictionary['ReLU autoencoder']:.3f} and {dictionary['top-K autoencoder']:.3f}"
     return (
-        f"N = {atoms}, {asked:,} samples: oracle {inside['oracle']:.3f} and {outside['oracle']:.3f} out of "
-        f"distribution; alternating {inside[best]:.3f} and {outside[best]:.3f}. That dictionaries of autoencoders are "
-        f"wrong {stands(wrong)} ({dictionary['ReLU autoencoder']:.3f} and {dictionary['top-K autoencoder']:.3f}, chance "
-        f"{own['dictionary_chance'].mean():.3f}), and FISTA on them adds {min(gains):+.3f} to {max(gains):+.3f}. A "
-        f"linear probe reaches {inside['linear probe']:.3f} of √(M/N) = {bound:.3f}. Alternating dictionaries by "
-        f"samples: {by_samples}."
+        f"N = {atoms}, {asked:,} samples: oracle {oracle}; alternating {inside[best]:.3f} and {outside[best]:.3f}. That "
+        f"dictionaries of autoencoders are wrong {stands(wrong)} ({learnt}, chance "
+        f"{own['dictionary_chance'].mean():.3f}); FISTA on them adds {min(gains):+.3f} to {max(gains):+.3f}. A linear "
+        f"probe reaches {inside['linear probe']:.3f} of √(M/N) = {bound:.3f}. Alternating dictionaries by samples: "
+        f"{by_samples}."
     )

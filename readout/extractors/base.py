@@ -433,7 +433,7 @@ class FeatureExtractor(nn.Module):
 
 def _per_channel(name: str, values: Sequence[float], above: float | None = None) -> Tensor:
     """Shape values to broadcast against images; a single value broadcasts against anything."""
-    checked = [check_number(name, value, above=above) for value in check_list(name, values, "[0.5]")]
+    checked = [float(check_number(name, value, above=above)) for value in check_list(name, values, "[0.5]")]
     return torch.tensor(checked[0]) if len(checked) == 1 else torch.tensor(checked).view(-1, 1, 1)
 
 

@@ -1,6 +1,7 @@
 """Driving an experiment as its user does."""
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from readout.store import ResultStore
 from readout.sweep import driver
 from tests.helpers import read_table
 
+LEARN = importlib.import_module("readout.learning.learn")
+"""The module: the package's attribute of that name is the function."""
+
 
 def run(main: Callable[[Sequence[str]], None], output: Path) -> pd.DataFrame:
     """Run an experiment at its smallest, see that everything is there, and return its table."""
     few = functools.partial(_with_few_resamples, stats.bootstrap)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bootstrap", few)
+        patch.setattr(LEARN, "write", lambda *_: None)  # a dictionary's page takes longer than to learn it
         main(["--scale", "smoke", "--output", str(output)])
     name = main.__module__.rpartition(".")[2]
     for kind in ("png", "svg"):
@@ -41,12 +46,13 @@ def run_again(
     monkeypatch: pytest.MonkeyPatch,
     ignoring: Sequence[str] = (),
 ) -> None:
-    """Run it a second time: nothing is inverted, and the table is the same but for the columns to ignore."""
+    """Run it a second time: nothing is inverted or learnt, and the table is the same but for the columns to ignore."""
 
     def refuse(*_: Any) -> None:
-        raise AssertionError("inverted again")
+        raise AssertionError("inverted or learnt again")
 
     monkeypatch.setattr(driver, "read", refuse)
+    monkeypatch.setattr(LEARN, "run_training", refuse)
     monkeypatch.setattr(ResultStore, "write_figure", lambda *_: None)  # it would draw the same once more
     after = run(main, output)
     pd.testing.assert_frame_equal(after.drop(columns=list(ignoring)), before.drop(columns=list(ignoring)))
