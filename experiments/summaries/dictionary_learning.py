@@ -58,9 +58,8 @@ def _conclude(atoms: int, own: pd.DataFrame) -> str:
     oracle = f"{inside['oracle']:.3f} and {outside['oracle']:.3f} out of distribution"
     learnt = f"{dictionary['ReLU autoencoder']:.3f} and {dictionary['top-K autoencoder']:.3f}"
     return (
-        f"N = {atoms}, {asked:,} samples: oracle {oracle}; alternating {inside[best]:.3f} and {outside[best]:.3f}. That "
-        f"dictionaries of autoencoders are wrong {stands(wrong)} ({learnt}, chance "
+        f"N = {atoms}, {asked:,} samples: oracle {oracle}; alternating {inside[best]:.3f} and {outside[best]:.3f}. "
+        f"That dictionaries of autoencoders are wrong {stands(wrong)} ({learnt}, chance "
         f"{own['dictionary_chance'].mean():.3f}); FISTA on them adds {min(gains):+.3f} to {max(gains):+.3f}. A linear "
-        f"probe reaches {inside['linear probe']:.3f} of √(M/N) = {bound:.3f}. Alternating dictionaries by samples: "
-        f"{by_samples}."
+        f"probe reaches {inside['linear probe']:.3f} of √(M/N) = {bound:.3f}. Alternating, by samples: {by_samples}."
     )
