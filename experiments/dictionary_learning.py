@@ -39,6 +39,9 @@ class Size:
     samples: tuple[int, ...]
     """Numbers of samples to learn from; every method is tried with the one that is ``asked``."""
     asked: int
+    alternations: int = 100
+    iterations: int = 30
+    """FISTA's per alternation."""
 
     @property
     def dimensions(self) -> int:
@@ -53,18 +56,23 @@ class Scale:
     sizes: tuple[Size, ...]
     seeds: int
     steps: int
-    alternations: int
+    """Of autoencoders."""
     tested: int = 1000
 
 
+SAMPLES = (250, 500, 1000, 2500, 5000)
 SCALES = {
-    "smoke": Scale((Size(20, 2, (100, 400), 400),), 1, 200, 60, 300),
-    "cpu": Scale((Size(100, 10, (250, 500, 1000, 2500, 5000), 2500), Size(300, 10, (2500, 5000), 2500)), 1, 3000, 100),
+    "smoke": Scale((Size(20, 2, (100, 400), 400, 60),), 1, 200, 300),
+    "cpu": Scale(
+        (
+            Size(100, 10, SAMPLES, 2500),
+            Size(300, 10, SAMPLES[-2:], 2500),
+            Size(1000, 10, (2500, 10_000), 2500, alternations=50, iterations=15),
+        ),
+        *(1, 3000),
+    ),
     "paper": Scale(
-        (Size(100, 10, (250, 500, 1000, 2500, 5000), 2500), Size(1000, 10, (2500, 10_000, 40_000), 2500)),
-        5,
-        20_000,
-        300,
+        (Size(100, 10, SAMPLES, 2500, 300), Size(1000, 10, (2500, 10_000, 40_000), 2500, 300)), seeds=5, steps=20_000
     ),
 }
 
@@ -137,7 +145,8 @@ def learn_all(experiment: Experiment[Scale], size: Size, seed: int) -> list[dict
         rows.append(row(f"{name} autoencoder", size.asked, read(dictionary, LearnedEncoder())))
         rows.append(row(f"{name} autoencoder + FISTA", size.asked, read(dictionary, FISTA(0.01))))
     for samples in size.samples:
-        dictionary = learnt(AlternatingLearner(size.atoms, 0.03, 0.4, restarts=1), samples, scale.alternations)
+        alternating = AlternatingLearner(size.atoms, 0.03, 0.4, restarts=1, iterations=size.iterations)
+        dictionary = learnt(alternating, samples, size.alternations)
         rows.append(row("alternating + FISTA", samples, read(dictionary, FISTA(0.01))))
     inside = tested["inside"]
     chance = {"codes_chance": mcc_chance(inside, true.decode(inside), encoders=5)}

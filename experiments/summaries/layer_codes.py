@@ -12,14 +12,14 @@ def draw(found: pd.DataFrame, latents: pd.DataFrame, sizes: pd.DataFrame) -> Fig
     """Plot unexplained variance, what the last layer keeps, sizes of codes, and sizes of latents by frequency."""
     figure = Figure(figsize=(13, 8), layout="constrained")
     (unexplained, kept), (by_layer, by_latent) = figure.subplots(2, 2)
-    places = [" ".join(pair) for pair in dict.fromkeys(zip(found["model"], found["layer"], strict=True))]
+    places = ["\n".join(pair) for pair in dict.fromkeys(zip(found["model"], found["layer"], strict=True))]
     for axes, column in ((unexplained, "unexplained"), (kept, "kept")):
         for number, (reader, group) in enumerate(found.groupby("reader", sort=False)):
             where = [place + 0.15 * (number - 2) for place in range(len(places))]
             axes.bar(where, group[column], 0.14, color=COLORS[number], label=reader)
         name_columns(axes, places)
     unexplained.set(ylabel="share of variance unexplained", yscale="log")
-    unexplained.legend(frameon=False, fontsize=8)
+    figure.legend(*kept.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
     kept.set(ylabel="share of the last layer kept", ylim=(min(0, found["kept"].min()), 1))
     layers = list(dict.fromkeys(sizes["layer"]))
     for number, (reader, group) in enumerate(sizes.groupby("reader", sort=False)):
