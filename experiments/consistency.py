@@ -137,7 +137,8 @@ def conclude(table: pd.DataFrame) -> tuple[str, str]:
         "On planted codes, that agreement over seeds tracks the truth "
         f"{stands([rho.low > 0, gap.mean() < 0.05])}: over {len(planted)} pairs of data and learner Spearman's ρ is "
         f"{rho}, and PW-MCC differs from MCC by {gap.mean():.2f} on average and {gap.max():.2f} at most (means of "
-        f"both, {_both(planted)}; random dictionaries have {chance['pwmcc'].min():.2f} to {chance['pwmcc'].max():.2f}).",
+        f"both, {_both(planted)}; random dictionaries have {chance['pwmcc'].min():.2f} to "
+        f"{chance['pwmcc'].max():.2f}).",
         f"On hierarchical codes, that seeds agree more than they are true "
         f"{stands(tree['pwmcc'] > tree['mcc'])} (PW-MCC and MCC: {_both(tree)}; random dictionaries have "
         f"{chance['pwmcc'][HIERARCHY]:.2f}).",

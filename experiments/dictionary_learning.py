@@ -3,8 +3,8 @@
     python -m experiments.dictionary_learning --scale cpu
 
 Barin Pacela et al. (2026) find that autoencoders learn wrong dictionaries, that iterations on those don't help, and
-that an oracle with the true one recovers nearly everything, in distribution and out of it: latent 0 with partners that it
-was never seen with. Here the same setting is learnt by more methods, and from more and fewer samples. Run again to
+that an oracle with the true one recovers nearly everything, in distribution and out of it: latent 0 with partners that
+it was never seen with. Here the same setting is learnt by more methods, and from more and fewer samples. Run again to
 resume.
 """
 
