@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -125,6 +126,8 @@ class AlternatingLearner(DictionaryLearner):
         """Draw rows as the first atoms of a start, shape (N, M); random directions where there are too few."""
         generator = self._generator("atoms", start)
         drawn = self.feature[torch.randperm(len(self.feature), generator=generator)[: self.latents]]
+        _, places = np.unique(drawn.numpy(force=True), axis=0, return_index=True)
+        drawn = drawn[torch.from_numpy(np.sort(places))]  # equal atoms would never separate
         norms = drawn.norm(dim=1)
         drawn = drawn[norms > UNUSED * norms.max()]
         more = torch.randn(self.latents - len(drawn), drawn.shape[1], generator=generator)

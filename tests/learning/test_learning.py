@@ -31,7 +31,7 @@ from readout.codes import (
 from readout.codes.encoders import ENCODERS
 from readout.codes.sae_lens import RankedTopKEncoder
 from readout.common.errors import ReadoutError
-from readout.data import Photographs, UniformNoise
+from readout.data import Photographs, Sample, UniformNoise
 from readout.extractors import Patches
 from readout.learning import Activations, AlternatingLearner, DictionaryLearner, Learned, SparseAutoencoder, learn
 from readout.learning.latents import latents_table
@@ -105,6 +105,20 @@ def test_alternating_coding_is_as_good_as_another_library(tmp_path: Path) -> Non
     inferred = other.fit_transform(rows)
     reached = ((inferred @ other.components_ - rows) ** 2).sum() / 2 + 0.1 * np.abs(inferred).sum()
     assert float(learner.objectives().min()) <= reached / len(rows) * 1.005
+
+
+def test_rows_that_occur_twice_begin_one_atom_only(tmp_path: Path) -> None:
+    class Repeated(SparseCodes):
+        """Three codes, many times."""
+
+        def __getitem__(self, index: int) -> Sample:
+            return Sample(f"code_{index}", super().__getitem__(index % 3).input)
+
+    data = Activations(Superposition(PLANTED), "superposition", Repeated(60, 3), standardise=False)
+    learner = AlternatingLearner(8, restarts=1)
+    learner.begin(data.load(tmp_path, torch.device("cpu")), 1)
+    cosines = (learner.atoms[0] @ learner.atoms[0].T).fill_diagonal_(0)
+    assert cosines.max() < 0.9999
 
 
 def test_without_a_penalty_it_factorises_into_nonnegative_codes(tmp_path: Path) -> None:
