@@ -57,6 +57,21 @@ def learn(
         ReadoutError: if steps are not set, features can't be used, the folder holds another dictionary, or the fit
             ended early.
         KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
+
+    Examples:
+        Latents of sums of known atoms, found from the sums alone:
+
+        >>> from readout.codes import GaussianDictionary, SparseCodes
+        >>> from readout.learning import Activations, AlternatingLearner
+        >>> from readout.metrics import DictionaryMCC
+        >>> true = GaussianDictionary(atoms=16, dimensions=8)
+        >>> data = Activations(Superposition(true), "superposition", SparseCodes(1000, active=3), standardise=False)
+        >>> learner = AlternatingLearner(16, penalty_weight=0.03)
+        >>> learnt = learn(learner, data, "runs/learnt", Runtime({"max_steps": 120}))
+        >>> metric = DictionaryMCC()
+        >>> metric.update(true.atoms, learnt.dictionary.atoms)
+        >>> bool(metric.compute() > 0.99)
+        True
     """
     folder, shown = user_path(output), console or Console(quiet=True)
     with quiet_lightning(), stoppable() as stop:
