@@ -83,7 +83,7 @@ def learn(
             learner.begin(rows, steps)
             path = folder / CHECKPOINTS / f"{key}.ckpt"
             checkpoint = TrainingCheckpoint(path, CHECKPOINT_MINUTES, stop, shown)
-            bar = RichProgressBar(refresh_rate=20) if console else Callback()
+            bar = _Progress(refresh_rate=20) if console else Callback()
             with _dashboard(learner, data, folder, runtime).training(data.layer, key) as loggers:
                 run_training(learner, checkpoint, runtime, loggers, bar)
             if learner.steps_taken < steps:
@@ -114,6 +114,13 @@ def judged(dictionary: StoredDictionary, coder: Coder, rows: Rows) -> Learned:
         active.update(codes)
     latents = latents_table(coder, feature[:FOLLOWED], ITERATIONS)
     return Learned(dictionary, latents, 1 - float(unexplained.compute()), float(active.compute()))
+
+
+class _Progress(RichProgressBar):
+    """Lightning's progress bar, without the number of an epoch, which means nothing here."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "learning"
 
 
 def _is_stored(path: Path, key: str) -> bool:
