@@ -99,7 +99,7 @@ def measure(experiment: Experiment[Scale], name: str, codes: Callable[..., Tree]
     scale = experiment.scale
     data, test = codes(), codes(count=TEST, seed=1)
     truth = OrthonormalDictionary(len(data.parent_of))
-    activations = Activations(Superposition(truth), "superposition", data, standardise=False)
+    activations = Activations(Superposition(truth), "superposition", data, standardise="scale")
     scale_of_rows = float(truth.decode(data.codes).square().mean().sqrt())
     given = {"true atoms": truth.atoms, "parent + child": absorbing(truth.atoms, data.parent_of)}
     rows = []

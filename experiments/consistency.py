@@ -87,7 +87,7 @@ def measure(
 ) -> pd.DataFrame:
     """Return agreement over seeds and with the truth, one row per learner and one for random dictionaries."""
     scale, truth = experiment.scale, network.dictionary
-    data = Activations(network, "superposition", codes, standardise=False)
+    data = Activations(network, "superposition", codes, standardise="scale")
     # not the seed of the true atoms
     found: dict[str, list[Dictionary]] = {
         "random": [GaussianDictionary(len(truth), truth.dimensions, seed=1 + seed) for seed in range(scale.seeds)]

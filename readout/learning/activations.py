@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -59,8 +61,8 @@ class Activations(LightningDataModule):
         inputs: What it sees.
         rows: Most rows; of each input, equally many positions are drawn.
         held_out: Share of the inputs whose rows are kept from learning.
-        standardise: Whether the mean is subtracted and the scale divided by. Sums of atoms that are known to have no
-            offset want False.
+        standardise: Whether the mean is subtracted and the scale divided by; ``"scale"`` only divides, for sums of
+            atoms that are known to have no offset.
         seed: Seed of split, positions and order.
 
     Raises:
@@ -74,14 +76,16 @@ class Activations(LightningDataModule):
         inputs: InputData,
         rows: int = 200_000,
         held_out: float = 0.1,
-        standardise: bool = True,
+        standardise: Literal["scale"] | bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
         (self.layer,) = extractor.resolve([layer])
+        if standardise not in (True, "scale", False):
+            raise ReadoutError(f"data.standardise is {standardise!r}; give true, false or scale.")
         self.extractor, self.inputs, self.standardise = extractor, inputs, standardise
         self.rows = check_whole("data.rows", rows, 2)
-        self.held_out = check_number("data.held_out", held_out, 0, below=1)
+        self.held_out = check_number("data.held_out", held_out, above=0, below=1)
         self.seed = check_seed("data.seed", seed)
 
     def load(self, folder: Path, device: torch.device) -> Rows:
@@ -103,13 +107,19 @@ class Activations(LightningDataModule):
         chosen = [samples[place] for place in order]
         digests = [tensor_digest([("input", sample.input)]) for sample in chosen]
         key = digest([self.extractor.fingerprint(), self.layer, digests, self.rows, self.seed])[:32]
-        path = folder / FOLDER / f"{key}.npy"
-        if not path.exists():
-            write_whole(path, lambda file: self._write(chosen, file, device))
-        stored = np.load(path, mmap_mode="r")
+        stored = self._stored(folder / FOLDER / f"{key}.npy", chosen, device)
         each = len(stored) // len(chosen)
         cut = len(stored) - unseen * each
         return self._rows(digest([key, self.held_out, self.standardise])[:32], stored[:cut], stored[cut:])
+
+    def _stored(self, path: Path, samples: list[Sample], device: torch.device) -> np.ndarray:
+        """Return the rows of a file; it is written if it is missing, or can't be read."""
+        with suppress(OSError, ValueError):
+            kept: np.ndarray = np.load(path, mmap_mode="r")
+            return kept
+        write_whole(path, lambda file: self._write(samples, file, device))
+        written: np.ndarray = np.load(path, mmap_mode="r")
+        return written
 
     def _rows(self, key: str, training: np.ndarray, held_out: np.ndarray) -> Rows:
         spread = np.linspace(0, len(training) - 1, min(len(training), MEASURED)).astype(int)
@@ -122,7 +132,9 @@ class Activations(LightningDataModule):
         scale = float((measured - mean).square().mean().sqrt())
         if scale == 0:
             raise ReadoutError(f"Features at layer {self.layer!r} are constant; choose another layer.")
-        return Rows(key, training, held_out, *((mean, scale) if self.standardise else (torch.zeros_like(mean), 1.0)))
+        if self.standardise is not True:
+            mean = torch.zeros_like(mean)
+        return Rows(key, training, held_out, mean, scale if self.standardise else 1.0)
 
     def _write(self, samples: list[Sample], path: Path, device: torch.device) -> None:
         """Write the rows of all inputs, in their order."""

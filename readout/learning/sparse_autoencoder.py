@@ -77,7 +77,7 @@ class SparseAutoencoder(DictionaryLearner):
         self.batch_size = check_whole("model.batch_size", batch_size, 1)
         self.lr = check_number("model.lr", lr, above=0)
         self.resample_every = None if resample_every is None else check_whole("model.resample_every", resample_every, 1)
-        self.strict_loading = False
+        self._epoch = -1
 
     def begin(self, rows: Rows, steps: int) -> None:
         """See :class:`DictionaryLearner`.
@@ -159,8 +159,9 @@ class SparseAutoencoder(DictionaryLearner):
         count = len(self.rows.training)
         size = min(self.batch_size, count)
         epoch, place = divmod(step, count // size)
-        order = torch.randperm(count, generator=self._generator("epoch", epoch))
-        rows = self.rows.standardised(self.rows.training, order[place * size : (place + 1) * size])
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, torch.randperm(count, generator=self._generator("epoch", epoch))
+        rows = self.rows.standardised(self.rows.training, self._order[place * size : (place + 1) * size])
         low, high = min(self.levels), max(self.levels)
         if not high:
             return rows
