@@ -41,6 +41,13 @@ from readout.representation import linear_distance, linear_size
 
 THRESHOLD = 0.1
 
+SHADES = {
+    "none": (COLORS[0], "as it is"),
+    "encoder": (COLORS[1], "denoised by the encoder"),
+    "pursuit": (COLORS[2], "denoised by pursuit"),
+}
+"""Colour and label of each denoiser."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -175,8 +182,9 @@ def draw(curves: pd.DataFrame, scale: Scale) -> Figure:
     figure = Figure(figsize=(4.2 * len(networks), 3.8), layout="constrained")
     panels = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
     for axes, network in zip(panels, networks, strict=True):
-        for color, (name, own) in zip(COLORS, curves[curves["network"] == network].groupby("denoiser"), strict=False):
-            axes.errorbar(own["level"], own["distance"], own["error"], fmt="o-", ms=3, color=color, label=f"by {name}")
+        for name, own in curves[curves["network"] == network].groupby("denoiser", sort=False):
+            shade, label = SHADES[str(name)]
+            axes.errorbar(own["level"], own["distance"], own["error"], fmt="o-", ms=3, color=shade, label=label)
         axes.axhline(THRESHOLD, color="black", lw=0.8, ls=":")
         axes.set(title=network, xlabel="d_H")
     levels = np.array(scale.levels)
@@ -184,7 +192,7 @@ def draw(curves: pd.DataFrame, scale: Scale) -> Figure:
         panels[0].plot(levels, linear_distance(levels, scale.features / inputs), "k", ls=dash, lw=0.8)
     panels[0].set(ylabel="d_X")
     for axes in panels:
-        axes.legend(frameon=False, fontsize=8, title="denoised")
+        axes.legend(frameon=False, fontsize=8)
     return figure
 
 
