@@ -220,6 +220,10 @@ def small(given: list[str]) -> list[str]:
     name, *rest = given
     if name == "layers":
         return [name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]
+    if name == "learn":
+        few = "--data.inputs.count=40", "--trainer.max_steps=3", "--model.latents=64"
+        images = ["--data.inputs.size=32", "--data.extractor.weights=random", "--model.resample_every=null"]
+        return [*given, *few, *(images if "vgg_sae.yaml" in rest else [])]
     if name not in ("fit", "invert") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
         return given  # as small as can be, or what was small before
     if "digits_class.yaml" in rest:
@@ -232,6 +236,8 @@ def small(given: list[str]) -> list[str]:
         end = ["--trainer.max_steps=64", "--trainer.accelerator=cpu", "--model.candidates=64"]
     if not text and "my_models.MyNet" not in rest:
         end.append("--model.extractor.weights=random")
+    if {"vgg_sae_codes.yaml", "denoised.yaml"} & {*rest}:
+        end.append("--sweep.layers=[conv3_1]")
     if "IMAGES" in rest:
         end.append("--data.limit=2")
     if "UniformNoise" in rest:
