@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.shared.claims import stands
-from experiments.shared.drawing import COLORS
+from experiments.shared.drawing import COLORS, plain_log
 from readout.code_theory import linear_code_bound
 
 
@@ -34,7 +34,9 @@ def draw(found: pd.DataFrame) -> Figure:
         for number, column in enumerate(curve):
             bottom.plot(curve.index, curve[column], "o-", color=COLORS[number], label=str(column))
         bottom.axhline(own["dictionary_chance"].mean(), color=COLORS[2], ls=":")
-        bottom.set(xscale="log", xlabel="samples", ylabel="alternating: MCC", ylim=(0, 1.02))
+        bottom.set(xlabel="samples", ylabel="alternating: MCC", ylim=(0, 1.02))
+        plain_log(bottom)
+        bottom.set_xticks(curve.index, [f"{count:,}" for count in curve.index])
     return figure
 
 

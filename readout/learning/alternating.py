@@ -123,11 +123,12 @@ class AlternatingLearner(DictionaryLearner):
         return FISTA(self.penalty_weight, nonnegative=self.nonnegative)
 
     def _first_atoms(self, start: int) -> Tensor:
-        """Draw rows as the first atoms of a start, shape (N, M); random directions where there are too few."""
+        """Draw different rows as the first atoms of a start, shape (N, M); random directions where there are too few."""
         generator = self._generator("atoms", start)
-        drawn = self.feature[torch.randperm(len(self.feature), generator=generator)[: self.latents]]
-        _, places = np.unique(drawn.numpy(force=True), axis=0, return_index=True)
-        drawn = drawn[torch.from_numpy(np.sort(places))]  # equal atoms would never separate
+        shuffled = self.feature[torch.randperm(len(self.feature), generator=generator)]
+        drawn = _different(shuffled[: self.latents])
+        if len(drawn) < self.latents:
+            drawn = _different(shuffled)[: self.latents]
         norms = drawn.norm(dim=1)
         drawn = drawn[norms > UNUSED * norms.max()]
         more = torch.randn(self.latents - len(drawn), drawn.shape[1], generator=generator)
@@ -169,3 +170,9 @@ class AlternatingLearner(DictionaryLearner):
             atoms[start, latent] = normalize(left[worst], dim=0)
             self.codes[start, worst, latent] = left[worst].norm()
         self.atoms = atoms
+
+
+def _different(rows: Tensor) -> Tensor:
+    """Leave out rows that came before, because equal atoms would never separate."""
+    _, places = np.unique(rows.numpy(force=True), axis=0, return_index=True)
+    return rows[torch.from_numpy(np.sort(places))]
