@@ -123,7 +123,7 @@ class AlternatingLearner(DictionaryLearner):
         return FISTA(self.penalty_weight, nonnegative=self.nonnegative)
 
     def _first_atoms(self, start: int) -> Tensor:
-        """Draw different rows as the first atoms of a start, shape (N, M); random directions where there are too few."""
+        """Draw different rows as first atoms of a start, shape (N, M); random directions where there are too few."""
         generator = self._generator("atoms", start)
         shuffled = self.feature[torch.randperm(len(self.feature), generator=generator)]
         drawn = _different(shuffled[: self.latents])
