@@ -75,8 +75,8 @@ def test_every_kind_of_encoder_is_here() -> None:
 
 @pytest.mark.parametrize("kind", ENCODERS, ids=lambda kind: kind.__name__)
 def test_what_is_stored_is_what_was_learnt(kind: type[Encoder], tmp_path: Path) -> None:
-    learner = SparseAutoencoder(MAKE[kind](), latents=16, batch_size=128, lr=0.01)
-    found = learnt(learner, tmp_path, 300)
+    learner = SparseAutoencoder(MAKE[kind](), latents=16, batch_size=128, lr=0.02)
+    found = learnt(learner, tmp_path, 100)
     torch.testing.assert_close(found.dictionary.atoms.norm(dim=1), torch.ones(16))
     assert found.explained_variance > 0.6
     feature = learner.rows.standardised(learner.rows.held_out, slice(0, 20))
@@ -131,7 +131,7 @@ def test_without_a_penalty_it_factorises_into_nonnegative_codes(tmp_path: Path) 
 
 
 def test_the_inference_threshold_of_a_batch_keeps_as_many_latents(tmp_path: Path) -> None:
-    found = learnt(SparseAutoencoder(BatchTopKEncoder(3), latents=16, lr=0.01), tmp_path, 400)
+    found = learnt(SparseAutoencoder(BatchTopKEncoder(3), latents=16, lr=0.02, batch_size=128), tmp_path, 200)
     assert found.active == pytest.approx(3, abs=0.3)
 
 
@@ -139,7 +139,7 @@ def test_thresholds_move_and_the_penalty_decides_how_many_latents_are_active(tmp
     active = {}
     for weight in (0.001, 0.3):
         learner = SparseAutoencoder(JumpReLUEncoder(), latents=16, penalty_weight=weight, lr=0.01)
-        active[weight] = learnt(learner, tmp_path / str(weight), 400).active
+        active[weight] = learnt(learner, tmp_path / str(weight), 200).active
         assert isinstance(learner.encoder, JumpReLUEncoder)
         assert float((learner.encoder.thresholds - 0.1).abs().mean()) > 0.01
     assert active[0.3] < 0.7 * active[0.001]
@@ -168,8 +168,8 @@ def test_dead_latents_are_resampled_if_asked(tmp_path: Path) -> None:
 def test_the_first_latents_of_a_matryoshka_explain_more(tmp_path: Path) -> None:
     explained = {}
     for prefixes in ((), (4,)):
-        learner = SparseAutoencoder(TopKEncoder(3), latents=16, prefixes=prefixes, lr=0.01, batch_size=128)
-        learnt(learner, tmp_path / str(len(prefixes)), 400)
+        learner = SparseAutoencoder(TopKEncoder(3), latents=16, prefixes=prefixes, lr=0.02, batch_size=128)
+        learnt(learner, tmp_path / str(len(prefixes)), 150)
         feature = learner.rows.standardised(learner.rows.held_out, slice(None))
         with torch.no_grad():
             found = learner.encoder.eval()(feature, learner.atoms)[:, :4] @ learner.atoms[:4]
