@@ -128,12 +128,10 @@ class Activations(LightningDataModule):
             raise ReadoutError(
                 f"Features at layer {self.layer!r} have values that are not finite; check network and inputs."
             )
-        mean = measured.mean(0)
-        scale = float((measured - mean).square().mean().sqrt())
-        if scale == 0:
+        if not measured.std(0).any():
             raise ReadoutError(f"Features at layer {self.layer!r} are constant; choose another layer.")
-        if self.standardise is not True:
-            mean = torch.zeros_like(mean)
+        mean = measured.mean(0) if self.standardise is True else torch.zeros(measured.shape[1])
+        scale = float((measured - mean).square().mean().sqrt())
         return Rows(key, training, held_out, mean, scale if self.standardise else 1.0)
 
     def _write(self, samples: list[Sample], path: Path, device: torch.device) -> None:
