@@ -108,7 +108,7 @@ class FISTA(ISTA):
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :class:`Coder`."""
         super().initialise(seeds, input_shape)
-        self.register_buffer("ahead", self.codes, persistent=False)
+        self.register_buffer("ahead", self.codes.clone(), persistent=False)
         self.register_buffer("age", self.codes.new_ones(len(seeds), 1), persistent=False)
 
     def start(self, codes: Tensor) -> None:
