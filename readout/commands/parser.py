@@ -62,9 +62,10 @@ class Parser(LightningArgumentParser):
         """Raise a :class:`ReadoutError` with one sentence; parsers of nested classes report to their parent."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise user_error(ex) or ReadoutError(
-            f"{sentence(message)} `{self.prog} --help` lists what is accepted."
-        ) from ex
+        said = sentence(message)
+        if self.prog.endswith(" learn"):  # the example of a configuration is for the command
+            said = said.replace("vgg_dip.yaml", "vgg_sae.yaml")
+        raise user_error(ex) or ReadoutError(f"{said} `{self.prog} --help` lists what is accepted.") from ex
 
 
 def sentence(message: str) -> str:

@@ -95,6 +95,7 @@ def test_what_can_not_be_used_is_one_sentence(capsys: pytest.CaptureFixture[str]
     codes = ["fit", "--config", "vgg_sae_codes.yaml", "--model.extractor.weights", "null", "--data.size", "32"]
     used = [*codes, "--model.dictionary.path", "out", "--model.coder", "FISTA"]
     assert "was learnt at layer 'superposition' of Superposition" in said(*used)
+    assert "data must be set; add, for example, --config vgg_sae.yaml" in said("learn")
     assert "has no encoder" in said(*codes, "--model.dictionary.path", "out")
     shutil.copy("out/learned.yaml", "out/dictionary.safetensors")
     assert "can't be read as a dictionary" in said(*used)
