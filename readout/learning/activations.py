@@ -69,6 +69,9 @@ class Activations(LightningDataModule):
         ReadoutError: if there is no such layer, or a number is out of range.
     """
 
+    unseen: list[Tensor]
+    """Inputs that are held out, once loaded."""
+
     def __init__(
         self,
         extractor: FeatureExtractor,
@@ -105,6 +108,7 @@ class Activations(LightningDataModule):
         generator = torch.Generator().manual_seed(derive_seed("split", self.seed))
         order = torch.randperm(len(samples), generator=generator).tolist()
         chosen = [samples[place] for place in order]
+        self.unseen = [sample.input for sample in chosen[len(chosen) - unseen :]]
         digests = [tensor_digest([("input", sample.input)]) for sample in chosen]
         key = digest([self.extractor.fingerprint(), self.layer, digests, self.rows, self.seed])[:32]
         stored = self._stored(folder / FOLDER / f"{key}.npy", chosen, device)

@@ -15,6 +15,7 @@ from readout.common.files import user_path
 from readout.common.signals import stoppable
 from readout.common.terminal import say
 from readout.learning.activations import Activations, Rows
+from readout.learning.exemplars import exemplars
 from readout.learning.latents import ROWS, latents_table
 from readout.learning.learned import Learned
 from readout.learning.learner import DictionaryLearner, check_steps
@@ -33,6 +34,9 @@ JUDGED = 20_000
 
 FOLLOWED = 4096
 """Most held-out rows that move, for the table of latents."""
+
+SHOWN = 16
+"""Latents on the page, those active most often, with the parts of images to which they respond."""
 
 ITERATIONS = 200
 """Iterations of a coder on held-out rows."""
@@ -91,7 +95,10 @@ def learn(
             store(learner.learnt(), folder / NAME, data.extractor, data.layer, key)
             path.unlink(missing_ok=True)
         learned = judged(StoredDictionary(str(folder)), learner.coder(), rows)
-    write(learned, data, rows, folder, runtime.config)
+        latents = learned.latents.sort_values("frequency", ascending=False)["latent"][:SHOWN].tolist()
+        parts = exemplars(data, learned.dictionary, learner.coder(), ITERATIONS, latents)
+        shown_parts = {} if parts is None else dict(zip(latents, parts, strict=True))
+    write(learned, data, rows, folder, runtime.config, shown_parts)
     say(shown, f"{learned}.")
     return learned
 

@@ -9,9 +9,11 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from readout.analysis import plots
 from readout.analysis.report import PAGE, render
+from readout.data.images import to_pixels
 from readout.extractors import Patches
 from readout.learning.activations import Activations, Rows
 from readout.learning.learned import Learned
@@ -21,7 +23,14 @@ MOST_ATOMS = 144
 """Most atoms that are drawn, those that are active most often."""
 
 
-def write(learned: Learned, data: Activations, rows: Rows, folder: Path, config: Mapping[str, Any]) -> None:
+def write(
+    learned: Learned,
+    data: Activations,
+    rows: Rows,
+    folder: Path,
+    config: Mapping[str, Any],
+    parts: Mapping[int, Tensor],
+) -> None:
     """Write ``report.html``, figures, ``learned.yaml`` and ``config.yaml``.
 
     Args:
@@ -30,6 +39,7 @@ def write(learned: Learned, data: Activations, rows: Rows, folder: Path, config:
         rows: The features.
         folder: Output folder.
         config: The whole configuration.
+        parts: Parts of images to which latents respond, by latent; see :func:`readout.learning.exemplars.exemplars`.
     """
     store, count = ResultStore(folder), len(learned.dictionary)
     facts = {
@@ -52,6 +62,8 @@ def write(learned: Learned, data: Activations, rows: Rows, folder: Path, config:
         figures = {"frequencies": _frequencies(learned)}
         if isinstance(data.extractor, Patches):
             figures["atoms"] = _atoms(learned)
+        elif parts:
+            figures["responses"] = _responses(parts)
         drawn = {name: Markup(svg(figure)) for name, figure in figures.items()}
         for name, figure in figures.items():
             store.write_figure(name, figure)
@@ -83,4 +95,18 @@ def _atoms(learned: Learned) -> Figure:
     axes = figure.subplots()
     axes.imshow(sheet, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_axis_off()
+    return figure
+
+
+def _responses(parts: Mapping[int, Tensor]) -> Figure:
+    """Draw what latents respond to, one row per latent."""
+    columns = max(len(own) for own in parts.values())
+    figure = Figure(figsize=(0.7 * columns + 0.6, 0.7 * len(parts)), layout="constrained")
+    panels = figure.subplots(len(parts), columns, squeeze=False)
+    for row, (latent, own) in zip(panels, parts.items(), strict=True):
+        row[0].text(-0.2, 0.5, str(latent), transform=row[0].transAxes, ha="right", va="center", fontsize=7)
+        for axes, part in zip(row, own, strict=True):
+            axes.set_axis_off()
+            if not part.isnan().any():
+                axes.imshow(to_pixels(part))
     return figure

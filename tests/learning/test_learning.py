@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import DictionaryLearning
-from torch import Tensor
+from torch import Tensor, nn
 
 from readout.codes import (
     BatchTopKEncoder,
@@ -32,8 +32,10 @@ from readout.codes.encoders import ENCODERS
 from readout.codes.sae_lens import RankedTopKEncoder
 from readout.common.errors import ReadoutError
 from readout.data import Photographs, Sample, UniformNoise
-from readout.extractors import Patches
+from readout.data.in_memory import ImagesInMemory
+from readout.extractors import FeatureExtractor, Patches
 from readout.learning import Activations, AlternatingLearner, DictionaryLearner, Learned, SparseAutoencoder, learn
+from readout.learning.exemplars import exemplars
 from readout.learning.latents import latents_table
 from readout.metrics import DictionaryMCC, dictionary_mcc_chance
 from readout.sweep.runtime import Runtime
@@ -218,6 +220,30 @@ def test_the_size_of_a_latent_has_a_closed_form_without_superposition() -> None:
     assert table["size"][:3].tolist() == pytest.approx(expected.tolist(), abs=0.015)
     assert table["dead"].tolist() == [False, False, False, True]
     assert table["magnitude"][:3].tolist() == pytest.approx((spread[:3] * (2 / torch.pi) ** 0.5).tolist(), rel=0.03)
+
+
+def test_latents_are_shown_where_images_make_them_large(tmp_path: Path) -> None:
+    """Features are the pixels and atoms the primary colours; each image has a red spot of its own strength."""
+    network = nn.Conv2d(3, 3, 1, bias=False)
+    network.weight.data = torch.eye(3).view(3, 3, 1, 1)
+    pixels = FeatureExtractor(nn.Sequential(network), layers={"pixels": "0"})
+    spots = {0.7: (4, 20), 0.8: (25, 9), 0.9: (16, 31)}
+    images = {f"{red}": torch.full((3, 32, 32), 0.2) for red in spots}
+    for red, (row, column) in spots.items():
+        images[f"{red}"][0, row, column] = red
+    data = Activations(pixels, "pixels", ImagesInMemory(images), held_out=0.6, standardise=False)
+    data.load(tmp_path, torch.device("cpu"))
+    parts = exemplars(data, Dictionary(torch.eye(3)), OnePass(), 1, [0])
+    assert parts is not None
+    assert parts.shape == (1, 2, 3, 8, 8)
+    reds = sorted((round(float(image[0].max()), 1) for image in data.unseen), reverse=True)
+    for part, red in zip(parts[0], reds, strict=True):
+        first = [min(max(0, place - 4), 24) for place in spots[red]]  # in the middle, as far as the image reaches
+        row, column = (place - start for place, start in zip(spots[red], first, strict=True))
+        assert float(part[0, row, column]) == pytest.approx(red)
+    codes = Activations(Superposition(PLANTED), "superposition", SparseCodes(20, 3))
+    codes.load(tmp_path, torch.device("cpu"))
+    assert exemplars(codes, PLANTED, OnePass(), 1, [0]) is None
 
 
 def test_patches_are_flat_in_frequency() -> None:
