@@ -26,6 +26,9 @@ PROBLEMS = {
 }
 """Side, coder and number of iterations, by what is minimised."""
 
+QUICK = ("orthogonal_mp", "OrthogonalMatchingPursuit", "lasso_cd", "FISTA")
+"""Coders of a quick run, each with its most iterations."""
+
 
 def run(options: Options) -> Table:
     """Measure milliseconds per signal, and the objective that was reached."""
@@ -38,7 +41,7 @@ def run(options: Options) -> Table:
     )
     count = 200 if options.quick else 2000
     for atoms in ATOMS[options.work.device]:
-        for problem, coders in PROBLEMS.items():
+        for problem, coders in (_quick() if options.quick else PROBLEMS).items():
             works = [
                 options.work.but(side=side, coder=coder, iterations=iterations, atoms=atoms, problems=count)
                 for side, coder, iterations in coders
@@ -61,6 +64,13 @@ def run(options: Options) -> Table:
                     **{"scikit-learn / this": middle, "quartiles": (first, third)},
                 )
     return table
+
+
+def _quick() -> dict[str, list[tuple[str, str, int]]]:
+    return {
+        problem: list({coder: (side, coder, count) for side, coder, count in coders if coder in QUICK}.values())
+        for problem, coders in PROBLEMS.items()
+    }
 
 
 def _name(work: Work) -> str:
