@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from torch.optim import Adam
 
-from experiments.shared.curves import crossing
+from experiments.shared.dictionaries import code_mcc, dictionary_mcc, drawn, infer, size_of_codes
 from experiments.shared.harness import Experiment, begin, style
 from experiments.summaries.amortisation import conclude, draw
 from readout.code_theory import linear_code_bound
@@ -41,8 +40,7 @@ from readout.codes import (
     UnrolledEncoder,
 )
 from readout.learning import Activations, AlternatingLearner, DictionaryLearner, SparseAutoencoder
-from readout.metrics import CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
-from readout.readouts import CodeReadout
+from readout.metrics import dictionary_mcc_chance, mcc_chance
 from readout.sweep.runtime import Runtime
 
 
@@ -107,11 +105,13 @@ def regimes(experiment: Experiment[Scale], seed: int) -> list[dict[str, Any]]:
     """Return the correlations of codes and atoms, one row per (regime, method), with what nothing learnt reaches."""
     scale = experiment.scale.regimes
     true = GaussianDictionary(scale.atoms, scale.dimensions, seed)
-    codes, unseen = (drawn(true, 1024, scale.active, 2 * seed + part) for part in range(2))
+    network = Superposition(true)
+    codes, unseen = (drawn(SparseCodes(1024, scale.active, seed=2 * seed + part), network) for part in range(2))
     given, feature = true.decode(codes), true.decode(unseen)
 
     def learnt(name: str, learner: DictionaryLearner, steps: int) -> Dictionary:
-        data = Activations(Superposition(true), "superposition", source(scale, 1138, 2 * seed), standardise=False)
+        inputs = SparseCodes(1138, scale.active, seed=2 * seed)
+        data = Activations(network, "superposition", inputs, standardise=False)
         return experiment.learn(f"learnt/{name} {seed}", learner, data, steps).dictionary
 
     def autoencoder(name: str, encoder: Encoder, known: bool) -> Dictionary:
@@ -119,12 +119,9 @@ def regimes(experiment: Experiment[Scale], seed: int) -> list[dict[str, Any]]:
         return learnt(name, SparseAutoencoder(encoder, penalty_weight=scale.penalty, **atoms), scale.steps)
 
     def row(regime: str, method: str, dictionary: Dictionary, coder: Coder, steps: int = 500) -> dict[str, Any]:
-        coder.prepare_for(Superposition(dictionary))
-        scores = {"codes": CodeMCC(), "dictionary": DictionaryMCC()}
-        scores["codes"].update(unseen, coder.infer(feature, steps))
-        scores["dictionary"].update(true.atoms, dictionary.atoms)
-        named = {"regime": regime, "method": method, "seed": seed}
-        return named | {name: float(score.compute()) for name, score in scores.items()}
+        codes = code_mcc(unseen, infer(dictionary, coder, feature, steps))
+        scores = {"codes": codes, "dictionary": dictionary_mcc(true.atoms, dictionary.atoms)}
+        return {"regime": regime, "method": method, "seed": seed, **scores}
 
     def fista() -> FISTA:
         return FISTA(scale.penalty)
@@ -181,35 +178,16 @@ def code_sizes(experiment: Experiment[Scale], seed: int) -> list[dict[str, Any]]
     }
     rows = []
     for name, (dictionary, coder, steps) in coders.items():
-        results = experiment.sweep(
-            f"sizes/{name} {seed}",
-            CodeReadout(Superposition(dictionary), coder, record_every=steps),
-            SparseCodes(scale.codes, scale.active, "equal", seed=seed),
-            steps=steps,
-            layers="all",
-            levels=scale.levels,
-            seed=seed,
-        )
-        lost = (results["verdict"] != "recovered").groupby(results["level"]).mean()
-        rows.append({"coder": name, "dictionary": seed, "size": crossing(lost.index.tolist(), lost.tolist(), 0.5)})
+        codes = SparseCodes(scale.codes, scale.active, "equal", seed=seed)
+        folder = f"sizes/{name} {seed}"
+        size, _ = size_of_codes(experiment, folder, dictionary, coder, steps, codes, scale.levels, seed)
+        rows.append({"coder": name, "dictionary": seed, "size": size})
     return rows
 
 
 def encoders(penalty: float) -> dict[str, Encoder]:
     """Return the encoders to train, by name."""
     return {"ReLU encoder": ReLUEncoder(), "perceptron": MLPEncoder(256), "LISTA": UnrolledEncoder(10, penalty)}
-
-
-def source(scale: Regimes, count: int, seed: int) -> SparseCodes:
-    """Return the codes that are drawn from a seed."""
-    return SparseCodes(count, scale.active, seed=seed)
-
-
-def drawn(dictionary: Dictionary, count: int, active: int, seed: int) -> Tensor:
-    """Return codes, shape (count, N)."""
-    data = SparseCodes(count, active, seed=seed)
-    data.prepare_for(Superposition(dictionary))
-    return torch.stack([sample.input for sample in data])
 
 
 class Supervised(LightningModule):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.shared.curves import crossing
+from experiments.shared.dictionaries import size_of_codes
 from experiments.shared.drawing import COLORS, MARKERS, dots, plain_log
 from experiments.shared.harness import Experiment, begin, style
 from readout.analysis.statistics import bootstrap_interval, paired_difference
@@ -28,9 +28,7 @@ from readout.codes import (
     OrthogonalMatchingPursuit,
     OrthonormalDictionary,
     SparseCodes,
-    Superposition,
 )
-from readout.readouts import CodeReadout
 from readout.representation import noise_ratio
 
 CODERS = ("one pass", "ISTA, 8 iterations", "FISTA", "OMP")
@@ -88,17 +86,10 @@ def measure(experiment: Experiment[Scale], ratio: int, name: str, penalty: float
     atoms, dimension = ratio * scale.dimension, scale.dimension
     dictionary = OrthonormalDictionary(dimension, seed) if ratio == 1 else GaussianDictionary(atoms, dimension, seed)
     coder, steps = make(name, penalty, scale.active)
-    results = experiment.sweep(
-        f"{name.replace(', ', '-').replace(' ', '-')}_{penalty:g}/atoms={atoms}_dictionary={seed}",
-        CodeReadout(Superposition(dictionary), coder, record_every=steps),
-        SparseCodes(scale.codes, scale.active, "equal", seed=seed),
-        steps=steps,
-        layers="all",
-        levels=scale.levels,
-        seed=seed,
-    )
-    lost = (results["verdict"] != "recovered").groupby(results["level"]).mean()
-    return {"size": crossing(lost.index.tolist(), lost.tolist(), 0.5), "kept": 1 - lost.loc[0]}
+    folder = f"{name.replace(', ', '-').replace(' ', '-')}_{penalty:g}/atoms={atoms}_dictionary={seed}"
+    codes = SparseCodes(scale.codes, scale.active, "equal", seed=seed)
+    size, kept = size_of_codes(experiment, folder, dictionary, coder, steps, codes, scale.levels, seed)
+    return {"size": size, "kept": kept}
 
 
 def make(name: str, penalty: float, active: int) -> tuple[Coder, int]:

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from experiments.shared.dictionaries import code_mcc, dictionary_mcc, infer
 from experiments.shared.harness import Experiment, begin, style
 from experiments.shared.worlds import affine_fit
 from experiments.summaries.dictionary_learning import conclude, draw
@@ -24,7 +25,7 @@ from readout.codes import FISTA, Coder, Dictionary, GaussianDictionary, LearnedE
 from readout.codes import TopKEncoder as TopK
 from readout.data import InputData, Sample
 from readout.learning import Activations, AlternatingLearner, DictionaryLearner, SparseAutoencoder
-from readout.metrics import CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
+from readout.metrics import dictionary_mcc_chance, mcc_chance
 
 PARTNERS = 5
 """Latents that latent 0 is not seen with: 1 to 5."""
@@ -132,11 +133,8 @@ def learn_all(experiment: Experiment[Scale], size: Size, seed: int) -> list[dict
         return {**what, **scores}
 
     def read(dictionary: Dictionary, coder: Coder) -> dict[str, float]:
-        coder.prepare_for(Superposition(dictionary))
-        found = {name: mcc(codes, coder.infer(true.decode(codes), 300)) for name, codes in tested.items()}
-        metric = DictionaryMCC()
-        metric.update(true.atoms, dictionary.atoms)
-        return {**found, "dictionary": float(metric.compute())}
+        found = {name: mcc(codes, infer(dictionary, coder, true.decode(codes), 300)) for name, codes in tested.items()}
+        return {**found, "dictionary": dictionary_mcc(true.atoms, dictionary.atoms)}
 
     rows = [row("oracle", 0, read(true, FISTA(0.01))), row("linear probe", size.asked, probe(size, true, tested, seed))]
     for name, encoder in (("ReLU", ReLUEncoder()), ("top-K", TopK(size.active))):
@@ -163,9 +161,7 @@ def probe(size: Size, true: Dictionary, tested: Mapping[str, Tensor], seed: int)
 
 def mcc(codes: Tensor, found: Tensor) -> float:
     """Return the MCC of codes, over the latents that are ever active."""
-    metric = CodeMCC()
-    metric.update(codes[:, (codes != 0).any(0)], found)
-    return float(metric.compute())
+    return code_mcc(codes[:, (codes != 0).any(0)], found)
 
 
 def _named(learner: DictionaryLearner) -> str:

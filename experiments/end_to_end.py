@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from experiments.shared.dictionaries import code_mcc, infer
 from experiments.shared.fitting import FittedModel
 from experiments.shared.harness import begin, style
 from experiments.shared.worlds import World, affine_fit, encoder, linear_r2
 from experiments.summaries.end_to_end import FITTED, LEARNT, TRUE, conclude, draw
 from readout.code_theory import lasso_distance, oracle_distance
-from readout.codes import FISTA, Dictionary, GaussianDictionary, Superposition
-from readout.metrics import CodeMCC
+from readout.codes import FISTA, Dictionary, GaussianDictionary
 
 OTHER = 1_000_000
 """Seed of the random dictionary, far from those of true ones."""
@@ -136,7 +136,7 @@ def follow(size: Size, scale: Scale, seed: int) -> pd.DataFrame:
     chain = Chain(size, scale, seed)
     latents = chain.held_out
     features = chain.dictionary.decode(latents)
-    known = matched(infer(features, chain.dictionary, LEAST_PENALTY), latents)
+    known = code_mcc(latents, infer(chain.dictionary, FISTA(LEAST_PENALTY), features, ITERATIONS))
     rows = [{"stage": TRUE, "mcc": known}, {"stage": FITTED, **read(features, latents)}]
     chain.fit()
     name = f"N = {size.latents}, M = {size.dimensions}, K = {size.active}"
@@ -163,24 +163,10 @@ def read(features: Tensor, latents: Tensor) -> dict[str, float]:
     probe = white[half:] @ affine_fit(white[:half], latents[:half]).float()[:-1]
     return {
         **{"r2": linear_r2(latents, white), "penalty": penalty},
-        "mcc": matched(infer(moved, Dictionary(atoms), penalty), test),
-        "chance": matched(infer(moved, other, penalty), test),
-        "probe": matched(probe, test),
+        "mcc": code_mcc(test, infer(Dictionary(atoms), FISTA(penalty), moved, ITERATIONS)),
+        "chance": code_mcc(test, infer(other, FISTA(penalty), moved, ITERATIONS)),
+        "probe": code_mcc(test, probe),
     }
-
-
-def infer(features: Tensor, dictionary: Dictionary, penalty: float) -> Tensor:
-    """Return non-negative codes by FISTA, shape (samples, N)."""
-    coder = FISTA(penalty)
-    coder.prepare_for(Superposition(dictionary))
-    return coder.infer(features, ITERATIONS)
-
-
-def matched(codes: Tensor, latents: Tensor) -> float:
-    """Return the MCC of codes."""
-    metric = CodeMCC()
-    metric.update(latents, codes)
-    return float(metric.compute())
 
 
 def closed_forms(r2: float, penalty: float, size: Size) -> tuple[float, float]:

@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for layer in source.layers:
             readers, learned = learnt(experiment, name, source, extractor, layer)
             labels = {"model": name, "layer": layer}
-            rows += [{**labels, **row} for row in judge(experiment.scale, source, extractor, layer, readers)]
+            rows += [{**labels, **row} for row in judge(source, extractor, layer, readers)]
             latents.append(learned.latents.assign(**labels))
             if source.measure:
                 for by in ("encoder", "pursuit"):
@@ -157,11 +157,11 @@ def learnt(
         )
         return experiment.learn(f"{name} {layer} {kind}", learner, data, scale.steps)
 
-    dimensions = data.load(experiment.folder / f"{name} {layer} trained", torch.device("cpu")).training.shape[1]
+    rows = data.load(experiment.folder / f"{name} {layer} trained", torch.device("cpu"))
+    dimensions = rows.training.shape[1]
     trained = autoencoder("trained", latents=scale.expansion * dimensions)
     random = autoencoder("random", dictionary=GaussianDictionary(scale.expansion * dimensions, dimensions))
     own = trained.dictionary
-    rows = data.load(experiment.folder / f"{name} {layer} trained", torch.device("cpu"))
     sample = rows.standardised(rows.training, slice(0, 20_000))
     components = Dictionary(torch.linalg.eigh(sample.T @ sample)[1].T.flip(0), own.mean, own.scale)
 
@@ -179,34 +179,38 @@ def learnt(
 
 @torch.no_grad()
 def judge(
-    scale: Scale, source: Source, extractor: FeatureExtractor, layer: str, readers: Mapping[str, LayerCoder]
+    source: Source, extractor: FeatureExtractor, layer: str, readers: Mapping[str, LayerCoder]
 ) -> list[dict[str, Any]]:
     """Return what codes explain of the features of unseen inputs and what the network's last layer keeps, by reader."""
     samples = [sample.input for sample in load_samples(source.unseen(), extractor).values()]
     extractor.lay_out(torch.device("cpu"))
-    rows = []
-    for name, reader in readers.items():
-        errors = total = 0.0
-        kept, entropy = LossRecovered(), LossRecovered()
-        for x in samples:
-            given = extractor.embed(x.unsqueeze(0)) if isinstance(extractor, LanguageModel) else x.unsqueeze(0)
-            feature = extractor.extract(given, layer)
-            mean = reader.dictionary.mean
-            errors += float((as_rows(reader(feature)) - as_rows(feature)).square().sum())
-            total += float((as_rows(feature) - mean).square().sum())
-            clean = extractor.extract(given, source.last)
+    causal = isinstance(extractor, LanguageModel) and extractor.causal
+    mean = next(iter(readers.values())).dictionary.mean  # of the layer, and so of all its dictionaries
+    errors, total = dict.fromkeys(readers, 0.0), 0.0
+    kept, entropy = ({name: LossRecovered() for name in readers} for _ in range(2))
+    for x in samples:
+        given = extractor.embed(x.unsqueeze(0)) if isinstance(extractor, LanguageModel) else x.unsqueeze(0)
+        feature, clean = (extractor.extract(given, each) for each in (layer, source.last))
+        with replaced(extractor, layer, partial(_constant, mean=mean)):
+            ablated = extractor.extract(given, source.last)
+        total += float((as_rows(feature) - mean).square().sum())
+        for name, reader in readers.items():
+            errors[name] += float((as_rows(reader(feature)) - as_rows(feature)).square().sum())
             with replaced(extractor, layer, reader):
                 coded = extractor.extract(given, source.last)
-            with replaced(extractor, layer, partial(_constant, mean=mean)):
-                ablated = extractor.extract(given, source.last)
-            zero = torch.zeros(1)
-            kept.update(zero, correlation_distance(coded, clean), correlation_distance(ablated, clean))
-            if isinstance(extractor, LanguageModel) and extractor.causal:
-                entropy.update(*(_entropy(extractor, last, x) for last in (clean, coded, ablated)))
-        row = {"reader": name, "unexplained": errors / total, "kept": float(kept.compute())}
-        causal = isinstance(extractor, LanguageModel) and extractor.causal
-        rows.append({**row, "entropy_kept": float(entropy.compute()) if causal else float("nan")})
-    return rows
+            distances = (correlation_distance(each, clean) for each in (coded, ablated))
+            kept[name].update(torch.zeros(1), *distances)
+            if causal:
+                entropy[name].update(*(_entropy(extractor, last, x) for last in (clean, coded, ablated)))
+    return [
+        {
+            "reader": name,
+            "unexplained": errors[name] / total,
+            "kept": float(kept[name].compute()),
+            "entropy_kept": float(entropy[name].compute()) if causal else float("nan"),
+        }
+        for name in readers
+    ]
 
 
 def measure(
@@ -226,8 +230,9 @@ def _constant(feature: Tensor, mean: Tensor) -> Tensor:
     return (mean.view(-1, 1, 1) if feature.ndim > 3 else mean).expand_as(feature)
 
 
-def _entropy(extractor: LanguageModel, last: Tensor, ids: Tensor) -> Tensor:
+def _entropy(extractor: FeatureExtractor, last: Tensor, ids: Tensor) -> Tensor:
     """Return the cross-entropy of the next tokens, with output weights tied to the embedding."""
+    assert isinstance(extractor, LanguageModel)
     logits = last[0, :-1] @ extractor.embedding.weight.T
     return cross_entropy(logits, ids[1:]).unsqueeze(0)
 

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from torch import Size, Tensor
 
 from experiments.shared.curves import crossing
+from experiments.shared.dictionaries import drawn
+from experiments.shared.dictionaries import infer as infer_codes
 from experiments.shared.drawing import COLORS
 from experiments.shared.harness import begin, style
 from readout.code_theory import donoho_tanner
@@ -128,19 +130,12 @@ def measure(scale: Scale, name: str, nonnegative: bool, delta: float) -> pd.Data
 
 def draw_codes(network: Superposition, count: int, active: int, nonnegative: bool) -> Tensor:
     """Return random codes of equal magnitudes, shape (codes, N)."""
-    data = SparseCodes(count, active, "equal", nonnegative, seed=active)
-    data.prepare_for(network)
-    return torch.stack([sample.input for sample in data])
+    return drawn(SparseCodes(count, active, "equal", nonnegative, seed=active), network)
 
 
 def infer(network: Superposition, coder: Coder, true: Tensor) -> Tensor:
     """Return the codes that a coder infers from the features of these codes."""
-    coder.prepare_for(network)
-    coder.initialise(range(len(true)), true.shape[1:])
-    coder.aim(network.extract(true, "superposition"))
-    for _ in range(coder.steps(true.shape[1])):
-        coder.iterate()
-    return coder.read_out(coder())
+    return infer_codes(network.dictionary, coder, network.extract(true, "superposition"), true.shape[1])
 
 
 def find_lines(shares: pd.DataFrame) -> pd.DataFrame:

@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from experiments.shared.dictionaries import drawn
+from experiments.shared.dictionaries import infer as infer_codes
 from experiments.shared.drawing import COLORS, MARKERS
 from experiments.shared.harness import begin, style
 from readout.code_theory import lasso_distance, linear_code_bound, one_pass_distance, oracle_distance
-from readout.codes import FISTA, Coder, GaussianDictionary, OnePass, SparseCodes, Superposition
+from readout.codes import FISTA, GaussianDictionary, OnePass, SparseCodes, Superposition
 from readout.perturbations import GaussianPerturbation
 from readout.representation import noise_ratio
 
@@ -58,8 +60,7 @@ def measure(scale: Scale, nonnegative: bool) -> pd.DataFrame:
     atoms, dimension, active, levels = scale.atoms, scale.atoms // 2, scale.atoms // 20, scale.levels
     network = Superposition(GaussianDictionary(atoms, dimension))
     data = SparseCodes(scale.codes, active, nonnegative=nonnegative)
-    data.prepare_for(network)
-    true = torch.stack([sample.input for sample in data])
+    true = drawn(data, network)
     clean = network.extract(true, "superposition")
     # E s² / Var s, where E s² = K/N and E s of half-normal latents √(2/π) of that
     energy = 1 / (1 - active / atoms * 2 / np.pi) if nonnegative else 1.0
@@ -84,27 +85,16 @@ def infer(network: Superposition, scale: Scale, feature: Tensor, true: Tensor, n
     """Return the codes by each readout."""
     matched, lasso = OnePass(nonnegative=False), FISTA(scale.penalty, nonnegative=nonnegative)
     atoms, mean = network.dictionary.atoms, true.mean()
-    one_pass = iterate(matched, network, feature, 1)
+    one_pass = infer_codes(network.dictionary, matched, feature, 1)
     oracle = matched.refit(true.abs().topk(scale.atoms // 20).indices)
     return {
         "one pass": one_pass,
         # of codes minus their mean, which it would shrink
         "least squares": (feature - mean * atoms.sum(0)) @ torch.linalg.pinv(atoms),
-        "LASSO": iterate(lasso, network, feature, scale.iterations),
+        "LASSO": infer_codes(network.dictionary, lasso, feature, scale.iterations),
         "oracle": oracle,
         "oracle, M − K": oracle,
     }
-
-
-def iterate(coder: Coder, network: Superposition, feature: Tensor, iterations: int) -> Tensor:
-    """Return the codes after a number of iterations."""
-    coder.prepare_for(network)
-    coder.initialise(range(len(feature)), network.example(0).shape[1:])
-    coder.aim(feature)
-    for _ in range(iterations):
-        coder.iterate()
-    found: Tensor = coder()
-    return found
 
 
 def least_squares_distance(

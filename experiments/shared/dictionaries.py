@@ -1,12 +1,18 @@
-"""Shared parts of experiments with dictionaries: codes, their scores, and hierarchical sources."""
+"""Shared parts of experiments with dictionaries: codes, their scores and sizes, and hierarchical sources."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from readout.codes import Coder, Dictionary, Superposition
+from experiments.shared.curves import crossing
+from experiments.shared.harness import Experiment
+from readout.codes import Coder, Dictionary, SparseCodes, Superposition
 from readout.common.checks import check_number, check_seed, check_whole
 from readout.data import InputData, Sample
-from readout.metrics import DictionaryMCC
+from readout.metrics import CodeMCC, DictionaryMCC
+from readout.readouts import CodeReadout
 
 ITERATIONS = 200
 """Most iterations of a coder."""
@@ -55,16 +61,30 @@ class Tree(InputData):
         return Sample(f"code_{index:06d}", self.codes[index])
 
 
-def infer(dictionary: Dictionary, coder: Coder, features: Tensor) -> Tensor:
+def drawn(data: SparseCodes, network: Superposition) -> Tensor:
+    """Return the codes of a network's latents, shape (codes, N)."""
+    data.prepare_for(network)
+    return torch.stack([sample.input for sample in data])
+
+
+def infer(dictionary: Dictionary, coder: Coder, features: Tensor, iterations: int = ITERATIONS) -> Tensor:
     """Return the codes of features, in units of standardised ones, shape (rows, N).
 
     Args:
         dictionary: The dictionary.
         coder: Infers codes.
         features: Shape (rows, M).
+        iterations: Most iterations of the coder.
     """
     coder.prepare_for(Superposition(dictionary))
-    return coder.infer(dictionary.standardise(features), ITERATIONS)
+    return coder.infer(dictionary.standardise(features), iterations)
+
+
+def code_mcc(true: Tensor, found: Tensor) -> float:
+    """Return :class:`readout.metrics.CodeMCC` of codes, shapes (samples, N) and (samples, N')."""
+    metric = CodeMCC()
+    metric.update(true, found)
+    return float(metric.compute())
 
 
 def dictionary_mcc(true: Tensor, found: Tensor) -> float:
@@ -72,3 +92,34 @@ def dictionary_mcc(true: Tensor, found: Tensor) -> float:
     metric = DictionaryMCC()
     metric.update(true, found)
     return float(metric.compute())
+
+
+def size_of_codes(
+    experiment: Experiment[Any],
+    name: str,
+    dictionary: Dictionary,
+    coder: Coder,
+    steps: int,
+    codes: SparseCodes,
+    levels: Sequence[float],
+    seed: int,
+) -> tuple[float, float]:
+    """Run or resume a sweep of codes.
+
+    Args:
+        experiment: Runs it.
+        name: Sub-folder of the sweep.
+        dictionary: Of the network, and of the coder.
+        coder: Reads codes.
+        steps: Its iterations.
+        codes: The true codes.
+        levels: Perturbation levels, 0 among them.
+        seed: Seed of the noise.
+
+    Returns:
+        Level at which half of the codes are not recovered, and share that is at level 0.
+    """
+    readout = CodeReadout(Superposition(dictionary), coder, record_every=steps)
+    results = experiment.sweep(name, readout, codes, steps=steps, layers="all", levels=levels, seed=seed)
+    lost = (results["verdict"] != "recovered").groupby(results["level"]).mean()
+    return crossing(lost.index.tolist(), lost.tolist(), 0.5), 1 - lost.loc[0]
