@@ -77,8 +77,8 @@ class ReLUEncoder(Encoder):
         self.bias[latents] = 0
 
 
-class TopKEncoder(ReLUEncoder):
-    """The K largest latents of :class:`ReLUEncoder` (Makhzani & Frey, 2013; Gao et al., 2024).
+class FixedNumberEncoder(Encoder):
+    """Base class of encoders whose codes have K active latents, so that nothing is penalised.
 
     Args:
         active: K.
@@ -97,18 +97,32 @@ class TopKEncoder(ReLUEncoder):
         Raises:
             ReadoutError: if there are fewer atoms than K.
         """
-        check_active(self.active, len(atoms))
-        super().build(atoms)
+        if self.active > len(atoms):
+            raise ReadoutError(
+                f"{self.active} latents can't be active among {len(atoms)} atoms; lower active, or learn more atoms."
+            )
+        super().build(atoms)  # type: ignore[safe-super]
+
+    def penalty(self, feature: Tensor, codes: Tensor) -> Tensor:
+        """Return 0."""
+        return codes.new_zeros(len(codes))
+
+
+class TopKEncoder(FixedNumberEncoder, ReLUEncoder):
+    """The K largest latents of :class:`ReLUEncoder` (Makhzani & Frey, 2013; Gao et al., 2024).
+
+    Args:
+        active: K.
+
+    Raises:
+        ReadoutError: if K is below 1.
+    """
 
     def forward(self, feature: Tensor, atoms: Tensor) -> Tensor:
         """See :class:`Encoder`."""
         codes = super().forward(feature, atoms)
         kept, places = codes.topk(self.active, dim=1)
         return torch.zeros_like(codes).scatter(1, places, kept)
-
-    def penalty(self, feature: Tensor, codes: Tensor) -> Tensor:
-        """Return 0: the number of latents is fixed."""
-        return codes.new_zeros(len(codes))
 
 
 class BatchTopKEncoder(TopKEncoder):
@@ -253,7 +267,7 @@ class MLPEncoder(Encoder):
         return codes
 
 
-class PursuitEncoder(Encoder):
+class PursuitEncoder(FixedNumberEncoder):
     """Matching pursuit on the dictionary's own atoms: K atoms, each the nearest to what is left; no weights.
 
     Args:
@@ -263,18 +277,6 @@ class PursuitEncoder(Encoder):
         ReadoutError: if K is below 1.
     """
 
-    def __init__(self, active: int) -> None:
-        super().__init__()
-        self.active = check_whole("active", active, 1)
-
-    def build(self, atoms: Tensor) -> None:
-        """See :class:`Encoder`; there are no weights.
-
-        Raises:
-            ReadoutError: if there are fewer atoms than K.
-        """
-        check_active(self.active, len(atoms))
-
     def forward(self, feature: Tensor, atoms: Tensor) -> Tensor:
         """See :class:`Encoder`."""
         codes = feature.new_zeros(len(feature), len(atoms))
@@ -282,10 +284,6 @@ class PursuitEncoder(Encoder):
             found, nearest = ((feature - codes @ atoms) @ atoms.T).max(1, keepdim=True)
             codes = codes.scatter_add(1, nearest, found.relu())
         return codes
-
-    def penalty(self, feature: Tensor, codes: Tensor) -> Tensor:
-        """Return 0: the number of latents is fixed."""
-        return codes.new_zeros(len(codes))
 
 
 class UnrolledEncoder(Encoder):
@@ -324,16 +322,6 @@ class UnrolledEncoder(Encoder):
         for shift in self.shifts[1:]:
             codes = (found + codes @ self.recurrent.T - shift).relu()
         return codes
-
-
-def check_active(active: int, atoms: int) -> None:
-    """Check that no more latents are active than there are.
-
-    Raises:
-        ReadoutError: if there are.
-    """
-    if active > atoms:
-        raise ReadoutError(f"{active} latents can't be active among {atoms} atoms; lower active, or learn more atoms.")
 
 
 ENCODERS: Sequence[type[Encoder]] = (
