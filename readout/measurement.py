@@ -158,7 +158,7 @@ def measure(
         size = SIZES[0] if sized else extractor.find_size()
     data = as_data(images, extractor.example(size).shape[-1])
     asked = {"layers": layers, "levels": check_levels(levels), "draws": draws, "threshold": threshold, **sweep}
-    config = {"seed_everything": seed, "sweep": _described(asked)}  # kept, so that the report can be remade
+    config = {"seed_everything": seed, "sweep": describe(asked)}  # kept, so that the report can be remade
     runtime = Runtime(trainer={"max_steps": steps, **(trainer or {})}, config=config, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         kept = None if output is None else user_path(output)
@@ -211,13 +211,6 @@ def _copied(module: nn.Module) -> nn.Module:
     for weight in copied.parameters():
         weight.detach_()  # copies of TorchScript modules have a graph
     return copied
-
-
-def _described(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe the arguments of a sweep; a denoiser describes itself, because its atoms are no plain data."""
-    denoiser = asked.get("denoiser")
-    described: dict[str, Any] = describe({name: value for name, value in asked.items() if name != "denoiser"})
-    return described if denoiser is None else {**described, "denoiser": denoiser.describe()}
 
 
 def _console(progress: bool) -> Console:

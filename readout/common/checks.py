@@ -78,6 +78,21 @@ def check_whole(name: str, value: Any, low: int | None = None, high: int | None 
     raise _refused(name, plain, "whole number", _bounds(low, high), hint)
 
 
+def check_max_steps(steps: int, kind: str) -> int:
+    """Return a Trainer's ``max_steps``.
+
+    Args:
+        steps: The number; below 1 if it is not set.
+        kind: Of the steps, in one word.
+
+    Raises:
+        ReadoutError: if it is not set.
+    """
+    if steps < 1:
+        raise ReadoutError(f"trainer.max_steps, the number of {kind} steps, is not set; set it to 1 or more.")
+    return steps
+
+
 def check_seed(name: str, value: Any) -> int:
     """Return a seed: a whole number from 0 to :data:`LARGEST_SEED`.
 

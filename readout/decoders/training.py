@@ -17,6 +17,7 @@ from readout.decoders.network import DecoderNetwork
 from readout.extractors import FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
+from readout.perturbations.base import noise_scale
 from readout.problems.identity import derive_seed
 
 HELD_OUT_SHARE, MOST_HELD_OUT = 1 / 8, 32
@@ -160,5 +161,4 @@ class DecoderTraining(Training):
         # the same rule, a batch at a time on the device: a fifth of a training step would go into it otherwise
         own = torch.Generator(feature.device).manual_seed(seeds[0])
         noise = torch.randn(feature.shape, generator=own, device=feature.device)
-        scale = feature.flatten(1).std(1, unbiased=False) * ((1 - levels) ** -2 - 1).sqrt().to(feature)
-        return feature + scale.view(-1, *[1] * (feature.ndim - 1)) * noise
+        return feature + noise_scale(feature, levels).view(-1, *[1] * (feature.ndim - 1)) * noise

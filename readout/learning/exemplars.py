@@ -1,4 +1,4 @@
-"""What latents of images respond to: the parts of images at which they are largest."""
+"""Parts of images at which latents are largest."""
 
 from collections.abc import Sequence
 

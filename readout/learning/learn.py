@@ -10,6 +10,7 @@ from rich.console import Console
 from readout.callbacks.dashboard import Dashboard
 from readout.codes import Coder, StoredDictionary, Superposition
 from readout.codes.stored import NAME, store
+from readout.common.checks import check_max_steps
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.common.signals import stoppable
@@ -18,7 +19,7 @@ from readout.learning.activations import Activations, Rows
 from readout.learning.exemplars import exemplars
 from readout.learning.latents import ROWS, latents_table
 from readout.learning.learned import Learned
-from readout.learning.learner import DictionaryLearner, check_steps
+from readout.learning.learner import DictionaryLearner
 from readout.learning.page import write
 from readout.metrics import FVU, L0
 from readout.problems.identity import digest
@@ -80,7 +81,7 @@ def learn(
     folder, shown = user_path(output), console or Console(quiet=True)
     with quiet_lightning(), stoppable() as stop:
         trainer = runtime.make_bare_trainer()
-        steps = check_steps(trainer.max_steps)
+        steps = check_max_steps(trainer.max_steps, "training")
         rows = data.load(folder, trainer.strategy.root_device)
         key = digest([rows.key, learner.describe(), steps, str(trainer.precision)])[:32]
         if not _is_stored(folder / NAME, key):

@@ -1,4 +1,4 @@
-"""What was learnt: a dictionary in a file, and what it does on rows that it was not learnt from."""
+"""A dictionary in a file, with its scores on rows that were held out."""
 
 from dataclasses import dataclass
 

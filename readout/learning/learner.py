@@ -8,7 +8,6 @@ from torch import Tensor
 
 from readout.codes import Coder, Dictionary
 from readout.common.checks import check_seed
-from readout.common.errors import ReadoutError
 from readout.decoders import Training
 from readout.learning.activations import Rows
 from readout.problems.identity import derive_seed, describe
@@ -66,14 +65,3 @@ class DictionaryLearner(Training):
 
     def _generator(self, *of: str | int) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed("dictionary", self.seed, *of))
-
-
-def check_steps(steps: int) -> int:
-    """Return the number of training steps.
-
-    Raises:
-        ReadoutError: if the Trainer does not say.
-    """
-    if steps < 1:
-        raise ReadoutError("trainer.max_steps, the number of training steps, is not set; set it to 1 or more.")
-    return steps

@@ -16,6 +16,7 @@ from readout.common.errors import ReadoutError
 from readout.learning.activations import Rows
 from readout.learning.learner import DictionaryLearner
 from readout.perturbations import check_levels
+from readout.perturbations.base import noise_scale
 
 DECAY = 1 / 5
 """Last share of the steps, over which the learning rate falls to 0 and nothing is resampled."""
@@ -166,9 +167,8 @@ class SparseAutoencoder(DictionaryLearner):
         if not high:
             return rows
         generator = self._generator("noise", step)
-        levels = low + (high - low) * torch.rand(len(rows), 1, generator=generator)
-        scale = rows.std(1, unbiased=False, keepdim=True) * ((1 - levels) ** -2 - 1).sqrt()
-        return rows + scale * torch.randn(rows.shape, generator=generator)
+        levels = low + (high - low) * torch.rand(len(rows), generator=generator)
+        return rows + noise_scale(rows, levels).unsqueeze(1) * torch.randn(rows.shape, generator=generator)
 
     def _error(self, codes: Tensor, feature: Tensor, first: int) -> Tensor:
         """Return half the squared error of the first latents alone, shape (rows,)."""

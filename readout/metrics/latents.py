@@ -1,4 +1,4 @@
-"""How well latents explain features, and how they use them."""
+"""Scores of latents: linear R², dimensionality, activity, unexplained variance and recovered loss."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How well found codes and dictionaries match true ones.
+"""Scores of found codes and dictionaries against true ones.
 
 Two metrics are called MCC (mean correlation coefficient) in the literature and differ: :class:`CodeMCC` correlates
 latents over samples, :class:`DictionaryMCC` takes cosines of atoms. Neither is near 0 by chance, so compare them with

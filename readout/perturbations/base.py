@@ -215,6 +215,16 @@ def unit(direction: Tensor) -> Tensor:
     return scaled
 
 
+def noise_scale(feature: Tensor, levels: Tensor) -> Tensor:
+    """Return the standard deviation σ of Gaussian noise at target correlation distances, shape (problems,).
+
+    Args:
+        feature: Shape (problems, ...).
+        levels: c, in [0, 1), shape (problems,).
+    """
+    return feature.flatten(1).std(1, unbiased=False) * ((1 - levels) ** -2 - 1).sqrt().to(feature)
+
+
 def noise_to_signal(level: float) -> float:
     """Return σ / std(h) = √((1 − c)⁻² − 1) for a target correlation distance.
 

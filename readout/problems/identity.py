@@ -46,7 +46,8 @@ def derive_seed(*parts: str | int) -> int:
 def describe(thing: Any, skip: Sequence[str] = ()) -> Any:
     """Turn an object into plain data for keys: its class and constructor arguments.
 
-    Every class must keep each argument of ``__init__`` under its own name, as those of this package do.
+    Every class must keep each argument of ``__init__`` under its own name, as those of this package do, unless it has a
+    method ``describe`` that returns plain data.
 
     Args:
         thing: Plain data, or an object of such a class.
@@ -72,6 +73,8 @@ def describe(thing: Any, skip: Sequence[str] = ()) -> Any:
         return str(thing)
     if inspect.isclass(thing) or inspect.isfunction(thing):
         return qualified_name(thing)
+    if not skip and callable(own := getattr(thing, "describe", None)):
+        return own()
     made_by_init = type(thing).__new__ is object.__new__  # type: ignore[comparison-overlap]
     if not made_by_init:  # a set, array or tensor
         raise TypeError(f"A {type(thing).__qualname__} can't be described; keep plain numbers, strings or lists.")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
-from readout.common.checks import check_whole
+from readout.common.checks import check_max_steps, check_whole
 from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
 from readout.metrics import CorrelationDistance, SampleMetric
@@ -137,9 +137,7 @@ class FeatureInversion(Resumable):
         Raises:
             ReadoutError: if ``trainer.max_steps`` is not set.
         """
-        if trainer.max_steps < 1:
-            raise ReadoutError("trainer.max_steps, the number of optimisation steps, is not set; set it to 1 or more.")
-        return trainer.max_steps
+        return check_max_steps(trainer.max_steps, "optimisation")
 
     def run(self, trainer: Trainer, checkpoint: str | None = None) -> None:
         """Call ``Trainer.fit``, whose every step is one step of every problem; see :class:`Readout`."""
