@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from readout.commands.early import Arguments, check, meant
-from readout.commands.memory import keep_freed_memory
 from readout.common.errors import ReadoutError, user_error
+from readout.common.memory import keep_freed_memory
 from readout.common.signals import KEPT, leave_on_signals
 from readout.common.terminal import print_anywhere
 from readout.version import __version__

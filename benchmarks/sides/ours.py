@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pace import Pace, resident_bytes
 from benchmarks.work import FILTERS, Work, network, optimizer, photograph, problem_batch
-from readout.commands.memory import keep_freed_memory
+from readout.common.memory import keep_freed_memory
 from readout.priors import DeepImagePrior, Pixels, Prior
 from readout.readouts import FeatureInversion, ImageInversion
 from readout.sweep.probe import probe

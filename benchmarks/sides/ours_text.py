@@ -3,7 +3,7 @@
 from benchmarks.pace import Pace, resident_bytes
 from benchmarks.sides.ours import ENDLESS, paced, where
 from benchmarks.work import Work, language_model, problem_batch, text
-from readout.commands.memory import keep_freed_memory
+from readout.common.memory import keep_freed_memory
 from readout.readouts import TextInversion
 from readout.sweep.runtime import Runtime
 

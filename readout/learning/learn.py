@@ -1,5 +1,6 @@
 """Learn: one dictionary from the features of a layer, into an output folder."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -87,7 +88,7 @@ def learn(
         if not _is_stored(folder / NAME, key):
             learner.begin(rows, steps)
             path = folder / CHECKPOINTS / f"{key}.ckpt"
-            checkpoint = TrainingCheckpoint(path, CHECKPOINT_MINUTES, stop, shown)
+            checkpoint = TrainingCheckpoint(path, CHECKPOINT_MINUTES, stop, partial(say, shown))
             bar = _Progress(refresh_rate=20) if console else Callback()
             with _dashboard(learner, data, folder, runtime).training(data.layer, key) as loggers:
                 run_training(learner, checkpoint, runtime, loggers, bar)

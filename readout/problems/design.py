@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from typing_extensions import Self
 
-from readout.problems.search import Search, next_levels, recovered_levels
+from readout.problems.search import Found, Search, next_levels
 
 FILE = "planned.json"
 """File of a :class:`Design` in an output folder."""
@@ -63,6 +63,6 @@ class Design:
             if self.search == "grid":
                 count += len(self.samples) * len(self.levels) * repeats - len(of_layer)
                 continue
-            known = recovered_levels(of_layer, repeats)
-            count += sum(repeats * len(next_levels(self.levels, known.get(name, {}))) for name in self.samples)
+            found = Found(of_layer)
+            count += sum(repeats * len(next_levels(self.levels, found.levels(name, repeats))) for name in self.samples)
         return count

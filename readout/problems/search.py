@@ -12,22 +12,54 @@ Search = Literal["grid", "bisection"]
 """Method that finds the largest recovered level: all levels, or bisection."""
 
 
-def wanted_now(problems: Sequence[Problem], results: pd.DataFrame, search: Search) -> list[Problem]:
+class Found:
+    """What a search needs of the results of one layer, kept in memory as they come.
+
+    Args:
+        results: Results so far, one row per problem, with verdicts.
+    """
+
+    def __init__(self, results: pd.DataFrame | None = None) -> None:
+        self.keys: set[str] = set()
+        self._recovered: dict[str, dict[float, list[bool]]] = {}
+        if results is not None:
+            self.add(results)
+
+    def add(self, results: pd.DataFrame) -> None:
+        """Add results."""
+        new = ~results["key"].isin(self.keys)
+        columns = (results.loc[new, name].tolist() for name in ("key", "sample", "level", "verdict"))
+        for key, sample, level, verdict in zip(*columns, strict=True):
+            self.keys.add(key)
+            recovered = self._recovered.setdefault(sample, {}).setdefault(float(level), [])
+            recovered.append(verdict == Verdict.RECOVERED.value)
+
+    def levels(self, sample: str, repeats: int) -> dict[float, bool]:
+        """Tell by level whether an input was recovered, at levels whose draws and readings are all done.
+
+        Args:
+            sample: Name of the input.
+            repeats: Problems per level, draws × readings; a level counts as recovered if all of them are.
+        """
+        known = self._recovered.get(sample, {})
+        return {level: all(recovered) for level, recovered in known.items() if len(recovered) == repeats}
+
+
+def wanted_now(problems: Sequence[Problem], found: Found, search: Search) -> list[Problem]:
     """Return the problems of one layer to invert next; none once every size is known.
 
     Args:
         problems: All problems of the layer.
-        results: Their results so far, one row per problem.
+        found: Their results so far.
         search: ``grid`` for all problems that are left, ``bisection`` for those at :func:`next_levels` of each sample.
     """
-    finished = set(results["key"])
-    left = [problem for problem in problems if problem.key not in finished]
+    left = [problem for problem in problems if problem.key not in found.keys]
     if search == "grid":
         return left
     levels = sorted({problem.level for problem in problems})
-    known = recovered_levels(results, len({(problem.draw, problem.reading) for problem in problems}))
+    repeats = len({(problem.draw, problem.reading) for problem in problems})
     samples = dict.fromkeys(problem.sample for problem in problems)
-    wanted = {sample: next_levels(levels, known.get(sample, {})) for sample in samples}
+    wanted = {sample: next_levels(levels, found.levels(sample, repeats)) for sample in samples}
     return [problem for problem in left if problem.level in wanted[problem.sample]]
 
 
@@ -71,22 +103,6 @@ def next_levels(levels: Sequence[float], recovered: Mapping[float, bool]) -> lis
 def most_levels(levels: Sequence[float]) -> int:
     """Return the largest number of levels that bisection inverts if recovery is monotone."""
     return max(_cost(levels, boundary) for boundary in range(len(levels) + 1))
-
-
-def recovered_levels(results: pd.DataFrame, repeats: int) -> dict[str, dict[float, bool]]:
-    """Tell by sample and level whether the input was recovered, at levels whose draws and readings are all done.
-
-    Args:
-        results: One row per problem of one layer.
-        repeats: Problems per level, draws × readings; a level counts as recovered if all of them are.
-    """
-    found: dict[str, dict[float, bool]] = {}
-    for sample, rows in results.groupby("sample"):
-        by_level = rows.assign(recovered=rows["verdict"] == Verdict.RECOVERED.value).groupby("level")
-        complete = by_level.size() == repeats
-        recovered = by_level["recovered"].all()[complete]
-        found[str(sample)] = dict(zip(recovered.index.astype(float), recovered.astype(bool), strict=True))
-    return found
 
 
 def _cost(levels: Sequence[float], boundary: int) -> int:

@@ -3,28 +3,26 @@
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 
 from readout.common.errors import ReadoutError
 from readout.common.files import read_whole, remove_unfinished, write_whole
 from readout.common.seal import UNSEALED, is_damaged
 from readout.common.signals import KEPT, Stop, Stopped
-from readout.common.terminal import say
+from readout.common.software import versions
+from readout.executors import Desk
 from readout.problems import Problem
+from readout.problems.names import safe_name
 from readout.readouts import Readout
 from readout.readouts.inversion.resuming import Attempt
-from readout.store import ResultStore
-from readout.sweep.plan import LayerPlan
-from readout.version import __version__
 
 FOLDER = "checkpoints"
 """Folder in the output folder; removed once a sweep is done."""
@@ -39,17 +37,17 @@ class Checkpoint(Callback):
     It replaces the one before.
 
     Args:
-        path: Where it is written.
+        path: Where it is written; None for nowhere.
         minutes: Time between checkpoints; None writes one only when a stop is requested.
         stop: Checked after every step.
-        console: Prints why there is no checkpoint.
+        say: Prints why there is no checkpoint.
     """
 
-    def __init__(self, path: Path, minutes: float | None, stop: Stop, console: Console) -> None:
+    def __init__(self, path: Path | None, minutes: float | None, stop: Stop, say: Callable[[str], None]) -> None:
         self.path = path
-        self.minutes = minutes
+        self.minutes = None if path is None else minutes
         self.stop = stop
-        self.console = console
+        self.say = say
         self._told = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,11 +74,13 @@ class Checkpoint(Callback):
             problem = self._save(trainer)
             if problem is not None and not self._told:
                 self._told = True
-                say(self.console, f"no checkpoint: {problem}")
+                self.say(f"no checkpoint: {problem}")
 
     def _save(self, trainer: Trainer) -> str | None:
         """Write the checkpoint; return what went wrong, if anything."""
         started = time.monotonic()
+        if self.path is None:
+            return "this worker does not see the output folder"
         try:
             trainer.save_checkpoint(self.path)
         except ReadoutError as error:
@@ -93,80 +93,62 @@ class Checkpoint(Callback):
         self._due = time.monotonic() + max(60 * (self.minutes or 0), took / MOST_SHARE)
 
 
-class LayerCheckpoint(Checkpoint):
-    """Checkpoint of the running batch of a layer, and the groups of a search's current round.
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint says of its batch."""
+
+    keys: list[str]
+    step: int
+    attempt: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "Saved":
+        """Read a checkpoint without its tensors.
+
+        Raises:
+            ValueError: if it can't be used; the message goes on from its path.
+        """
+        try:
+            damaged = is_damaged(path)
+            saved = {} if damaged else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            batch, step = saved["batch"], int(saved["inversion"]["step"])
+            keys, software, _ = list(map(str, batch["keys"])), dict(batch["versions"]), Attempt(**batch["attempt"])
+        except Exception as error:  # a damaged file can raise anything
+            raise ValueError("is damaged" if damaged else "can't be read") from error
+        if software != versions():
+            others = ", ".join(f"{name} {version}" for name, version in software.items())
+            raise ValueError(f"was written by other software ({others})")
+        return cls(keys, step, batch["attempt"])
+
+
+class BatchCheckpoint(Checkpoint):
+    """Checkpoint of a running batch, written where the batch runs.
 
     It holds what the optimisation has changed, without the network's weights: with AdamW three times the size of the
     prior.
 
     Args:
-        folder: Output folder.
-        plan: The layer, claimed by this process (:func:`readout.sweep.claims.in_turn`).
+        path: Where it is, and will be; None for nowhere, because this process does not see the output folder.
+        keys: Keys of the problems of the batch.
         minutes: See :class:`Checkpoint`.
-        stop: See :class:`Checkpoint`.
-        console: Prints why a checkpoint can't be used.
-        limit: Largest batch to resume; None for no limit.
+        desk: Where the batch runs.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        plan: LayerPlan,
-        minutes: float | None,
-        stop: Stop,
-        console: Console,
-        limit: int | None = None,
-    ) -> None:
-        super().__init__(folder / FOLDER / f"{plan.name}.ckpt", minutes, stop, console)
-        self.limit = limit
-        self._round = self.path.with_suffix(".json")
-        self._problems = {problem.key: problem for problem in plan.problems}
-        self._setting = [limit, len(plan.problems)]
-        self._found: dict[str, Any] | None = None
+    def __init__(self, path: Path | None, keys: Sequence[str], minutes: float | None, desk: Desk) -> None:
+        super().__init__(path, minutes, desk.stop, desk.say)
+        self.keys = list(keys)
+        self.attempt = Attempt.fresh(len(self.keys))
         self._going_on = False
-        self._ignored_for: set[str] = set()
-
-    def begun(self, finished: Set[str]) -> list[Problem]:
-        """Return the problems of the interrupted batch; empty if there is none to resume.
-
-        Args:
-            finished: Keys of finished problems.
-        """
-        if not self.path.exists():
-            return []
+        if path is None or not path.exists():
+            return
         try:
-            if is_damaged(self.path):
-                return self._ignored("is damaged")
-            saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-            batch, step = saved["batch"], int(saved["inversion"]["step"])
-            keys, software, _ = list(map(str, batch["keys"])), dict(batch["versions"]), Attempt(**batch["attempt"])
-        except Exception:  # a damaged file can raise anything
-            return self._ignored("can't be read")
-        if finished >= set(keys):
-            self.path.unlink()
-            return []
-        if not self._problems.keys() >= set(keys) or not finished.isdisjoint(keys):
-            return self._ignored("is of problems that are not all left to do")
-        if software != versions():
-            others = ", ".join(f"{name} {version}" for name, version in software.items())
-            return self._ignored(f"was written by other software ({others})")
-        if self.limit is not None and len(keys) > self.limit:
-            return self._ignored(f"is of {len(keys)} problems side by side, more than batch_size says")
-        self._found = batch
-        say(self.console, f"going on at step {step:,} with {len(keys)} inversions that were stopped")
-        return [self._problems[key] for key in keys]
-
-    def attempt(self, batch: Sequence[Problem]) -> Attempt:
-        """Return the progress of a batch that is about to run.
-
-        Args:
-            batch: Its problems, which checkpoints name from now on.
-        """
-        found, self._found = self._found, None
-        self._keys = [problem.key for problem in batch]
-        self._going_on = found is not None and found["keys"] == self._keys
-        self._attempt = Attempt(**found["attempt"]) if found and self._going_on else Attempt.fresh(len(batch))
-        return self._attempt
+            saved = Saved.read(path)
+        except ValueError as why:
+            desk.say(f"{path} {why}, so its batch starts over")
+            return
+        if saved.keys == self.keys:
+            desk.say(f"going on at step {saved.step:,} with {len(self.keys)} inversions that were stopped")
+            self.attempt, self._going_on = Attempt(**saved.attempt), True
 
     def run(self, trainer: Trainer, readout: Readout) -> None:
         """Run a readout, from the checkpoint if it is of this batch; ``self`` must be among the callbacks."""
@@ -174,69 +156,128 @@ class LayerCheckpoint(Checkpoint):
         path, self._going_on = str(self.path) if self._going_on else None, False
         readout.run(trainer, path)
 
-    def stored(self) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the keys of the batch and the results of its finished runs."""
+        checkpoint["batch"] = {"keys": self.keys, "versions": versions(), "attempt": vars(self.attempt).copy()}
+
+
+class Checkpoints:
+    """The checkpoints of a sweep, as the process sees them that hands out its batches.
+
+    Args:
+        folder: Output folder.
+        setting: Digest of the setting, because another sweep may have been stopped in the same folder.
+        limit: Largest batch to go on with; None for no limit.
+        say: Prints why a checkpoint can't be used.
+    """
+
+    def __init__(self, folder: Path, setting: str, limit: int | None, say: Callable[[str], None]) -> None:
+        self.folder = folder / FOLDER
+        self.setting = setting
+        self.limit = limit
+        self.say = say
+        self._useless: list[Path] = []
+
+    def path(self, batch: str) -> Path:
+        """Return the path of a batch's checkpoint."""
+        return self.folder / file_name(self.setting, batch)
+
+    def begun(self, problems: Iterable[Problem], finished: Set[str]) -> list[list[Problem]]:
+        """Return the batches that were interrupted.
+
+        Args:
+            problems: Problems of the sweep.
+            finished: Keys of finished problems.
+        """
+        paths = sorted(self.folder.glob(file_name(self.setting, "*")))
+        known = {problem.key: problem for problem in problems} if paths else {}
+        return [batch for path in paths if (batch := self._begun(path, known, finished))]
+
+    def forget(self, batch: str) -> None:
         """Delete the checkpoint of a batch that is stored."""
-        self.path.unlink(missing_ok=True)
+        self.path(batch).unlink(missing_ok=True)
 
-    def begin_round(self, batches: Iterable[Sequence[Problem]]) -> None:
-        """Record the groups of a search's round, which a resumed search would form differently half-way."""
+    def begin_round(self, layer: str, batches: Iterable[Sequence[Problem]], problems: int) -> None:
+        """Record the groups of a search's round, which a resumed search would form differently half-way.
+
+        Args:
+            layer: Layer name.
+            batches: The groups.
+            problems: Number of problems of the layer.
+        """
         groups = [[problem.key for problem in batch] for batch in batches]
-        text = json.dumps({"setting": self._setting, "groups": groups, "seal": UNSEALED})
-        write_whole(self._round, lambda path: path.write_text(text, encoding="utf-8"))
+        text = json.dumps({"setting": [self.limit, problems], "groups": groups, "seal": UNSEALED})
+        write_whole(self._round(layer), lambda path: path.write_text(text, encoding="utf-8"))
 
-    def round(self, finished: Set[str]) -> list[list[Problem]]:
+    def round(self, layer: str, problems: Sequence[Problem], finished: Set[str]) -> list[list[Problem]]:
         """Return what is left of the recorded round; empty if it was recorded under another setting.
 
         Args:
+            layer: Layer name.
+            problems: All problems of the layer.
             finished: Keys of finished problems.
         """
+        if not self._round(layer).exists():
+            return []
+        known = {problem.key: problem for problem in problems}
         try:
-            noted = json.loads(read_whole(self._round, "delete it"))
-            groups = [[self._problems[key] for key in group if key not in finished] for group in noted["groups"]]
+            noted = json.loads(read_whole(self._round(layer), "delete it"))
+            groups = [[known[key] for key in group if key not in finished] for group in noted["groups"]]
             setting = noted["setting"]
-        except (ReadoutError, ValueError, KeyError, TypeError):  # missing, of other problems, or damaged
+        except (ReadoutError, ValueError, KeyError, TypeError):  # of other problems, or damaged
             return []
-        return [group for group in groups if group] if setting == self._setting else []
+        return [group for group in groups if group] if setting == [self.limit, len(problems)] else []
 
-    def layer_done(self) -> None:
-        """Clean up after the last batch."""
-        self.stored()
-        self._round.unlink(missing_ok=True)
+    def layer_done(self, layer: str) -> None:
+        """Delete the record of a layer's round."""
+        self._round(layer).unlink(missing_ok=True)
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the keys of the batch and the results of its finished runs."""
-        checkpoint["batch"] = {"keys": self._keys, "versions": versions(), "attempt": vars(self._attempt).copy()}
+    def training(self, key: str) -> Path:
+        """Return the path of the checkpoint of a training."""
+        return self.folder / f"{key}.ckpt"
 
-    def _ignored(self, why: str) -> list[Problem]:
-        if why in self._ignored_for:  # a search checks again before each round
+    def clean(self) -> None:
+        """Delete checkpoints that can't be used."""
+        for path in self._useless:
+            path.unlink(missing_ok=True)
+
+    def _begun(self, path: Path, known: Mapping[str, Problem], finished: Set[str]) -> list[Problem]:
+        """Return the problems of one interrupted batch; empty if it is not to be gone on with."""
+        try:
+            keys = Saved.read(path).keys
+        except ValueError as why:
+            return self._ignored(path, str(why))
+        if finished >= set(keys):
+            path.unlink()
             return []
-        self._ignored_for.add(why)
-        say(self.console, f"{self.path} {why}, so its batch starts over")
+        if known.keys().isdisjoint(keys):  # of layers or inputs that this sweep leaves out
+            return []
+        if not known.keys() >= set(keys) or not finished.isdisjoint(keys):
+            return self._ignored(path, "is of problems that are not all left to do")
+        if self.limit is not None and len(keys) > self.limit:
+            return self._ignored(path, f"is of {len(keys)} problems side by side, more than batch_size says")
+        return [known[key] for key in keys]
+
+    def _ignored(self, path: Path, why: str) -> list[Problem]:
+        self._useless.append(path)
+        self.say(f"{path} {why}, so its batch starts over")
         return []
 
-
-def batches_left(
-    batches: Iterable[Sequence[Problem]], store: ResultStore, checkpoint: LayerCheckpoint
-) -> Iterator[list[Problem]]:
-    """Yield the interrupted batch, if any, then the unfinished problems of each other batch when it is due."""
-    if begun := checkpoint.begun(store.finished()):
-        yield begun
-    for batch in batches:
-        finished = store.finished()
-        if left := [problem for problem in batch if problem.key not in finished]:
-            yield left
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the software on which the bits of a resumed batch depend."""
-    return {"readout": __version__, "torch": str(torch.__version__), "lightning": str(lightning.__version__)}
+    def _round(self, layer: str) -> Path:
+        return self.folder / f"{self.setting[:8]}-{safe_name(layer)}.json"
 
 
 def tidy(folder: Path) -> None:
-    """Remove unfinished files of killed processes, and the folder of checkpoints if it is empty."""
+    """Remove unfinished files of killed processes, and the folders of checkpoints and results if they are empty."""
     remove_unfinished(folder)
-    with suppress(OSError):
-        (folder / FOLDER).rmdir()
+    for empty in (folder / FOLDER, folder):
+        with suppress(OSError):
+            empty.rmdir()
+
+
+def file_name(setting: str, batch: str) -> str:
+    """Return the file name of a batch's checkpoint."""
+    return f"{setting[:8]}-{batch}.ckpt"
 
 
 class WholeFiles(CheckpointIO):

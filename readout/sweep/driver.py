@@ -1,54 +1,53 @@
 """Driver: plans the problems, runs unfinished ones and stores each batch, for sweeps and external features alike."""
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from safetensors.torch import load_file
 from torch import Tensor
 
-from readout.analysis.sizes import sizes_table
 from readout.callbacks.dashboard import Dashboard
 from readout.common.errors import ReadoutError
-from readout.common.signals import stoppable
+from readout.common.signals import Stop
 from readout.common.terminal import say
+from readout.executors import Lost, Watch
 from readout.perturbations import Perturbation
-from readout.problems import Problem, Setting, batches
-from readout.problems.search import Search, most_levels, wanted_now
-from readout.readouts import ProblemBatch, Readout, TrainedReadout
-from readout.readouts.run import Row, read
+from readout.problems import Problem, Setting
+from readout.problems.search import Found, Search, most_levels, wanted_now
+from readout.readouts import Readout, TrainedReadout
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
-from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, batches_left, tidy
-from readout.sweep.claims import in_turn
-from readout.sweep.independence import check_independent
+from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
+from readout.sweep.checkpoints import tidy
+from readout.sweep.claims import FILE as CLAIM
+from readout.sweep.claims import claimed
+from readout.sweep.jobs import Example, Inputs, Label, Probed, ProbeJob, Work
+from readout.sweep.loop import Loop
 from readout.sweep.options import RunOptions
-from readout.sweep.plan import LayerPlan, Plan, plan_layer, title
-from readout.sweep.progress import SweepProgress
+from readout.sweep.plan import LayerPlan, Plan, title, unfinished
+from readout.sweep.probe import Cost, candidates
 from readout.sweep.runtime import Runtime
-from readout.sweep.training import rehearse, train, weights_path
+from readout.sweep.training import weights_path
 
 
 @dataclass(frozen=True)
 class Driver:
-    """Reads all problems, layer by layer and batch by batch, into one output folder."""
+    """Plans all problems, has them read batch by batch, and stores what comes back into one output folder."""
 
     readout: Readout
-    inputs: Mapping[str, Tensor]
-    """True inputs by sample name."""
+    inputs: Inputs
     problems: Mapping[str, Sequence[Problem]]
     """By layer, in the network's order."""
     setting: Setting
     perturbation: Perturbation
-    example: Callable[[Sequence[Problem]], ProblemBatch]
-    """Makes a batch that costs as much as these problems, with known true inputs."""
-    label: Callable[[list[Row], list[Tensor]], pd.DataFrame]
-    """Makes the table of a batch from its rows and its recovered inputs."""
+    example: Example
+    label: Label
     store: ResultStore
     options: RunOptions
     threshold: float
@@ -56,30 +55,58 @@ class Driver:
     runtime: Runtime
     search: Search = "grid"
     estimator: Estimator = Estimator.MAX
+    pictured: Collection[str] | None = None
+    """Samples whose recovered inputs are also stored as pictures or texts; None for all."""
 
-    def plan(self) -> Plan:
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the output folder and the workers.
+
+        Raises:
+            ReadoutError: if another process works on the folder, or there are no workers.
+        """
+        options, folder = self.options, self.options.output / CHECKPOINTS
+        parts = (self.readout, self.perturbation, replace(self.runtime, loggers=()), self.example, self.label)
+        try:
+            with claimed(folder / CLAIM) as claim:
+                work = Work(*parts, folder, options.checkpoint_minutes, claim)
+                with options.executor.opened(work):
+                    yield
+        finally:
+            tidy(options.output)
+
+    def plan(self, console: Console) -> Plan:
         """Check each layer, measure the cost of a step, and form batches of unfinished problems.
+
+        Args:
+            console: Prints what probes have to say.
 
         Raises:
             ReadoutError: if a layer can't be read, or a part of the readout couples the problems of a batch.
         """
         known = self.results()
-        plan = Plan(
+        found = {layer: Found(known[known["layer"] == layer]) for layer in self.problems}
+        wanted = {layer: wanted_now(of, found[layer], self.search) for layer, of in self.problems.items()}
+        executor = self.options.executor
+        jobs = self._probes(wanted)
+        watch = Watch(Stop(), lambda report: None, partial(say, console))
+        probed = {job.layer: answer for job, answer in executor.run(lambda: next(jobs, None), watch)}
+        for layer, answer in probed.items():
+            if isinstance(answer, Lost):
+                raise ReadoutError(f"The probe of layer {layer!r} ended its worker {answer.times} times.")
+        return Plan(
             title=title(self.readout),
             layers=[
-                self._plan_layer(problems, known[known["layer"] == layer]) for layer, problems in self.problems.items()
+                self._plan_layer(problems, wanted[layer], found[layer], probed.get(layer))
+                for layer, problems in self.problems.items()
             ],
             steps=self.readout.steps(self.runtime.make_bare_trainer(), self.inputs.values()),
             iterative=self.readout.iterative,
             output=self.options.output,
             search=self.search,
+            workers=executor.size,
             alone_for=self.options.alone_for,
         )
-        layer = next((layer for layer in plan.layers if layer.remaining), None)
-        if layer and self.options.batch_size != 1:
-            moved_most = max(layer.problems, key=lambda problem: problem.level)
-            check_independent(self.readout, self.example([moved_most]), self.runtime)
-        return plan
 
     def run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> pd.DataFrame:
         """Run unfinished problems, and run again if results have vanished from the folder meanwhile.
@@ -94,13 +121,16 @@ class Driver:
             One row per problem, with verdicts and trajectories.
 
         Raises:
-            ReadoutError: if results vanish twice.
+            ReadoutError: if results vanish twice, or batches were given up.
             KeyboardInterrupt: after Ctrl-C; see :func:`stoppable`.
         """
-        self._run_layers(plan, dashboard, keep, console)
+        self.store.write_setting(self.setting)
+        self.store.write_text("config.yaml", self.options.kept(self.runtime.config, self.threshold))
+        keep()
+        Loop(self, plan, dashboard, console).run()
         if count := self._missing():
             say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
-            self._run_layers(self.plan(), dashboard, keep, console)
+            Loop(self, self.plan(console), dashboard, console).run()
             if count := self._missing():
                 raise ReadoutError(
                     f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, "
@@ -118,125 +148,62 @@ class Driver:
         wanted = itertools.chain(*self.problems.values()) if problems is None else problems
         keys = {problem.key for problem in wanted} & self.store.finished()
         results = self.store.load(trajectories)
-        return self._judged(results[results["key"].isin(keys)].reset_index(drop=True))
+        return self.judged(results[results["key"].isin(keys)].reset_index(drop=True))
 
-    def _plan_layer(self, problems: Sequence[Problem], known: pd.DataFrame) -> LayerPlan:
-        wanted = wanted_now(problems, known, self.search)
-        largest_first = sorted(wanted, key=lambda problem: -self.inputs[problem.sample].numel())
-        size, finished = self.options.batch_size, set(known["key"])
-        steps, seconds = 0, 0.0
-        if wanted and isinstance(self.readout, TrainedReadout):
-            layer = wanted[0].layer
-            steps, seconds = rehearse(self.readout, layer, self._weights_path(self.readout, layer), self.runtime)
-        plan = plan_layer(problems, largest_first, finished, self.readout, self.example, size, self.runtime)
-        plan = replace(plan, training_steps=steps, training_step_seconds=seconds)
-        if self.search == "grid" or not wanted:
-            return plan
-        crossed = len({(problem.sample, problem.draw, problem.reading) for problem in problems})
-        most = crossed * most_levels(sorted({problem.level for problem in problems})) - plan.finished
-        return replace(plan, batches=[], remaining=max(most, len(wanted)), least=len(wanted))
+    def judged(self, results: pd.DataFrame) -> pd.DataFrame:
+        """Return results with verdicts."""
+        return judge(results, self.threshold, self.options.tolerance)
 
-    def _weights_path(self, readout: TrainedReadout, layer: str) -> Path:
-        return weights_path(readout, self.setting, layer, self.options.output)
+    def inputs_of(self, problems: Iterable[Problem]) -> dict[str, Tensor]:
+        """Return the true inputs of some problems by sample name."""
+        return {sample: self.inputs[sample] for sample in dict.fromkeys(problem.sample for problem in problems)}
 
-    def _run_layers(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> None:
-        self.store.write_setting(self.setting)
-        self.store.write_text("config.yaml", self.options.kept(self.runtime.config, self.threshold))
-        keep()
-        finished = self.store.finished() if dashboard.loggers else set()
-        layers = [layer for layer in plan.layers if layer.remaining or dashboard.missing(layer.problems, finished)]
-        output, minutes = self.options.output, self.options.checkpoint_minutes
-        limit = None if self.options.batch_size == "auto" else self.options.batch_size
-        with (
-            stoppable() as stop,
-            SweepProgress(plan, console) as progress,
-            closing(in_turn(layers, output / FOLDER, stop, console)) as claimed,
-        ):
-            for layer in claimed:
-                checkpoint = LayerCheckpoint(output, layer, minutes, stop, console, limit)
-                progress.start_layer(layer)
-                if layer.remaining and isinstance(self.readout, TrainedReadout):
-                    kept = self._weights_path(self.readout, layer.layer)
-                    checkpoints = (minutes, stop, console)
-                    train(self.readout, layer.layer, kept, self.runtime, dashboard, progress, *checkpoints)
-                self._run_layer(layer, checkpoint, progress, dashboard)
-                checkpoint.layer_done()
-                progress.layer_done()
-        tidy(output)
+    def weights_path(self, layer: str) -> Path:
+        """Return where the output folder keeps the weights of a trained readout."""
+        assert isinstance(self.readout, TrainedReadout)
+        return weights_path(self.readout, self.setting, layer, self.options.output)
 
-    def _run_layer(
-        self, plan: LayerPlan, checkpoint: LayerCheckpoint, progress: SweepProgress, dashboard: Dashboard
-    ) -> None:
-        left = self._batches(plan, checkpoint)
-        first = list(itertools.islice(left, 1))
-        loggers = dashboard.loggers if first else dashboard.missing(plan.problems, self.store.finished())
-        if not first and not loggers:
-            return  # another process has done the whole layer
-        index = list(self.readout.extractor.layers).index(plan.layer)
-        with dashboard.layer(plan.problems, index, loggers) as runs:
-            trainer = partial(self.runtime.make_trainer, runs.loggers, progress, checkpoint)
-            for batch in itertools.chain(first, left):
-                self._run_batch(batch, checkpoint, progress, lambda readout: checkpoint.run(trainer(), readout))
-                runs.batch_stored()
-                progress.done()
-            results = self.results(plan.problems, trajectories=True) if runs.loggers else pd.DataFrame()
-            if not results.empty:
-                sizes = sizes_table(results, self.estimator)
-                runs.finish(results, sizes, self.inputs, self.store.load_recovered(results["key"]))
+    def _probes(self, wanted: Mapping[str, Sequence[Problem]]) -> Iterator[ProbeJob]:
+        """Yield a probe of each layer that has something left; the first also checks that problems don't mix."""
+        size = self.options.batch_size
+        limit = max(self.readout.batch_limit.values()) if size == "auto" else size
+        check = size != 1
+        for layer, problems in wanted.items():
+            if not problems:
+                continue
+            largest_first = sorted(problems, key=lambda problem: -self.inputs[problem.sample].numel())
+            tried = candidates(largest_first, limit)
+            moved_most = max(self.problems[layer], key=lambda problem: problem.level)
+            inputs = self.inputs_of([*tried, moved_most])
+            shared = None
+            if isinstance(self.readout, TrainedReadout) and (kept := self.weights_path(layer)).exists():
+                shared = kept.stem
+                self.options.executor.share(shared, load_file(kept))
+            yield ProbeJob(layer, tried, len(problems), inputs, size, moved_most if check else None, shared)
+            check = False
 
-    def _run_batch(
-        self,
-        batch: Sequence[Problem],
-        checkpoint: LayerCheckpoint,
-        progress: SweepProgress,
-        run: Callable[[Readout], None],
-    ) -> None:
-        checkpoint.stop.check()
-        progress.start(batch)
-        attempt = checkpoint.attempt(batch)
-        rows, recovered = read(self.readout, batch, self.inputs, self.perturbation, run, attempt)
-        table = self.label(rows, recovered).assign(spread=self._spreads(batch, recovered))
-        self.store.append(self._judged(table), recovered)
-        checkpoint.stored()
-
-    def _spreads(self, batch: Sequence[Problem], recovered: Sequence[Tensor]) -> list[float]:
-        """Return d_S between each reading and the first one of the same feature; NaN for the first."""
-        spreads = [math.nan] * len(batch)
-        firsts = {place: replace(problem, reading=0).key for place, problem in enumerate(batch) if problem.reading}
-        if not firsts:
-            return spreads
-        known = self.store.load_recovered(firsts.values())
-        known |= {problem.key: found for problem, found in zip(batch, recovered, strict=True) if found.numel()}
-        for place, key in firsts.items():
-            if key in known and recovered[place].numel():
-                pair = [self.readout.signal(each.unsqueeze(0)) for each in (recovered[place], known[key])]
-                spreads[place] = float(self.readout.metric.cpu().per_sample(*pair))
-        return spreads
-
-    def _batches(self, plan: LayerPlan, checkpoint: LayerCheckpoint) -> Iterator[list[Problem]]:
-        """Yield the batches of a layer, the interrupted one first; a search forms each round from the results so far.
-
-        The store is read before each batch, because another process may have added results.
-        """
+    def _plan_layer(
+        self, problems: Sequence[Problem], wanted: Sequence[Problem], found: Found, probed: Probed | None
+    ) -> LayerPlan:
+        layer, finished = problems[0].layer, len(found.keys)
+        if probed is None:
+            return LayerPlan(layer, [*problems], [], Cost(), finished, 0, 0, batch_size=1, found=found)
+        size, left = probed.batch_size, len(problems) - finished
+        plan = LayerPlan(layer, [*problems], [], probed.cost, finished, left, left, size, found)
+        plan = replace(plan, training_steps=probed.training_steps, training_step_seconds=probed.training_step_seconds)
         if self.search == "grid":
-            yield from batches_left(plan.batches, self.store, checkpoint)
-            return
-        yield from batches_left(checkpoint.round(self.store.finished()), self.store, checkpoint)
-        while wanted := wanted_now(plan.problems, self.results(plan.problems), self.search):
-            groups = list(batches(wanted, plan.batch_size))
-            checkpoint.begin_round(groups)
-            yield from batches_left(groups, self.store, checkpoint)
+            return replace(plan, batches=unfinished(problems, size, found.keys))
+        crossed = len({(problem.sample, problem.draw, problem.reading) for problem in problems})
+        most = crossed * most_levels(sorted({problem.level for problem in problems})) - finished
+        return replace(plan, remaining=max(most, len(wanted)), least=len(wanted))
 
     def _missing(self) -> int:
         """Count wanted results that the folder does not hold."""
         known = self.results()
         return sum(
-            len(wanted_now(problems, known[known["layer"] == layer], self.search))
+            len(wanted_now(problems, Found(known[known["layer"] == layer]), self.search))
             for layer, problems in self.problems.items()
         )
-
-    def _judged(self, results: pd.DataFrame) -> pd.DataFrame:
-        return judge(results, self.threshold, self.options.tolerance)
 
 
 def make_setting(readout: Readout, moved_by: object, runtime: Runtime) -> Setting:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -92,10 +93,12 @@ class ExternalSweep:
         inputs = {name: true.get(name, unknown_input(readout, features[name], input_shape)) for name in features}
         index = [*readout.extractor.layers].index([*shapes][-1])  # of the deepest layer
         by_layer = partial(scores_by_layer, readout, readout.extractor, readout.loss)
-        with quiet_lightning(), as_one_layer(readout, shapes, self.layer_weights) as layer:
+        runtime = runtime.on(self.options.executor)
+        with quiet_lightning(), as_one_layer(readout, shapes, self.layer_weights) as layer, ExitStack() as held:
             driver = self._driver(readout, layer, features, inputs, true, by_layer, runtime, index, console)
+            held.enter_context(driver.working())
             with console.status("checking the layers and the cost of a step"):
-                plan = driver.plan()
+                plan = driver.plan(console)
             plan.show(console, _task(plan, inputs, len(true)))
             if self.plan_only:
                 return pd.DataFrame()
@@ -130,8 +133,8 @@ class ExternalSweep:
             problems={layer: problems},
             setting=setting,
             perturbation=ExternalFeatures({problem.noise_seed: features[problem.sample] for problem in problems}),
-            example=partial(_example, readout, inputs),
-            label=partial(_label, by_layer, features, inputs, columns),
+            example=partial(_example, readout),
+            label=partial(_label, by_layer, features, columns),
             store=store,
             options=self.options.for_readout(setting.readout),
             threshold=threshold,
@@ -207,10 +210,10 @@ def scores_by_layer(
 def _label(
     by_layer: Callable[[Tensor, Mapping[str, Tensor], Tensor], Row],
     features: Features,
-    inputs: Mapping[str, Tensor],
     columns: Mapping[str, Any],
     rows: list[Row],
     recovered: list[Tensor],
+    inputs: Mapping[str, Tensor],
 ) -> pd.DataFrame:
     """Add scores by layer, and the columns that all rows share."""
     for row, x in zip(rows, recovered, strict=True):
@@ -238,7 +241,7 @@ def _problems(setting: str, layer: str, features: Features, true: Mapping[str, T
     ]
 
 
-def _example(readout: Readout, inputs: Mapping[str, Tensor], problems: Sequence[Problem]) -> ProblemBatch:
+def _example(readout: Readout, problems: Sequence[Problem], inputs: Mapping[str, Tensor]) -> ProblemBatch:
     """Make a batch that costs as much as these problems, with known true inputs."""
     generator, count = torch.Generator().manual_seed(0), len(problems)
     shapes = [inputs[problem.sample].shape for problem in problems]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.common.seal import COMMENT
 from readout.common.terminal import say
+from readout.executors import Executor, Here
 from readout.metrics import SampleMetric
 from readout.prediction.beside import set_aside_broken
 from readout.readouts.inversion.optimizers import ALONE
@@ -37,6 +38,8 @@ class RunOptions:
     tolerance: float = 1e-4
     batch_size: BatchSize = "auto"
     checkpoint_minutes: float | None = 5
+    executor: Executor = field(default_factory=Here)
+    """Where batches run."""
     alone_for: str = ""
     """Optimiser that couples the problems of a batch, so that each runs by itself; empty if none does."""
 

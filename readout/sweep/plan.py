@@ -1,7 +1,7 @@
 """Plan: the problems left at each layer, how many run at a time, and how long they take on this machine."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,11 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from readout.problems import Problem, batches
-from readout.problems.names import safe_name
-from readout.problems.search import Search
-from readout.readouts import ProblemBatch, Readout
-from readout.sweep.probe import BatchSize, Cost, probe
-from readout.sweep.runtime import Runtime
+from readout.problems.search import Found, Search
+from readout.readouts import Readout
+from readout.sweep.probe import Cost
 from readout.version import __version__
 
 
@@ -35,14 +33,11 @@ class LayerPlan:
     """Lower bound on ``remaining``."""
     batch_size: int
     """Largest number of problems side by side."""
+    found: Found = field(default_factory=Found)
+    """Results so far."""
     training_steps: int = 0
     """Steps left to train the readout at this layer."""
     training_step_seconds: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """File name unique to this layer and setting."""
-        return f"{self.problems[0].setting[:8]}-{safe_name(self.layer)}"
 
     @property
     def training_seconds(self) -> float:
@@ -72,6 +67,8 @@ class Plan:
     search: Search = "grid"
     iterative: bool = True
     """Whether the readout takes steps."""
+    workers: int = 1
+    """Batches that run at the same time."""
     alone_for: str = ""
     """Optimiser that couples the problems of a batch, so that each runs by itself; empty if none does."""
 
@@ -88,7 +85,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated time left."""
-        return sum(plan.training_seconds + self.reading_seconds(plan) for plan in self.layers)
+        return sum(plan.training_seconds + self.reading_seconds(plan) for plan in self.layers) / self.workers
 
     def reading_seconds(self, layer: LayerPlan) -> float:
         """Return the estimated time left at a layer once the readout is trained."""
@@ -131,6 +128,8 @@ class Plan:
                 table.add_row("steps", f"{self.steps:,} each, {most}{self.steps * remaining:,} in all")
             # what backward keeps; a readout without one is not measured
             size = f", about {memory / 2**20:,.0f} MiB" if memory else ""
+            if self.workers > 1:
+                size += f", by each of {self.workers} workers"
             one = f"1 inversion, because {self.alone_for} lets those of a batch change each other"
             table.add_row("at a time", f"{one if self.alone_for else f'up to {largest} {self.unit}'}{size}")
             table.add_row("time", f"{most or 'about '}{duration(self.seconds)} on {self._device}, measured just now")
@@ -145,39 +144,6 @@ def title(readout: Readout) -> str:
     """Return one line that names the network and the readout."""
     extractor = readout.extractor
     return f"readout {__version__} · {extractor.name} ({extractor.weights_name}) · {readout.title}"
-
-
-def plan_layer(
-    problems: Sequence[Problem],
-    wanted: Sequence[Problem],
-    finished: Set[str],
-    readout: Readout,
-    batch: Callable[[Sequence[Problem]], ProblemBatch],
-    size: BatchSize,
-    runtime: Runtime,
-) -> LayerPlan:
-    """Check a layer, measure the cost of a step, and form batches.
-
-    Args:
-        problems: All of one layer.
-        wanted: Problems that come next, largest input first; empty if nothing is left.
-        finished: Keys of finished problems.
-        readout: The readout.
-        batch: Makes a batch that costs what these problems do.
-        size: Problems side by side, or ``auto``.
-        runtime: Makes Trainers.
-
-    Raises:
-        ReadoutError: if the layer can't be read.
-    """
-    layer, done = problems[0].layer, sum(problem.key in finished for problem in problems)
-    if not wanted:
-        return LayerPlan(layer, [*problems], [], Cost(), done, remaining=0, least=0, batch_size=1)
-    cost, side_by_side = probe(readout, wanted, batch, size, runtime)
-    left = len(problems) - done
-    return LayerPlan(
-        layer, [*problems], unfinished(problems, side_by_side, finished), cost, done, left, left, side_by_side
-    )
 
 
 def unfinished(problems: Sequence[Problem], size: int, finished: Set[str]) -> list[list[Problem]]:

@@ -53,12 +53,25 @@ class Cost:
         return self.fixed_seconds + problems * self.problem_seconds if problems else 0.0
 
 
+def candidates(wanted: Sequence[T], limit: int) -> Sequence[T]:
+    """Choose the problems that a probe may run: the largest, and those in the middle.
+
+    Args:
+        wanted: Problems of a layer, largest input first.
+        limit: Largest batch.
+    """
+    start = (len(wanted) - limit) // 2
+    return wanted if start <= FEW else [*wanted[:FEW], *wanted[start : start + limit]]
+
+
 def probe(
     readout: Readout,
     wanted: Sequence[T],
     batch: Callable[[Sequence[T]], ProblemBatch],
     size: BatchSize,
     runtime: Runtime,
+    count: int | None = None,
+    free_memory: int | None = None,
 ) -> tuple[Cost, int]:
     """Check a layer and time a step, or the pass, of a few problems and of a full batch.
 
@@ -66,11 +79,13 @@ def probe(
 
     Args:
         readout: The readout.
-        wanted: Problems of the layer to choose from, largest input first: memory is measured on the largest, time on
-            a batch of middling ones.
+        wanted: From :func:`candidates`, largest input first: memory is measured on the largest, time on a batch of
+            middling ones.
         batch: Makes a batch of some of them.
         size: Problems side by side, or ``auto``.
         runtime: Makes a Trainer with the user's accelerator and precision.
+        count: Problems from which they were chosen; None if these are all.
+        free_memory: Bytes that a batch of automatic size shares; None for what is free here.
 
     Returns:
         The cost, and the number of problems that run side by side.
@@ -78,6 +93,7 @@ def probe(
     Raises:
         ReadoutError: if the layer can't be inverted; see :func:`readout.extractors.validate.validate`.
     """
+    count = count or len(wanted)
     few = min(FEW, len(wanted)) if size == "auto" else min(FEW, len(wanted), size)
     examples = (batch([one]).inputs for one in wanted)
     timer = _timed(readout, batch(wanted[:few]), runtime, _Validation(examples))
@@ -85,12 +101,13 @@ def probe(
         timer = _timed(readout, batch(wanted[:few]), runtime)
     cost = Cost(0.0, timer.quiet() / few, timer.bytes // few, str(timer.device), timer.setup_seconds / few)
     if size == "auto":
-        size = automatic_batch_size(cost.problem_bytes, cost.device, readout.batch_limit)
+        size = automatic_batch_size(cost.problem_bytes, cost.device, readout.batch_limit, free_memory)
     # a pass does the work of its problems, so what is timed is kept to a small share of them
-    many = min(size, len(wanted) if readout.iterative else max(few, round(PASS_SHARE * len(wanted))))
+    many = min(size, count if readout.iterative else max(few, round(PASS_SHARE * count)))
     if many == few or many * cost.problem_seconds > LONG_STEP:
         return cost, size
-    middle = (len(wanted) - many) // 2
+    first = 0 if len(wanted) == count else FEW  # those in the middle follow
+    middle = first + (len(wanted) - first - many) // 2
     timed = _timed(readout, batch(wanted[middle : middle + many]), runtime)
     together, setup = timed.quiet(), timed.setup_seconds / many
     # the line through both measurements; through the larger alone where noise would give it a negative slope
@@ -98,7 +115,9 @@ def probe(
     return replace(cost, fixed_seconds=together - many * each, problem_seconds=each, setup_seconds=setup), size
 
 
-def automatic_batch_size(problem_bytes: int, device: str, limit: Mapping[str, int]) -> int:
+def automatic_batch_size(
+    problem_bytes: int, device: str, limit: Mapping[str, int], free_memory: int | None = None
+) -> int:
     """Return the largest power of two that fits the free memory, up to a limit.
 
     Powers of two keep the batches of a rerun the same on a slightly busier machine.
@@ -107,9 +126,12 @@ def automatic_batch_size(problem_bytes: int, device: str, limit: Mapping[str, in
         problem_bytes: Memory of one problem.
         device: Where they run.
         limit: See :attr:`readout.readouts.Readout.batch_limit`.
+        free_memory: Bytes; None for what is free here.
     """
     on_cuda = device.startswith("cuda")
-    free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
+    free = free_memory
+    if free is None:
+        free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
     size = limit["cuda" if on_cuda else "cpu"]
     while size > 1 and size * problem_bytes > MEMORY_SHARE * free:
         size //= 2

@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import Strategy
 
 from readout.common.checks import check_seed
 from readout.common.errors import ReadoutError
+from readout.executors import Executor
 
 QUIET = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 """Trainer defaults for hundreds of fits that last seconds each; a configuration may change them."""
@@ -79,6 +80,22 @@ class Runtime:
         check_trainer(self.trainer)
         for callback in self.callbacks:
             _check_callback(callback, bool(self.loggers))
+
+    def on(self, executor: Executor) -> "Runtime":
+        """Return a runtime for the workers of an executor, each of which has one device.
+
+        Raises:
+            ReadoutError: if a callback needs a logger while a fit runs, or devices are chosen.
+        """
+        if not executor.elsewhere:
+            return self
+        for callback in self.callbacks:
+            _check_callback(callback, logging=False)
+        if self.trainer.get("devices") not in (None, "auto", 1, -1, "1", "-1"):
+            raise ReadoutError(
+                f"trainer.devices is {self.trainer['devices']!r}, but every worker has one device; leave it out."
+            )
+        return replace(self, trainer={**self.trainer, "devices": 1})
 
     def make_trainer(self, loggers: Sequence[Logger], *extra: Callback) -> Trainer:
         """Return a Trainer with the configured callbacks and ``extra``.

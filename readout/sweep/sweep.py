@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +19,7 @@ from readout.common.checks import check_choice, check_layer_names, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console, say, say_where
 from readout.data import InputData, Sample, load_samples
-from readout.extractors import FeatureExtractor
+from readout.executors import Executor, Here
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.prediction.beside import check_predictable, predict_beside
 from readout.problems import check_problems, cross
@@ -65,6 +66,8 @@ class Sweep:
         plan_only: Print the plan and stop.
         checkpoint_minutes: Time between checkpoints of the running batch; None writes one only when a stop is
             requested.
+        executor: Where batches run; default: in this process. :class:`readout.executors.Ray` shares them among GPUs
+            and machines.
 
     Raises:
         ReadoutError: if an argument is out of range.
@@ -88,13 +91,15 @@ class Sweep:
         denoiser: LayerCoder | None = None,
         plan_only: bool = False,
         checkpoint_minutes: float | None = 5,
+        executor: Executor | None = None,
     ) -> None:
         self.levels = sorted(set(check_levels(levels)))
         self.draws = check_whole("draws", draws, 1)
         self.readings = check_whole("readings", readings, 1)
         check_choice("search", search, get_args(Search))
         check_choice("estimator", estimator, [each.value for each in Estimator])
-        self.options = RunOptions(Path(output), resume, threshold, tolerance, batch_size, checkpoint_minutes)
+        own = (resume, threshold, tolerance, batch_size, checkpoint_minutes)
+        self.options = RunOptions(Path(output), *own, executor or Here())
         self.layers = check_layer_names("layers", layers)
         self.perturbation = perturbation or GaussianPerturbation()
         self.search: Search = search
@@ -163,10 +168,12 @@ class Sweep:
     ) -> pd.DataFrame | None:
         """Run unfinished problems and return all results of the sweep, or None with ``plan_only``."""
         samples = self._load(readout, data)
-        with quiet_lightning():
+        runtime = runtime.on(self.options.executor)
+        with quiet_lightning(), ExitStack() as held:
             driver = self._driver(readout, samples, runtime, progress_on)
+            held.enter_context(driver.working())
             with console.status("checking each layer and the cost of a step there"):
-                plan = driver.plan()
+                plan = driver.plan(progress_on)
             plan.show(console, self._task(plan, driver.inputs, type(data).__name__))
             if self.plan_only:
                 return None
@@ -221,8 +228,13 @@ class Sweep:
             },
             setting=setting,
             perturbation=self.perturbation,
-            example=partial(make_batch, inputs=inputs, perturbation=self.perturbation),
-            label=partial(_labelled, extractor=readout.extractor, samples=samples, columns=columns),
+            example=partial(make_batch, perturbation=self.perturbation),
+            label=partial(
+                _labelled,
+                depth={layer: place for place, layer in enumerate(readout.extractor.layers)},
+                labels={name: sample.label for name, sample in samples.items()},
+                columns=columns,
+            ),
             store=store,
             options=self.options.for_readout(setting.readout),
             threshold=threshold,
@@ -282,12 +294,12 @@ class Sweep:
 def _labelled(
     rows: list[Row],
     recovered: list[Tensor],
-    extractor: FeatureExtractor,
-    samples: Mapping[str, Sample],
+    inputs: Mapping[str, Tensor],
+    depth: Mapping[str, int],
+    labels: Mapping[str, str | None],
     columns: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Add labels, layer indices and the columns that all rows share."""
     table = pd.DataFrame(rows)
-    depth = {layer: place for place, layer in enumerate(extractor.layers)}
-    labels = pd.Series([samples[name].label for name in table["sample"]], dtype="string")
-    return table.assign(layer_index=table["layer"].map(depth), label=labels, **columns)
+    label = pd.Series([labels[name] for name in table["sample"]], dtype="string")
+    return table.assign(layer_index=table["layer"].map(depth), label=label, **columns)

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from readout.commands.memory import keep_freed_memory
+from readout.common.memory import keep_freed_memory
 
 SCRIPT = """
 import psutil, torch
-from readout.commands.memory import keep_freed_memory
+from readout.common.memory import keep_freed_memory
 
 torch.ones(2)
 for told in (False, keep_freed_memory):
