@@ -124,13 +124,10 @@ class Driver:
             ReadoutError: if results vanish twice, or batches were given up.
             KeyboardInterrupt: after Ctrl-C; see :func:`stoppable`.
         """
-        self.store.write_setting(self.setting)
-        self.store.write_text("config.yaml", self.options.kept(self.runtime.config, self.threshold))
-        keep()
-        Loop(self, plan, dashboard, console).run()
+        self._run(plan, dashboard, keep, console)
         if count := self._missing():
             say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
-            Loop(self, self.plan(console), dashboard, console).run()
+            self._run(self.plan(console), dashboard, keep, console)
             if count := self._missing():
                 raise ReadoutError(
                     f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, "
@@ -196,6 +193,12 @@ class Driver:
         crossed = len({(problem.sample, problem.draw, problem.reading) for problem in problems})
         most = crossed * most_levels(sorted({problem.level for problem in problems})) - finished
         return replace(plan, remaining=max(most, len(wanted)), least=len(wanted))
+
+    def _run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> None:
+        self.store.write_setting(self.setting)
+        self.store.write_text("config.yaml", self.options.kept(self.runtime.config, self.threshold))
+        keep()
+        Loop(self, plan, dashboard, console).run()
 
     def _missing(self) -> int:
         """Count wanted results that the folder does not hold."""
