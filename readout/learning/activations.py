@@ -1,7 +1,8 @@
 """Features of a layer as rows, in a memory-mapped file."""
 
+import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from readout.codes.layer_coder import as_rows
-from readout.common.checks import check_number, check_seed, check_whole
+from readout.common.checks import check_layer_names, check_number, check_seed, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
 from readout.data import InputData, Sample, load_samples
@@ -57,7 +58,7 @@ class Activations(LightningDataModule):
 
     Args:
         extractor: The network.
-        layer: Layer name.
+        layer: Layer name, or several, or ``all`` or ``depth:…``, at each of which a dictionary is to be learnt.
         inputs: What it sees.
         rows: Most rows; of each input, equally many positions are drawn.
         held_out: Share of the inputs whose rows are kept from learning.
@@ -75,7 +76,7 @@ class Activations(LightningDataModule):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        layer: str,
+        layer: str | Sequence[str],
         inputs: InputData,
         rows: int = 200_000,
         held_out: float = 0.1,
@@ -83,13 +84,30 @@ class Activations(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        (self.layer,) = extractor.resolve([layer])
+        self.layers = extractor.resolve(check_layer_names("data.layer", layer))
         if standardise not in (True, "scale", False):
             raise ReadoutError(f"data.standardise is {standardise!r}; give true, false or scale.")
         self.extractor, self.inputs, self.standardise = extractor, inputs, standardise
         self.rows = check_whole("data.rows", rows, 2)
         self.held_out = check_number("data.held_out", held_out, above=0, below=1)
         self.seed = check_seed("data.seed", seed)
+
+    @property
+    def layer(self) -> str:
+        """The layer, if there is one.
+
+        Raises:
+            ReadoutError: if there are several.
+        """
+        if len(self.layers) > 1:
+            raise ReadoutError(f"data.layer names {len(self.layers)} layers; give one here.")
+        return self.layers[0]
+
+    def at(self, layer: str) -> "Activations":
+        """Return the same for one of the layers."""
+        one = copy.copy(self)
+        one.layers = [layer]
+        return one
 
     def load(self, folder: Path, device: torch.device) -> Rows:
         """Compute the features, unless the folder keeps them.
