@@ -119,11 +119,11 @@ def merged_rows(
 
 def counting_rows(rows: pa.Table, path: Path, index: Index) -> pa.Table:
     """Return those rows of a part that count."""
-    if path not in index.repeated:
+    if path.stem not in index.repeated:
         return rows
     files = rows[FILE].to_pylist() if FILE in rows.column_names else [path.stem] * len(rows)
     held = zip(rows["key"].to_pylist(), files, strict=True)
-    return rows.filter(pa.array([index[key] == Place(path, file) for key, file in held]))
+    return rows.filter(pa.array([index[key] == Place(path.stem, file) for key, file in held]))
 
 
 def _conformed(table: pa.Table, schema: pa.Schema, file: str) -> pa.Table:

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Callable, Collection, Iterable, KeysView, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +99,15 @@ class ResultStore:
             ReadoutError: if the disk is full or the folder can't be written.
         """
         keys = table["key"].tolist()
-        name, part = digest(keys)[:16], self.results / f"{digest(keys)[:16]}.parquet"
+        name = digest(keys)[:16]
         tensors = {key: x.contiguous() for key, x in zip(keys, recovered, strict=True) if x.numel()}
         write_whole(self._file(name), lambda path: save_file(tensors, path))
         self._write_readable(table if pictured is None else table[table["sample"].isin(pictured)], tensors)
         columns = [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]
         parquet = pa.Table.from_pandas(table[columns], preserve_index=False)
-        write_part(part, [parquet], parquet.schema)
+        write_part(self._part(name), [parquet], parquet.schema)
         if self._known:
-            self._known.append(part, contents_of(parquet, {name: keys}))
+            self._known.append(name, contents_of(parquet, {name: keys}))
 
     def merge(self, setting: str, layer: str) -> None:
         """Make one part of all parts of a layer, so that they are loaded quickly.
@@ -122,17 +123,18 @@ class ResultStore:
             ReadoutError: if a part can't be read, the disk is full or the folder can't be written.
         """
         index = self._index
-        parts = [part for part, held in index.parts.items() if held == (setting, layer)]
+        parts = {part for part, held in index.parts.items() if held == (setting, layer)}
         if len(parts) < 2:
             return
         keys = index.counting(parts)
-        merged = self.results / f"{digest(sorted(key for held in keys.values() for key in held))[:16]}.parquet"
-        schema, newest = merged_schema(parts), max(part.stat().st_mtime_ns for part in parts)
+        merged = digest(sorted(chain(*keys.values())))[:16]
+        paths = [self._part(part) for part in sorted(parts)]
+        schema, newest = merged_schema(paths), max(path.stat().st_mtime_ns for path in paths)
         self.reread()  # unless all goes well
-        write_part(merged, merged_rows(parts, schema, index, self._intact), schema)
-        os.utime(merged, ns=(newest, newest))  # :meth:`latest_setting`
-        for part in {*parts} - {merged}:
-            part.unlink()
+        write_part(self._part(merged), merged_rows(paths, schema, index, self._intact), schema)
+        os.utime(self._part(merged), ns=(newest, newest))  # else an old setting would become the latest
+        for part in parts - {merged}:
+            self._part(part).unlink()
         index.replace(parts, merged, Contents(keys, setting, layer))
         self._known = index
 
@@ -159,8 +161,8 @@ class ResultStore:
             return name in wanted or (columns is None and (trajectories or name not in TRAJECTORY))
 
         by_schema: dict[str, list[pa.Table]] = {}  # one conversion each, because many small ones are slow
-        for path in sorted(self._index.parts) if keys is None else self._index.holding(keys):
-            rows = self._read_rows(path, keep, keys)
+        for part in sorted(self._index.parts) if keys is None else self._index.holding(keys):
+            rows = self._read_rows(self._part(part), keep, keys)
             by_schema.setdefault(str(rows.schema.remove_metadata()), []).append(rows)
         if not by_schema:
             return pd.DataFrame(columns=list(COLUMNS if columns is None else columns))
@@ -225,7 +227,7 @@ class ResultStore:
 
     def latest_setting(self) -> str:
         """Return the digest of the setting of the newest part."""
-        return self._index.parts[max(self._index.parts, key=lambda path: path.stat().st_mtime)][0]
+        return self._index.parts[max(self._index.parts, key=lambda part: self._part(part).stat().st_mtime)][0]
 
     def write_figure(self, name: str, figure: Figure) -> str:
         """Write a figure as PNG and SVG into ``figures/``.
@@ -272,6 +274,9 @@ class ResultStore:
     def _input_path(self, sample: str) -> Path:
         return own_path(self.inputs, sample, ".png")
 
+    def _part(self, name: str) -> Path:
+        return self.results / f"{name}.parquet"
+
     def _file(self, name: str) -> Path:
         """Return the path of a file of recovered inputs."""
         return self.recovered / f"{name}.safetensors"
@@ -281,16 +286,16 @@ class ResultStore:
         """What the folder holds; read when first asked for."""
         if self._known is None:
             with readable(self.folder):
-                # if several parts have a key, parts that were not merged count first
                 parts = sorted(self.results.glob("*.parquet"))
-                files = [path.stem for path in self.recovered.glob("*.safetensors")]
+                index = Index([path.stem for path in self.recovered.glob("*.safetensors")])
             contents = {}
-            for part in parts:
-                with self._intact(part):
-                    contents[part] = read_contents(part)
-            self._known = Index(files)
-            for part in sorted(contents, key=lambda part: part.stem not in contents[part].keys):
-                self._known.add(part, contents[part])
+            for path in parts:
+                with self._intact(path):
+                    contents[path.stem] = read_contents(path)
+            # of a merged part, what was computed again counts less: a new file may have the name of a lost one
+            for part in sorted(contents, key=lambda part: part not in contents[part].keys):
+                index.add(part, contents[part])
+            self._known = index
         return self._known
 
     def _read_rows(self, path: Path, keep: Callable[[str], bool], keys: Collection[str] | None) -> pa.Table:
