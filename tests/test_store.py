@@ -62,7 +62,7 @@ def partials(folder: Path) -> list[Path]:
 def half_written(error: BaseException) -> Callable[[Any, Path], None]:
     """A writer that gives up half-way."""
 
-    def write(_: Any, path: Path, **more: Any) -> None:
+    def write(_: Any, path: Path, *more: Any) -> None:
         path.write_bytes(b"half of it")
         raise error
 
@@ -223,7 +223,7 @@ def test_appending_the_same_batch_again_replaces_it(store: ResultStore) -> None:
     assert len(list(store.results.iterdir())) == 1
 
 
-WRITERS = ["pq.write_table", "save_file", "write_png"]
+WRITERS = ["parts.write_tables", "results.save_file", "pictures.write_png"]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -260,7 +260,7 @@ def test_a_full_disk_is_recognised_where_a_library_hides_it(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrapped = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
-    monkeypatch.setattr("readout.store.save_file", half_written(wrapped))
+    monkeypatch.setattr("readout.store.results.save_file", half_written(wrapped))
     with pytest.raises(ReadoutError, match="the disk is full"):
         store.append(table("a"), pictures(1))
 

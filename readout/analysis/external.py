@@ -191,7 +191,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
         reader=reader_of(results),
         config=yaml.safe_dump(read_config(folder), sort_keys=False),
         asked=len(asked_keys(store.folder / ASKED)),
-        gone=len(results) - len(store.finished().intersection(results["key"])),
+        gone=len(results) - len(store.finished() & {*results["key"]}),
     )
     return store.write_text("report.html", page)
 

@@ -81,7 +81,7 @@ class Output:
                     f"{total:,} of {total + missing:,} inversions are here; the others are not finished, or were "
                     "removed. Run the sweep's command again to compute them."
                 )
-        pictures = total - len(self.store.finished().intersection(self.results["key"]))
+        pictures = total - len(self.store.finished() & {*self.results["key"]})
         if pictures:
             sentences.append(
                 f"Recovered inputs of {pictures:,} of {total:,} inversions are missing, so they are not shown. Run the "
