@@ -21,7 +21,7 @@ from readout.perturbations import Perturbation
 from readout.problems import Problem, Setting, batches
 from readout.problems.search import Search, most_levels, wanted_now
 from readout.readouts import ProblemBatch, Readout, TrainedReadout
-from readout.readouts.run import Row, read
+from readout.readouts.run import Row, inputs_of, read
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
 from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, batches_left, tidy
@@ -41,14 +41,16 @@ class Driver:
     readout: Readout
     inputs: Mapping[str, Tensor]
     """True inputs by sample name."""
+    shapes: Mapping[str, Tensor]
+    """Tensors of the inputs' shapes and types, without values; see :attr:`readout.data.Metadata.like`."""
     problems: Mapping[str, Sequence[Problem]]
     """By layer, in the network's order."""
     setting: Setting
     perturbation: Perturbation
     example: Callable[[Sequence[Problem]], ProblemBatch]
     """Makes a batch that costs as much as these problems, with known true inputs."""
-    label: Callable[[list[Row], list[Tensor]], pd.DataFrame]
-    """Makes the table of a batch from its rows and its recovered inputs."""
+    label: Callable[[list[Row], list[Tensor], Mapping[str, Tensor]], pd.DataFrame]
+    """Makes the table of a batch from its rows, its recovered inputs and its true ones by sample name."""
     store: ResultStore
     options: RunOptions
     threshold: float
@@ -69,7 +71,7 @@ class Driver:
             layers=[
                 self._plan_layer(problems, known[known["layer"] == layer]) for layer, problems in self.problems.items()
             ],
-            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.inputs.values()),
+            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.shapes.values()),
             iterative=self.readout.iterative,
             output=self.options.output,
             search=self.search,
@@ -122,7 +124,7 @@ class Driver:
 
     def _plan_layer(self, problems: Sequence[Problem], known: pd.DataFrame) -> LayerPlan:
         wanted = wanted_now(problems, known, self.search)
-        largest_first = sorted(wanted, key=lambda problem: -self.inputs[problem.sample].numel())
+        largest_first = sorted(wanted, key=lambda problem: -self.shapes[problem.sample].numel())
         size, finished = self.options.batch_size, set(known["key"])
         steps, seconds = 0, 0.0
         if wanted and isinstance(self.readout, TrainedReadout):
@@ -194,8 +196,9 @@ class Driver:
         checkpoint.stop.check()
         progress.start(batch)
         attempt = checkpoint.attempt(batch)
-        rows, recovered = read(self.readout, batch, self.inputs, self.perturbation, run, attempt)
-        table = self.label(rows, recovered).assign(spread=self._spreads(batch, recovered))
+        inputs = inputs_of(batch, self.inputs, self.perturbation)
+        rows, recovered = read(self.readout, batch, inputs, self.perturbation, run, attempt)
+        table = self.label(rows, recovered, inputs).assign(spread=self._spreads(batch, recovered))
         self.store.append(self._judged(table), recovered)
         checkpoint.stored()
 
