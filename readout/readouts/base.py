@@ -55,8 +55,8 @@ class Readout(LightningModule, ABC):
     """Replaces h' by the sum of atoms that its sparse code stands for, before it is read; d_H stays that of h'."""
 
     problems: ProblemBatch
-    of_batch: ClassVar[set[str]] = {"problems", "outcome", "_inputs", "_unknown", "_target", "_reasons", "_signal"}
-    """Attributes that :meth:`load` and :meth:`run` set anew for every batch."""
+    transient: ClassVar[set[str]] = {"problems", "outcome", "_inputs", "_unknown", "_target", "_reasons", "_signal"}
+    """Attributes of the last batch or layer, which don't go along to other processes."""
     _started: float
     _target: Target
     _reasons: Reasons
@@ -80,7 +80,7 @@ class Readout(LightningModule, ABC):
         return {
             name: value
             for name, value in state.items()
-            if name not in self.of_batch and not isinstance(value, InputData)
+            if name not in self.transient and not isinstance(value, InputData)
         }
 
     @property

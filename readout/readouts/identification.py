@@ -38,6 +38,10 @@ class Identification(OnePassReadout):
     """
 
     signal_kind = "candidate"
+    transient = OnePassReadout.transient | {"_prepared", "_nearness"}
+
+    _prepared: tuple[str, Tensor] | None = None
+    """Last layer, and the features of all candidates there, shape (candidates, dimensions)."""
 
     def __init__(
         self,
@@ -51,7 +55,6 @@ class Identification(OnePassReadout):
         self.distance = distance
         self._names: list[str] = []
         self._places: dict[str, int] = {}
-        self._prepared: tuple[str, Tensor] | None = None
 
     def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
         """Copy the candidates.

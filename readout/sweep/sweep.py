@@ -18,6 +18,7 @@ from readout.common.checks import check_choice, check_layer_names, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console, say, say_where
 from readout.data import InputData, Samples, load_samples
+from readout.data.images import is_image
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.prediction.beside import check_predictable, predict_beside
 from readout.problems import check_problems, cross
@@ -243,8 +244,8 @@ class Sweep:
         layers, samples = list(driver.problems), list(driver.inputs)
         design = Design(setting, seed, self.search, layers, samples, self.levels, self.draws, self.readings)
         store.write_text(DESIGN, design.to_json())
-        for name, x in driver.inputs.items():
-            store.save_input(name, x)
+        for name in [name for name, like in driver.shapes.items() if is_image(like)]:
+            store.save_input(name, driver.inputs[name])
 
     def _predict(self, driver: Driver, results: pd.DataFrame) -> None:
         """Predict the curves of all problems that could be inverted."""
