@@ -24,6 +24,7 @@ from readout.sweep import Sweep
 from readout.sweep.driver import Driver
 from readout.sweep.external import ExternalSweep
 from readout.sweep.options import RunOptions
+from readout.sweep.plan import Plan
 from tests.helpers import runtime
 from tests.readouts.test_contract import READOUTS, fast
 from tests.tiny import Identity, TinyClassifier, TinyNet
@@ -137,8 +138,9 @@ def test_what_was_sent_reads_the_same(tmp_path: Path, readout: Readout) -> None:
         inputs = inputs_of(problems, driver.inputs, moved)
         rows, recovered = read(own, problems, inputs, moved, lambda each: each.run(trainer()))
         tables.append(label(rows, recovered, inputs).drop(columns="seconds"))
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
-    assert (tables[0]["feature_distance"] > 0).sum() == 3
+    here, there = tables
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    assert (here["feature_distance"] > 0).sum() == 3
 
 
 @pytest.mark.parametrize("layers", [["middle"], ["early", "middle"]])
@@ -147,7 +149,13 @@ def test_external_features_and_the_network_go_along_once_and_true_inputs_do_not(
 ) -> None:
     found: list[bytes] = []
     plan = Driver.plan
-    monkeypatch.setattr(Driver, "plan", lambda driver: (plan(driver), found.append(sent(driver)))[0])
+
+    def planned(driver: Driver) -> Plan:
+        made = plan(driver)
+        found.append(sent(driver))
+        return made
+
+    monkeypatch.setattr(Driver, "plan", planned)
     for count in (2, 12):
         true = torch.stack([sample.input for sample in images(count)])
         features = {layer: TinyNet().extract(true, layer) for layer in layers}
