@@ -21,6 +21,7 @@ from readout.perturbations import Perturbation
 from readout.problems import Problem, Setting
 from readout.problems.search import Found, Search, most_levels, wanted_now
 from readout.readouts import Readout, TrainedReadout
+from readout.readouts.run import inputs_of
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
 from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
@@ -42,6 +43,8 @@ class Driver:
 
     readout: Readout
     inputs: Inputs
+    shapes: Inputs
+    """Tensors of the inputs' shapes and types, without values; see :attr:`readout.data.Metadata.like`."""
     problems: Mapping[str, Sequence[Problem]]
     """By layer, in the network's order."""
     setting: Setting
@@ -100,7 +103,7 @@ class Driver:
                 self._plan_layer(problems, wanted[layer], found[layer], probed.get(layer))
                 for layer, problems in self.problems.items()
             ],
-            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.inputs.values()),
+            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.shapes.values()),
             iterative=self.readout.iterative,
             output=self.options.output,
             search=self.search,
@@ -152,8 +155,8 @@ class Driver:
         return judge(results, self.threshold, self.options.tolerance)
 
     def inputs_of(self, problems: Iterable[Problem]) -> dict[str, Tensor]:
-        """Return the true inputs of some problems by sample name."""
-        return {sample: self.inputs[sample] for sample in dict.fromkeys(problem.sample for problem in problems)}
+        """Load the true inputs that some problems need, by sample name."""
+        return inputs_of(problems, self.inputs, self.perturbation)
 
     def weights_path(self, layer: str) -> Path:
         """Return where the output folder keeps the weights of a trained readout."""
@@ -168,7 +171,7 @@ class Driver:
         for layer, problems in wanted.items():
             if not problems:
                 continue
-            largest_first = sorted(problems, key=lambda problem: -self.inputs[problem.sample].numel())
+            largest_first = sorted(problems, key=lambda problem: -self.shapes[problem.sample].numel())
             tried = candidates(largest_first, limit)
             moved_most = max(self.problems[layer], key=lambda problem: problem.level)
             inputs = self.inputs_of([*tried, moved_most])
