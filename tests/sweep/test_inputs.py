@@ -73,19 +73,19 @@ def test_inputs_that_fit_in_memory_are_loaded_once(tmp_path: Path) -> None:
     assert set(data.loads.values()) == {1}
 
 
-def test_other_inputs_are_loaded_once_to_begin_with_and_once_per_batch(
+def test_other_inputs_are_loaded_once_to_begin_with_and_once_per_probe_and_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("readout.data.samples.MEMORY", 2 * SIDE * SIDE * 4)
     data = Counted(4)
     sweep(tmp_path / "gaussian", data)
-    assert [data.loads[name] for name in "023"] == [1, 2, 2]
+    assert [data.loads[name] for name in "023"] == [1, 3, 3]
     again = Counted(4)
     sweep(tmp_path / "gaussian", again)
     assert set(again.loads.values()) == {1}  # nothing is left to do
     toward = Counted(4)
     sweep(tmp_path / "toward", toward, perturbation=Toward())
-    assert [toward.loads[name] for name in "03"] == [1, 2]
+    assert [toward.loads[name] for name in "03"] == [1, 3]
     assert toward.loads["2"] > data.loads["2"]  # where the input before it moves to
 
 
