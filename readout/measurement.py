@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from readout.analysis.words import inverted_keys
 from readout.common.checks import check_number, check_seed, check_side, check_whole
 from readout.common.errors import ReadoutError, reason
 from readout.common.files import user_path
@@ -31,7 +32,6 @@ from readout.readouts import ImageInversion, Readout
 from readout.store import ResultStore
 from readout.sweep import Sweep
 from readout.sweep.runtime import Runtime
-from readout.sweep.sweep import inverted_keys
 
 NOTEBOOK_WIDTH = 100
 """Columns of the progress bar in a notebook, whose width is unknown."""

@@ -79,6 +79,12 @@ NAMED = 5
 """Inputs that a sentence names before it counts the rest."""
 
 
+def inverted_keys(results: pd.DataFrame) -> list[str]:
+    """Return the keys of the problems that could be inverted."""
+    inverted = results["key"] if "reason" not in results else results[results["reason"].isna()]["key"]
+    return inverted.tolist()
+
+
 def not_inverted(results: pd.DataFrame) -> list[str]:
     """Return one sentence per layer and reason that names the inputs that could not be inverted."""
     if "reason" not in results:

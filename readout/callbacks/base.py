@@ -55,7 +55,7 @@ class SweepResults:
     """Results of a whole sweep."""
 
     table: pd.DataFrame
-    """One row per problem, trajectories included."""
+    """One row per problem."""
     sizes: pd.DataFrame
     """One row per (layer, sample)."""
     loggers: Sequence[Logger]

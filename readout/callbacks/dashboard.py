@@ -97,7 +97,7 @@ class Dashboard:
         """Log the whole sweep unless its run is complete; other results get a run of their own.
 
         Args:
-            results: One row per problem, trajectories included.
+            results: One row per problem.
             sizes: One row per (layer, sample).
         """
         if results.empty:

@@ -111,7 +111,14 @@ class Driver:
             alone_for=self.options.alone_for,
         )
 
-    def run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> pd.DataFrame:
+    def run(
+        self,
+        plan: Plan,
+        dashboard: Dashboard,
+        keep: Callable[[], None],
+        console: Console,
+        trajectories: bool = False,
+    ) -> pd.DataFrame:
         """Run unfinished problems, and run again if results have vanished from the folder meanwhile.
 
         Args:
@@ -119,24 +126,27 @@ class Driver:
             dashboard: Runs in loggers.
             keep: Writes what describes the results beside setting and configuration.
             console: Where progress goes.
+            trajectories: See :meth:`results`.
 
         Returns:
-            One row per problem, with verdicts and trajectories.
+            One row per problem, with verdicts.
 
         Raises:
             ReadoutError: if results vanish twice, or batches were given up.
             KeyboardInterrupt: after Ctrl-C; see :func:`stoppable`.
         """
         self._run(plan, dashboard, keep, console)
-        if count := self._missing():
+        results = self._reread(trajectories)
+        if count := self._missing(results):
             say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
             self._run(self.plan(console), dashboard, keep, console)
-            if count := self._missing():
+            results = self._reread(trajectories)
+            if count := self._missing(results):
                 raise ReadoutError(
                     f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, "
                     "then run the same command again: it computes what is missing."
                 )
-        return self.results(trajectories=True)
+        return results
 
     def results(self, problems: Iterable[Problem] | None = None, trajectories: bool = False) -> pd.DataFrame:
         """Return stored results with verdicts, one row per problem.
@@ -147,8 +157,7 @@ class Driver:
         """
         wanted = itertools.chain(*self.problems.values()) if problems is None else problems
         keys = {problem.key for problem in wanted} & self.store.finished()
-        results = self.store.load(trajectories)
-        return self.judged(results[results["key"].isin(keys)].reset_index(drop=True))
+        return self.judged(self.store.load(trajectories, keys=keys))
 
     def judged(self, results: pd.DataFrame) -> pd.DataFrame:
         """Return results with verdicts."""
@@ -203,9 +212,13 @@ class Driver:
         keep()
         Loop(self, plan, dashboard, console).run()
 
-    def _missing(self) -> int:
-        """Count wanted results that the folder does not hold."""
-        known = self.results()
+    def _reread(self, trajectories: bool) -> pd.DataFrame:
+        """Return the results that the folder holds now."""
+        self.store.reread()
+        return self.results(trajectories=trajectories)
+
+    def _missing(self, known: pd.DataFrame) -> int:
+        """Count wanted results that are not known."""
         return sum(
             len(wanted_now(problems, Found(known[known["layer"] == layer]), self.search))
             for layer, problems in self.problems.items()

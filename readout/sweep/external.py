@@ -102,7 +102,7 @@ class ExternalSweep:
             plan.show(console, _task(plan, inputs, len(true)))
             if self.plan_only:
                 return pd.DataFrame()
-            results = driver.run(plan, dashboard_of(driver, plan, {}, {}), partial(_keep, driver, true), console)
+            results = driver.run(plan, dashboard_of(driver, plan, {}, {}), partial(_keep, driver, true), console, True)
         for sentence in not_inverted(results):
             say(console, sentence)
         print_external(results, console)

@@ -11,9 +11,10 @@ import pandas as pd
 from rich.console import Console
 from torch import Tensor
 
+from readout.analysis.gallery import shown_samples
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
-from readout.analysis.words import not_inverted
+from readout.analysis.words import inverted_keys, not_inverted
 from readout.codes import LayerCoder
 from readout.common.checks import check_choice, check_layer_names, check_whole
 from readout.common.errors import ReadoutError
@@ -125,7 +126,7 @@ class Sweep:
             ReadoutError: if an argument can't be used.
         """
         console = console or make_console()
-        inverted = self._invert(readout, data, runtime, console, console)
+        inverted = self._invert(readout, data, runtime, console, console, trajectories=False)
         if inverted is None:
             return pd.DataFrame()
         results, _ = inverted
@@ -153,7 +154,8 @@ class Sweep:
         Raises:
             ReadoutError: if an argument can't be used.
         """
-        inverted = self._invert(readout, data, runtime, Console(quiet=True, force_jupyter=False), console)
+        quiet = Console(quiet=True, force_jupyter=False)
+        inverted = self._invert(readout, data, runtime, quiet, console, trajectories=True)
         if inverted is None:
             raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
         results, inputs = inverted
@@ -168,7 +170,13 @@ class Sweep:
         return sizes
 
     def _invert(
-        self, readout: Readout, data: InputData, runtime: Runtime, console: Console, progress_on: Console
+        self,
+        readout: Readout,
+        data: InputData,
+        runtime: Runtime,
+        console: Console,
+        progress_on: Console,
+        trajectories: bool,
     ) -> tuple[pd.DataFrame, Mapping[str, Tensor]] | None:
         """Run unfinished problems; return all results of the sweep and its inputs, or None with ``plan_only``."""
         samples = self._load(readout, data)
@@ -182,7 +190,7 @@ class Sweep:
             if self.plan_only:
                 return None
             dashboard = dashboard_of(driver, plan, self._judgement(driver.threshold), self._facts())
-            results = driver.run(plan, dashboard, partial(self._keep, driver), progress_on)
+            results = driver.run(plan, dashboard, partial(self._keep, driver), progress_on, trajectories)
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
                     self._predict(driver, results)
@@ -217,7 +225,7 @@ class Sweep:
 
     def _driver(self, readout: Readout, samples: Samples, runtime: Runtime, console: Console) -> Driver:
         """Form all problems, and open the output folder."""
-        threshold = self.options.threshold_for(readout.metric)
+        threshold, layers = self.options.threshold_for(readout.metric), readout.extractor.resolve(self.layers)
         store = self.options.open_store("sweep", console)
         setting = make_setting(readout, describe(self.perturbation), runtime)
         digests = [(name, readout.input_digest(metadata)) for name, metadata in samples.metadata.items()]
@@ -227,7 +235,7 @@ class Sweep:
             shapes=samples.shapes,
             problems={
                 layer: cross(setting.digest, digests, layer, self.levels, self.draws, runtime.seed, self.readings)
-                for layer in readout.extractor.resolve(self.layers)
+                for layer in layers
             },
             setting=setting,
             perturbation=self.perturbation,
@@ -244,6 +252,7 @@ class Sweep:
             runtime=runtime,
             search=self.search,
             estimator=self.estimator,
+            pictured=set(shown_samples(samples, len(layers), len(self.levels))),
         )
 
     def _keep(self, driver: Driver) -> None:
@@ -292,12 +301,6 @@ class Sweep:
             "inputs": f"{len(shapes)} of {size_in_words(shapes.values())} from {data}",
             plan.unit: crossed + (searched if self.search != "grid" else "") + done,
         }
-
-
-def inverted_keys(results: pd.DataFrame) -> list[str]:
-    """Return the keys of the problems that could be inverted."""
-    inverted = results["key"] if "reason" not in results else results[results["reason"].isna()]["key"]
-    return inverted.tolist()
 
 
 def _labelled(

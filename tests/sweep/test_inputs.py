@@ -97,7 +97,7 @@ def test_an_input_that_changes_during_a_sweep_ends_it(tmp_path: Path, monkeypatc
         data.shift = 0.1
         return read(*problems, **inputs)
 
-    monkeypatch.setattr("readout.sweep.driver.read", edit)
+    monkeypatch.setattr("readout.sweep.jobs.read", edit)
     with pytest.raises(ReadoutError, match="Input '2' has changed since the run began"):
         sweep(tmp_path, data)
 
@@ -116,7 +116,8 @@ def of_sweep(folder: Path, readout: Readout, layer: str, perturbation: Perturbat
     """A planned sweep, whose readout has read problems already."""
     asked = Sweep(layer, [0, 0.5], output=str(folder), perturbation=perturbation, batch_size=2)
     driver = asked._driver(readout, asked._load(readout, images(count)), runtime(2), QUIET)
-    driver.plan()
+    with driver.working():
+        driver.plan(QUIET)
     return driver
 
 
@@ -150,8 +151,8 @@ def test_external_features_and_the_network_go_along_once_and_true_inputs_do_not(
     found: list[bytes] = []
     plan = Driver.plan
 
-    def planned(driver: Driver) -> Plan:
-        made = plan(driver)
+    def planned(driver: Driver, console: Console) -> Plan:
+        made = plan(driver, console)
         found.append(sent(driver))
         return made
 
