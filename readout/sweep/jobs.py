@@ -50,6 +50,8 @@ class Work:
     """Text of the driver's claim, which tells a worker whether it sees the same folder."""
     using: object = field(default=None, repr=False)
     """Weights that the readout uses."""
+    told: bool = False
+    """Whether a failure to write a checkpoint was printed."""
 
     def path(self, name: str) -> Path | None:
         """Return the path of a checkpoint; None if this process does not see the folder."""
@@ -160,11 +162,13 @@ class ReadJob(Job):
             work.using = shared
         path = work.path(file_name(self.problems[0].setting, self.name))
         checkpoint = BatchCheckpoint(path, [problem.key for problem in self.problems], work.minutes, desk)
+        checkpoint.told = work.told
 
         def run(readout: Readout) -> None:
             checkpoint.run(work.runtime.make_trainer(desk.loggers, Reporter(desk, self.name), checkpoint), readout)
 
         rows, recovered = read(readout, self.problems, self.inputs, work.perturbation, run, checkpoint.attempt)
+        work.told = checkpoint.told
         return work.label(rows, recovered, self.inputs), recovered
 
 
