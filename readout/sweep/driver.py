@@ -72,7 +72,7 @@ class Driver:
         parts = (self.readout, self.perturbation, replace(self.runtime, loggers=()), self.example, self.label)
         try:
             with claimed(folder / CLAIM) as claim:
-                work = Work(*parts, folder, options.checkpoint_minutes, claim)
+                work = Work(*parts, folder.absolute(), options.checkpoint_minutes, claim)
                 with options.executor.opened(work):
                     yield
         finally:
