@@ -511,7 +511,8 @@ def test_a_merge_that_breaks_off_loses_and_doubles_nothing(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
     expected, recovered = unmerged(store).load(trajectories=True), store.load_recovered("abcdefg")
-    unlink, deleted = Path.unlink, []
+    unlink = Path.unlink
+    deleted: list[Path] = []
 
     def killed(path: Path, missing_ok: bool = False) -> None:
         if path.suffix == ".parquet":
@@ -568,7 +569,8 @@ def test_parts_of_an_older_version_are_merged_with_newer_ones(store: ResultStore
 
 def test_a_merged_part_is_as_old_as_its_newest_rows(store: ResultStore) -> None:
     unmerged(store)
-    for age, path in enumerate(store._part(part) for part in sorted(store._index.parts, key=store._index.parts.get)):
+    for path in store.results.iterdir():
+        age = 2 if pd.read_parquet(path)["setting"].iloc[0] == "other" else 1
         os.utime(path, (age, age))
     store.merge("abc", "late")
     assert store.latest_setting() == "other"
