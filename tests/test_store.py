@@ -207,6 +207,7 @@ def test_an_empty_store_holds_nothing(store: ResultStore) -> None:
     assert store.finished() == set()
     assert list(store.load().columns) == list(COLUMNS)
     assert len(store.load()) == 0
+    store.write_pictures()
     assert store.load_recovered([]) == {}
     assert not store.folder.exists()
 

@@ -187,6 +187,8 @@ class ResultStore:
         Raises:
             ReadoutError: if a file can't be read, the disk is full or the folder can't be written.
         """
+        if not self.finished():
+            return
         named = ["layer", "sample", "level", "draw", "reading", "setting", "key", "true_text", "recovered_text"]
         table = self.load(columns=named)
         table = table[table["setting"] == self.latest_setting()].set_index("key", drop=False)
