@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from readout.common.errors import ReadoutError, reason
@@ -26,6 +27,9 @@ TICK_SECONDS = 0.5
 
 START_SECONDS = 300.0
 """Longest wait for the first worker."""
+
+OTHERS_SECONDS = 30.0
+"""Longest wait for the next one, whose place another sweep may have."""
 
 MOST_FAILED_STARTS = 3
 """Workers that may fail to start before any has."""
@@ -46,8 +50,8 @@ class Cluster:
         self.options = options
         self.shared: dict[str, Any] = {}
         self._hired: list[Any] = []
-        self._starting: dict[Any, Any] = {}
-        """Workers by the answer that says that they have started."""
+        self._asked: dict[Any, Any] = {}
+        """Workers by the answer that says that they have started or, after a loss, that they are still there."""
         self._ready: dict[Any, Facts] = {}
         self._failed_starts = 0
         before = handlers()
@@ -57,6 +61,7 @@ class Cluster:
             self._work = _sent(work)
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             self._board = _actor(Board, num_cpus=0, scheduling_strategy=here).remote()
+            self._need = self._needed()
             self._hire()
             self._await_workers()
         except BaseException:
@@ -99,25 +104,29 @@ class Cluster:
                     return
             elif not running:
                 raise Stopped(_sentence(stopped))
-            done, _ = ray.wait([*running, *self._starting], timeout=TICK_SECONDS, num_returns=1)
+            if not running and not self._asked:
+                time.sleep(TICK_SECONDS)  # until a node joins
+            done, _ = ray.wait([*running, *self._asked], timeout=TICK_SECONDS, num_returns=1)
             self._look_at_board(watch)
             for ref in done:
-                if ref in self._starting:
-                    self._started(ref)
+                if ref in self._asked:
+                    self._answered(ref)
                     continue
                 worker, job = running.pop(ref)
                 try:
                     answer = ray.get(ref)
-                except RayActorError:  # the worker, its node or the connection is gone
+                except RayTaskError as error:
+                    raise error.cause from error
+                except RayError:  # the worker, its node, its answer or the connection is gone
                     self._dismiss(worker)
+                    for other in self._idle(running):  # the next job must not find out that they are gone, too
+                        self._ask(other)
                     losses[job.name] += 1
                     watch.lost(job)
                     if losses[job.name] < self.options.losses:
                         waiting.append(job)
                     else:
                         yield job, Lost(losses[job.name])
-                except RayTaskError as error:
-                    raise error.cause from error
                 else:
                     if isinstance(answer, Refused):
                         raise ReadoutError(answer.sentence)
@@ -132,7 +141,7 @@ class Cluster:
         return worker.do.remote(job, shared, self._least_memory())
 
     def _idle(self, running: Mapping[Any, tuple[Any, Job]]) -> list[Any]:
-        busy = [worker for worker, _ in running.values()]
+        busy = [*(worker for worker, _ in running.values()), *self._asked.values()]
         return [worker for worker in self._ready if worker not in busy]
 
     def _look_at_board(self, watch: Watch) -> None:
@@ -143,31 +152,48 @@ class Cluster:
         for report in reports:
             watch.report(report)
 
+    def _needed(self) -> dict[str, float]:
+        """Return what a worker needs, decided once: a cluster that has lost its GPUs must not go on without."""
+        gpus, cpus = self.options.gpus, self.options.cpus
+        if gpus is None:
+            gpus = float(_resources().get("GPU", 0) > 0)
+        return {"GPU": gpus, "CPU": float(cpus or (1 if gpus else self._threads))}
+
+    @property
+    def _threads(self) -> int:
+        return self.options.cpus or torch.get_num_threads()
+
     def _hire(self) -> None:
         """Start a worker for every place that the cluster has now."""
-        options = self.options
-        has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        gpus = options.gpus if options.gpus is not None else float(has.get("GPU", 0) > 0)
-        threads = options.cpus or torch.get_num_threads()
-        need = {"GPU": gpus, "CPU": float(options.cpus or (1 if gpus else threads))}
+        need, has = self._need, _resources()
         places = min(int(has.get(name, 0) / amount) for name, amount in need.items() if amount)
-        if not places and options.workers is None and not self._hired:
-            raise ReadoutError(
-                f"The cluster has {_in_words(has)}, and a worker needs {_in_words(need)}; give sweep.executor.cpus or "
-                "sweep.executor.gpus to match, or sweep.executor.workers for a cluster that grows on demand."
-            )
-        for _ in range((options.workers or places) - len(self._hired)):
-            actor = _actor(Worker, num_gpus=gpus, num_cpus=need["CPU"], max_restarts=0, max_task_retries=0)
-            worker = actor.remote(self._work, self._board, threads)
+        for _ in range((self.options.workers or places) - len(self._hired)):
+            actor = _actor(Worker, num_gpus=need["GPU"], num_cpus=need["CPU"], max_restarts=0, max_task_retries=0)
+            worker = actor.remote(self._work, self._board, self._threads)
             self._hired.append(worker)
-            self._starting[worker.facts.remote()] = worker
+            self._ask(worker)
+
+    def _ask(self, worker: Any) -> None:
+        """Ask a worker to show that it is there; until then it gets no job."""
+        self._asked[worker.facts.remote()] = worker
 
     def _await_workers(self) -> None:
-        """Wait until those that were hired have started, or, of a cluster that grows on demand, the first has."""
-        while self._starting and not (self._ready and self.options.workers):
-            done, _ = ray.wait([*self._starting], timeout=START_SECONDS, num_returns=1)
+        """Wait until those that were hired have started, or, of a cluster that grows on demand, the first has.
+
+        Raises:
+            ReadoutError: if there is no place for one, or none starts.
+        """
+        if not self._hired:
+            raise ReadoutError(
+                f"The cluster has {_in_words(_resources())}, and a worker needs {_in_words(self._need)}; give "
+                "sweep.executor.cpus or sweep.executor.gpus to match, or sweep.executor.workers for a cluster that "
+                "grows on demand."
+            )
+        while self._asked and not (self._ready and self.options.workers):
+            longest = OTHERS_SECONDS if self._ready else START_SECONDS
+            done, _ = ray.wait([*self._asked], timeout=longest, num_returns=1)
             for ref in done:
-                self._started(ref)
+                self._answered(ref)
             if not done and self._ready:
                 return
             if not done:
@@ -175,19 +201,22 @@ class Cluster:
                     f"No worker has started in {START_SECONDS:.0f} s; `ray status` says what is missing."
                 )
 
-    def _started(self, ref: Any) -> None:
-        worker = self._starting.pop(ref)
+    def _answered(self, ref: Any) -> None:
+        """Note what a worker says of itself, or that it is gone."""
+        worker = self._asked.pop(ref)
         try:
             facts = ray.get(ref)
-        except RayActorError as error:
+        except RayError as error:
+            had_started = worker in self._ready
             self._dismiss(worker)
-            self._failed_starts += 1
+            self._failed_starts += not had_started
             if not self._ready and self._failed_starts >= MOST_FAILED_STARTS:
                 last = str(error).strip().splitlines()[-1]
                 raise ReadoutError(
                     f"{self._failed_starts} workers could not start; the last one said: {last}"
                 ) from None
             return
+        self._failed_starts = 0
         if facts.versions != versions():
             both = (facts.versions, versions())
             there, here = (", ".join(f"{name} {version}" for name, version in each.items()) for each in both)
@@ -222,6 +251,12 @@ def _join(address: str | None) -> None:
                 "its address (RAY_ADDRESS)."
             ) from error
         raise ReadoutError(f"Ray can't start on this machine ({reason(error)}).") from error
+
+
+def _resources() -> dict[str, float]:
+    """Return what all nodes of the cluster have together, whether in use or not."""
+    resources: Any = ray.cluster_resources
+    return dict(resources())
 
 
 def _actor(kind: type, **options: Any) -> Any:

@@ -123,7 +123,7 @@ class _ToldToStop(Stop):
 
 
 class _Line:
-    """A job's line to the board, on which it never waits."""
+    """A job's line to the board; it does not wait for replies to reports."""
 
     def __init__(self, board: Any) -> None:
         self.stop = _ToldToStop()
@@ -140,4 +140,4 @@ class _Line:
         self._reply = self._board.tell.remote(report)
 
     def say(self, sentence: str) -> None:
-        self._board.say.remote(sentence)
+        ray.get(self._board.say.remote(sentence))  # it must be there before the job's result is

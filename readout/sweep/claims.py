@@ -56,6 +56,18 @@ def claimed(path: Path) -> Iterator[str]:
                     folder.rmdir()
 
 
+def is_seen(path: Path, text: str) -> bool:
+    """Return whether this process sees the claim that another one holds.
+
+    Args:
+        path: Lock file.
+        text: From :func:`claimed`.
+    """
+    with suppress(OSError):
+        return not text or path.read_text(encoding="utf-8") == text
+    return not text
+
+
 def _locked(path: Path) -> TextIO:
     """Open a file and lock it; again, if the process before has removed it between the two."""
     while True:

@@ -16,6 +16,7 @@ from readout.readouts import ProblemBatch, Readout, TrainedReadout
 from readout.readouts.run import Row, read
 from readout.sweep.checkpoints import BatchCheckpoint, file_name
 from readout.sweep.claims import FILE as CLAIM
+from readout.sweep.claims import is_seen
 from readout.sweep.independence import check_independent
 from readout.sweep.probe import BatchSize, Cost, probe
 from readout.sweep.reporter import Reporter
@@ -54,12 +55,7 @@ class Work:
 
     def path(self, name: str) -> Path | None:
         """Return the path of a checkpoint; None if this process does not see the folder."""
-        claim = self.checkpoints / CLAIM
-        try:
-            seen = claim.read_text(encoding="utf-8") == self.claim
-        except OSError:
-            seen = False
-        return self.checkpoints / name if seen or not self.claim else None
+        return self.checkpoints / name if is_seen(self.checkpoints / CLAIM, self.claim) else None
 
 
 @dataclass

@@ -90,7 +90,11 @@ class Runtime:
         if not executor.elsewhere:
             return self
         for callback in self.callbacks:
-            _check_callback(callback, logging=False)
+            if isinstance(callback, LOGGING):
+                raise ReadoutError(
+                    f"trainer.callbacks holds {type(callback).__name__}, which writes to a logger in each fit, and "
+                    f"the workers of {type(executor).__name__} have none; take it out, or leave out sweep.executor."
+                )
         if self.trainer.get("devices") not in (None, "auto", 1, -1, "1", "-1"):
             raise ReadoutError(
                 f"trainer.devices is {self.trainer['devices']!r}, but every worker has one device; leave it out."

@@ -268,7 +268,7 @@ def test_an_interruption_on_a_full_disk_says_what_is_lost(tmp_path: Path, monkey
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["pq.write_table", "save_file"])
+@pytest.mark.parametrize("name", ["parts.write_tables", "results.save_file"])
 def test_results_that_find_no_room_leave_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -1,0 +1,45 @@
+"""One Ray cluster for all tests of executors."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# read when Ray is imported
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+from ray.cluster_utils import Cluster
+
+from tests.executors.kept import Kept
+
+ROOT = Path(__file__).parents[2]
+WORKERS = 2
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[Any]:
+    """A cluster whose head runs no workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # workers import `tests`
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def kept_workers(nodes: Any) -> Iterator[Kept]:
+    executor = Kept(nodes.address)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def kept(nodes: Any, kept_workers: Kept) -> Kept:
+    """An executor with two workers, each on a node of its own."""
+    while len(nodes.worker_nodes) < WORKERS:
+        nodes.add_node(num_cpus=1)
+    return kept_workers
