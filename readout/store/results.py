@@ -36,7 +36,7 @@ from readout.store.parts import (
     read_part,
     write_part,
 )
-from readout.store.pictures import read_picture, readable_path, write_picture, write_readable
+from readout.store.pictures import pictured_digest, read_picture, readable_path, write_picture, write_readable
 from readout.store.recovered import read_file, save_file
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -203,6 +203,15 @@ class ResultStore:
         """
         if is_image(x):
             write_picture(self._input_path(sample), x)
+
+    def holds_input(self, sample: str, digest: str) -> bool:
+        """Return whether there is an intact picture of a true input.
+
+        Args:
+            sample: Name of the input.
+            digest: See :attr:`readout.data.Metadata.digest`.
+        """
+        return pictured_digest(self._input_path(sample)) == digest
 
     def readable_path(self, row: dict[str, Any], suffix: str) -> Path:
         """Return the path of a recovered input as a picture or text."""
