@@ -13,9 +13,11 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from readout.analysis.words import inverted_keys
 from readout.common.checks import check_number, check_seed, check_side, check_whole
 from readout.common.errors import ReadoutError, reason
 from readout.common.files import user_path
+from readout.common.lazy import LazyMapping
 from readout.common.terminal import print_anywhere
 from readout.data import InputData
 from readout.data.in_memory import Images, as_data
@@ -44,9 +46,10 @@ class Measurement:
     sizes: pd.DataFrame
     """One row per (layer, image); see :func:`readout.analysis.sizes.sizes_table`."""
     inputs: Mapping[str, Tensor]
-    """True images by ``sample``, resized as the network saw them."""
+    """True images by ``sample``, resized as the network saw them; large sets are loaded when they are asked for."""
     recovered: Mapping[str, Tensor]
-    """Recovered images by the ``key`` of their problem; none for problems that have a ``reason`` for not being run."""
+    """Recovered images by the ``key`` of their problem, read from the output folder when they are asked for; none for
+    problems that have a ``reason`` for not being run."""
     output: Path | None = None
     """Output folder; None if none was given."""
 
@@ -164,14 +167,16 @@ def measure(
         kept = None if output is None else user_path(output)
         driver = Sweep(**asked, output=str(kept or folder))
         try:
-            problems, sizes = driver.measure(readout, data, runtime, _console(progress), report=kept is not None)
+            problems, sizes, inputs = driver.measure(readout, data, runtime, _console(progress), report=bool(kept))
         except KeyboardInterrupt:
             if kept is None:
                 raise KeyboardInterrupt("Stopped; nothing is kept without an output folder.") from None
             raise
-        store = ResultStore(driver.options.output)
-        recovered = store.load_recovered(problems["key"])
-    return Measurement(problems, sizes, {one.name: one.input for one in data}, recovered, kept)
+        store, keys = ResultStore(driver.options.output), dict.fromkeys(inverted_keys(problems))
+        recovered: Mapping[str, Tensor] = LazyMapping(keys, lambda key: store.load_recovered([key])[key])
+        if kept is None:
+            recovered = store.load_recovered(keys)
+    return Measurement(problems, sizes, inputs, recovered, kept)
 
 
 class PlainModule(Submodules):

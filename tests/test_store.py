@@ -12,12 +12,15 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 import readout
 from readout.analysis.sizes import sizes_table
 from readout.common.errors import ReadoutError
+from readout.data.images import read_image, write_png
 from readout.problems.identity import digest
 from readout.store import (
     COLUMNS,
@@ -55,6 +58,23 @@ def pictures(count: int, value: float | None = None) -> Tensor:
     return torch.rand(count, 3, 4, 4, generator=generator) if value is None else torch.full((count, 3, 4, 4), value)
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of files of results that are opened."""
+    names: list[str] = []
+
+    def spied(read: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(path: Path, *arguments: Any, **more: Any) -> Any:
+            names.append(path.name)
+            return read(path, *arguments, **more)
+
+        return spy
+
+    monkeypatch.setattr(pq, "ParquetFile", spied(pq.ParquetFile))
+    monkeypatch.setattr("readout.store.recovered.safe_open", spied(safe_open))
+    return names
+
+
 def partials(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith(".partial")]
 
@@ -62,7 +82,7 @@ def partials(folder: Path) -> list[Path]:
 def half_written(error: BaseException) -> Callable[[Any, Path], None]:
     """A writer that gives up half-way."""
 
-    def write(_: Any, path: Path, **more: Any) -> None:
+    def write(_: Any, path: Path, *more: Any) -> None:
         path.write_bytes(b"half of it")
         raise error
 
@@ -187,6 +207,7 @@ def test_an_empty_store_holds_nothing(store: ResultStore) -> None:
     assert store.finished() == set()
     assert list(store.load().columns) == list(COLUMNS)
     assert len(store.load()) == 0
+    store.write_pictures()
     assert store.load_recovered([]) == {}
     assert not store.folder.exists()
 
@@ -223,7 +244,7 @@ def test_appending_the_same_batch_again_replaces_it(store: ResultStore) -> None:
     assert len(list(store.results.iterdir())) == 1
 
 
-WRITERS = ["pq.write_table", "save_file", "write_png"]
+WRITERS = ["parts.write_tables", "results.save_file", "pictures.write_png"]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -260,7 +281,7 @@ def test_a_full_disk_is_recognised_where_a_library_hides_it(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrapped = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
-    monkeypatch.setattr("readout.store.save_file", half_written(wrapped))
+    monkeypatch.setattr("readout.store.results.save_file", half_written(wrapped))
     with pytest.raises(ReadoutError, match="the disk is full"):
         store.append(table("a"), pictures(1))
 
@@ -333,20 +354,31 @@ def test_a_broken_file_of_recovered_inputs_is_named(store: ResultStore) -> None:
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("folder", ["results", "recovered"])
-def test_what_is_cut_short_is_set_aside_with_all_that_belongs_to_it(store: ResultStore, folder: str) -> None:
-    store.append(table("a"), pictures(1))
-    store.append(table("b"), pictures(1))
+def test_what_is_cut_short_is_set_aside_and_computed_again(store: ResultStore, folder: str, merged: bool) -> None:
+    for key in "abc":
+        store.append(table(key), pictures(1, 0.5))
+    if merged:
+        store.merge("abc", "late")
     path = sorted((store.folder / folder).glob("*.*"))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     (sentence,) = store.set_aside_broken()
     assert sentence.startswith(f"{path} is damaged; it is now {path.name}.broken")
-    assert sorted(one.suffix for one in store.folder.rglob("*.broken")) == [".broken", ".broken"]
-    (left,) = store.finished()
-    (lost,) = {"a", "b"} - {left}
-    assert list(store.load()["key"]) == list(store.load_recovered([left])) == [left]
-    assert not store.load_recovered([lost])
+    assert [one.name for one in store.folder.rglob("*.broken")] == [f"{path.name}.broken"]
     assert store.set_aside_broken() == []
+    left = set(store.finished())
+    assert len(left) == (0 if merged and folder == "results" else 2)
+    assert set(store.load_recovered("abc")) == left
+    lost = sorted({*"abc"} - left)
+    store.append(table(*lost, distance=0.9), pictures(len(lost), 0.25))
+    for found in (store, ResultStore(store.folder)):
+        assert found.finished() == {*"abc"}
+        assert found.load().set_index("key")["distance"].to_dict() == {
+            key: 0.9 if key in lost else 0.05 for key in "abc"
+        }
+        recovered = {key: x.mean().item() for key, x in found.load_recovered("abc").items()}
+        assert recovered == {key: 0.25 if key in lost else 0.5 for key in "abc"}
 
 
 def test_a_part_without_what_was_recovered_is_not_finished_and_gives_way(store: ResultStore) -> None:
@@ -383,30 +415,184 @@ def test_names_that_differ_in_case_have_files_of_their_own(store: ResultStore, n
     assert not store.input_files(["cASE"])
 
 
-def test_what_another_process_finishes_is_seen(store: ResultStore) -> None:
-    assert store.finished() == set()
-    ResultStore(store.folder).append(table("a"), pictures(1))
-    assert store.finished() == {"a"}
-    ResultStore(store.folder).append(table("b", "c"), pictures(2))
-    assert store.finished() == {"a", "b", "c"}
+def test_a_folder_is_read_once(store: ResultStore, opened: list[str]) -> None:
+    for key in "abc":
+        ResultStore(store.folder).append(table(key), pictures(1))
+    assert store.finished() == {*"abc"}
+    assert len(opened) == 3
+    store.append(table("d"), pictures(1))
+    ResultStore(store.folder).append(table("e"), pictures(1))
+    assert store.finished() == {*"abcd"}
+    assert len(opened) == 3
+    assert set(store.load_recovered(["d"])) == {"d"}
+    assert opened[3:] == [f"{digest(['d'])[:16]}.safetensors"]
+    store.reread()
+    assert store.finished() == ResultStore(store.folder).finished() == {*"abcde"}
 
 
-def test_a_key_is_finished_only_once_its_recovered_input_is_there(
+def test_a_table_is_written_only_once_its_recovered_inputs_are_there(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[bool] = []
-    write = pq.write_table
-
-    def spy(parquet: Any, path: Path) -> None:
-        seen.append(set(store.load_recovered(["a"])) == {"a"} and len(list(store.recovered.rglob("*.png"))) == 1)
-        write(parquet, path)
-
-    monkeypatch.setattr("readout.store.pq.write_table", spy)
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        "readout.store.parts.write_tables",
+        lambda *_: seen.append(sorted(path.suffix for path in store.recovered.rglob("*.*"))),
+    )
     store.append(table("a"), pictures(1))
-    assert seen == [True]
+    assert seen == [[".png", ".safetensors"]]
+
+
+# Loading some columns of some rows
+
+
+def test_columns_and_keys_are_loaded_alone(
+    store: ResultStore, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("readout.store.parts.ROWS", 2)
+    rows = [row(key, trajectory_loss=[place, 0.5]) for place, key in enumerate("abcdefg")]
+    store.append(pd.DataFrame(rows), pictures(7))
+    store.append(table("h"), pictures(1))
+    assert store.finished() == {*"abcdefgh"}
+    opened.clear()
+    found = store.load(columns=["trajectory_loss", "key", "never heard of"], keys=["f", "b", "never heard of"])
+    assert list(found.columns) == ["trajectory_loss", "key"]
+    assert [(*losses, key) for losses, key in found.itertuples(index=False)] == [(1, 0.5, "b"), (5, 0.5, "f")]
+    assert len(opened) == 1
+    pd.testing.assert_frame_equal(store.load(keys=[*"abcdefgh"]), store.load())
+    assert store.load(columns=["level"])["level"].tolist() == [0.5] * 8
+    assert store.load(columns=["level"], keys=[]).empty
+
+
+# Merging
+
+
+def unmerged(store: ResultStore) -> ResultStore:
+    """Five parts: three of one layer, one of another layer, one of another setting."""
+    store.append(table("a", "b", best_step=math.nan, label="dog"), [pictures(1)[0], torch.empty(0)])
+    store.append(table("c", distance=math.nan).assign(label=pd.Series(["cat"], dtype="string")), pictures(1))
+    store.append(table("d", "e", trajectory_step=[], reason="constant", label="dog"), pictures(2))
+    store.append(table("f", layer="early", layer_index=0), pictures(1))
+    store.append(table("g", setting="other"), pictures(1))
+    return store
+
+
+def assert_same(found: ResultStore, trajectories: Table, recovered: dict[str, Tensor]) -> None:
+    pd.testing.assert_frame_equal(found.load(trajectories=True)[trajectories.columns], trajectories, check_dtype=False)
+    assert found.finished() == {*trajectories["key"]}
+    kept = found.load_recovered(trajectories["key"])
+    assert kept.keys() == recovered.keys()
+    assert all(torch.equal(kept[key], recovered[key]) for key in kept)
+
+
+def test_merging_makes_one_part_of_a_layer_and_changes_nothing_else(
+    store: ResultStore, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("readout.store.parts.ROWS", 2)
+    expected, recovered = unmerged(store).load(trajectories=True), store.load_recovered("abcdefg")
+    store.merge("abc", "late")
+    assert_same(store, expected, recovered)
+    names = {digest(list(keys))[:16] for keys in ("abcde", "f", "g")}
+    assert {path.stem for path in store.results.iterdir()} == names
+    assert len(list(store.recovered.glob("*.safetensors"))) == 5
+    fresh = ResultStore(store.folder)
+    assert_same(fresh, expected, recovered)
+    assert "recovered_in" not in fresh.load()
+    opened.clear()
+    assert len(fresh.load()) == 7
+    assert sorted(opened) == sorted(f"{name}.parquet" for name in names)
+    fresh.append(table("h"), pictures(1))
+    fresh.merge("abc", "late")
+    assert len(list(fresh.results.iterdir())) == 3
+    assert_same(ResultStore(store.folder), fresh.load(trajectories=True), fresh.load_recovered("abcdefgh"))
+    assert fresh.finished() == {*"abcdefgh"}
+
+
+@pytest.mark.parametrize("stopped", ["while writing", "before deleting", "while deleting"])
+def test_a_merge_that_breaks_off_loses_and_doubles_nothing(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, stopped: str
+) -> None:
+    expected, recovered = unmerged(store).load(trajectories=True), store.load_recovered("abcdefg")
+    unlink = Path.unlink
+    deleted: list[Path] = []
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".parquet":
+            if stopped == "before deleting" or deleted:
+                raise KeyboardInterrupt
+            deleted.append(path)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        if stopped == "while writing":
+            patch.setattr("readout.store.parts.write_tables", half_written(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            store.merge("abc", "late")
+    parts = {"while writing": 5, "before deleting": 6, "while deleting": 5}
+    assert len(list(store.results.iterdir())) == parts[stopped]
+    assert_same(store, expected, recovered)
+    fresh = ResultStore(store.folder)
+    assert_same(fresh, expected, recovered)
+    fresh.merge("abc", "late")
+    assert_same(fresh, expected, recovered)
+    assert len(list(store.results.iterdir())) == 3
+
+
+def test_a_merged_row_without_its_recovered_input_is_computed_again(store: ResultStore) -> None:
+    expected = unmerged(store).load()
+    store.merge("abc", "late")
+    (store.recovered / f"{digest(['a', 'b'])[:16]}.safetensors").unlink()
+    for again in (["a", "b"], ["b", "a"]):  # a file of the same name, and another one
+        found = ResultStore(store.folder)
+        assert found.finished() == {*"cdefg"}
+        assert sorted(found.load()["key"]) == sorted(expected["key"])
+        found.append(table(*again, distance=0.9), pictures(2, 0.25))
+        for seen in (found, ResultStore(store.folder)):
+            assert seen.finished() == {*"abcdefg"}
+            assert seen.load().set_index("key").loc[["a", "b"], "distance"].tolist() == [0.9, 0.9]
+            assert seen.load_recovered(["a"])["a"].mean().item() == 0.25
+        found.merge("abc", "late")
+        assert ResultStore(store.folder).load().set_index("key").loc[["a", "b"], "distance"].tolist() == [0.9, 0.9]
+        assert len(ResultStore(store.folder).load()) == 7
+        (store.recovered / f"{digest(again)[:16]}.safetensors").unlink()
+
+
+def test_parts_of_an_older_version_are_merged_with_newer_ones(store: ResultStore) -> None:
+    store.append(table("a"), pictures(1))
+    (old,) = store.results.iterdir()
+    pd.read_parquet(old).drop(columns=["readout", "signal", "reading", "spread"]).to_parquet(old)
+    store.append(table("b", reading=1, spread=0.5), pictures(1))
+    expected = ResultStore(store.folder).load()
+    store.merge("abc", "late")
+    pd.testing.assert_frame_equal(store.load()[expected.columns], expected)
+    assert expected["reading"].tolist() == [0, 1]
+
+
+def test_a_merged_part_is_as_old_as_its_newest_rows(store: ResultStore) -> None:
+    unmerged(store)
+    for path in store.results.iterdir():
+        age = 2 if pd.read_parquet(path)["setting"].iloc[0] == "other" else 1
+        os.utime(path, (age, age))
+    store.merge("abc", "late")
+    assert store.latest_setting() == "other"
 
 
 # load_results and judge
+
+
+def test_several_folders_are_one_table(tmp_path: Path) -> None:
+    first, second = (ResultStore(tmp_path / name) for name in ("first", "second"))
+    first.append(table("b", "c", distance=0.15), pictures(2))
+    second.append(table("a", "b", distance=0.25), pictures(2))
+    second.write_text("config.yaml", "sweep: {threshold: 0.3}")
+    found = load_results([first.folder, second.folder])
+    assert found["key"].tolist() == ["a", "b", "c"]
+    assert found["distance"].tolist() == [0.25, 0.15, 0.15]
+    assert found["threshold"].tolist() == [0.3, 0.1, 0.1]
+    judged = load_results([str(first.folder), second.folder], threshold=0.2)
+    assert judged["verdict"].tolist() == ["unrecovered", "recovered", "recovered"]
+    with pytest.raises(ReadoutError, match="no results"):
+        load_results([first.folder, tmp_path])
 
 
 def test_the_package_itself_loads_results(store: ResultStore) -> None:
@@ -459,6 +645,59 @@ def test_a_threshold_judges_what_was_stored(store: ResultStore) -> None:
 
 
 # Pictures
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Names of pictures that are encoded."""
+    paths: list[Path] = []
+
+    def spy(image: Tensor, path: Path, text: PngInfo) -> None:
+        paths.append(path)
+        write_png(image, path, text)
+
+    monkeypatch.setattr("readout.store.pictures.write_png", spy)
+    return paths
+
+
+def test_pictures_that_were_left_out_can_be_written_later(store: ResultStore, encoded: list[Path]) -> None:
+    recovered = pictures(3)
+    store.append(table("a", "b", "c"), recovered, pictured=["sample b"])
+    store.append(table("old", setting="older"), pictures(1), pictured=[])
+    store.append(table("none"), [torch.empty(0)], pictured=[])
+    for path in store.results.iterdir():
+        os.utime(path, (2, 2) if digest(["none"])[:16] in path.name else (1, 1))
+    written = store.readable_path(row("b"), "png")
+    assert list(store.recovered.rglob("*.png")) == [written]
+    assert len(encoded) == 1
+    ResultStore(store.folder).write_pictures()
+    assert len(encoded) == len(list(store.recovered.rglob("*.png"))) == 3
+    picture = read_image(store.readable_path(row("c"), "png"))
+    torch.testing.assert_close(picture, recovered[2], rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+def test_texts_that_were_left_out_can_be_written_later(store: ResultStore) -> None:
+    store.append(table("a", "b", true_text="cats", recovered_text="cat"), torch.ones(2, 5), pictured=["sample a"])
+    first, second = (store.readable_path(row(key), "txt") for key in "ab")
+    assert first.read_text(encoding="utf-8") == "true:      cats\nrecovered: cat\n"
+    assert not second.exists()
+    store.write_pictures()
+    assert second.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
+
+
+def test_an_input_is_written_only_if_the_folder_does_not_hold_it(store: ResultStore, encoded: list[Path]) -> None:
+    image, other = pictures(2)
+    for x, writes in ((image, 1), (image, 1), (other, 2), (image, 3)):
+        ResultStore(store.folder).save_input("cat", x)
+        assert len(encoded) == writes
+    (path,) = store.input_files(["cat"]).values()
+    content = path.read_bytes()
+    write_png(other, path)  # as older versions did, without a digest
+    store.save_input("cat", image)
+    assert path.read_bytes() == content
+    path.write_bytes(content[:-20])
+    store.save_input("cat", image)
+    assert path.read_bytes() == content
 
 
 def test_a_figure_is_written_as_png_and_svg(store: ResultStore) -> None:

@@ -120,7 +120,7 @@ class Experiment(Generic[ScaleT]):
         sweep = Sweep(layers, levels, output=str(folder), **settings)
         runtime = Runtime(trainer={"max_steps": steps, "devices": 1}, seed=seed)
         # `readout.cli report` makes the page of a folder, for those who want it
-        _, sizes = sweep.measure(readout, data, runtime, make_console(), report=False)
+        _, sizes, _ = sweep.measure(readout, data, runtime, make_console(), report=False)
         results = load_results(folder, threshold=float(sizes["threshold"].iloc[0]), trajectories=True)
         mine = (
             results["setting"].isin(sizes["setting"])

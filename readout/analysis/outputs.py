@@ -1,6 +1,6 @@
 """Output folders of sweeps as read for a report."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from readout.analysis.drawn import with_trajectories
 from readout.analysis.sizes import SIGNALS, reader_of, signal_of, sizes_table
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
@@ -25,19 +26,19 @@ class Output:
     """Shortest path that distinguishes the folder from the others."""
     store: ResultStore
     results: pd.DataFrame
-    """One row per problem to show, trajectories included."""
+    """One row per problem to show."""
     sizes: pd.DataFrame
     config: dict[str, Any]
 
-    @property
+    @cached_property
     def layers(self) -> list[str]:
         """Layer names in the order of the results."""
-        return list(dict.fromkeys(self.results["layer"]))
+        return [str(name) for name in self.results["layer"].unique()]
 
-    @property
+    @cached_property
     def samples(self) -> list[str]:
         """Sample names in the order of the results."""
-        return list(dict.fromkeys(self.results["sample"]))
+        return [str(name) for name in self.results["sample"].unique()]
 
     @property
     def reader(self) -> str:
@@ -57,7 +58,7 @@ class Output:
     @property
     def iterates(self) -> bool:
         """Whether the readout goes by steps, so that there are trajectories."""
-        return bool(self.results["trajectory_step"].map(len).any())
+        return bool((self.results["steps"] > 0).any())
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -81,7 +82,7 @@ class Output:
                     f"{total:,} of {total + missing:,} inversions are here; the others are not finished, or were "
                     "removed. Run the sweep's command again to compute them."
                 )
-        pictures = total - len(self.store.finished().intersection(self.results["key"]))
+        pictures = total - len(self.store.finished() & {*self.results["key"]})
         if pictures:
             sentences.append(
                 f"Recovered inputs of {pictures:,} of {total:,} inversions are missing, so they are not shown. Run the "
@@ -94,10 +95,19 @@ class Output:
         """Setting of the results; empty if it was not saved."""
         return self.store.read_setting(str(self.results["setting"].iloc[0]))
 
-    @property
+    @cached_property
     def levels(self) -> list[float]:
         """Perturbation levels, ascending."""
         return sorted(self.results["level"].unique())
+
+    def drawn(self, inputs: Collection[str]) -> pd.DataFrame:
+        """Return the problems of these inputs, with the trajectories of d_X.
+
+        Raises:
+            ReadoutError: if a part can't be read.
+        """
+        chosen = self.results[self.results["sample"].isin(inputs)].reset_index(drop=True)
+        return with_trajectories(chosen, self.store, "trajectory_distance") if self.iterates else chosen
 
 
 def read_outputs(folders: Sequence[str | Path]) -> list[Output]:
@@ -128,7 +138,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> Output:
-    results = load_results(folder, trajectories=True)
+    results = load_results(folder)
     store, config = ResultStore(folder), read_config(folder)
     estimator = Estimator((config.get("sweep") or {}).get("estimator") or "max")
     results = results[results["setting"] == store.latest_setting()].reset_index(drop=True)

@@ -79,6 +79,12 @@ NAMED = 5
 """Inputs that a sentence names before it counts the rest."""
 
 
+def inverted_keys(results: pd.DataFrame) -> list[str]:
+    """Return the keys of the problems that could be inverted."""
+    inverted = results["key"] if "reason" not in results else results[results["reason"].isna()]["key"]
+    return inverted.tolist()
+
+
 def not_inverted(results: pd.DataFrame) -> list[str]:
     """Return one sentence per layer and reason that names the inputs that could not be inverted."""
     if "reason" not in results:
@@ -108,14 +114,14 @@ def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
     if unknown:
         sentences.append(
-            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing about the feature."
+            f"{unknown:,} of {len(results):,} inversions failed or did not converge and say nothing about the feature."
         )
     bounds = lower_bounds(sizes).sum()
     if bounds:
-        sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
+        sentences.append(f"{bounds:,} of {len(sizes):,} sizes are lower bounds.")
     near = flagged(sizes, Flag.NEAR_THRESHOLD).sum()
     if near:
         sentences.append(
-            f"{near} of {len(sizes)} sizes depend on a distance near the threshold, so another run may differ."
+            f"{near:,} of {len(sizes):,} sizes depend on a distance near the threshold, so another run may differ."
         )
     return sentences + not_inverted(results)

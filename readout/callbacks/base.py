@@ -45,8 +45,9 @@ class LayerResults:
 
     @property
     def are_images(self) -> bool:
-        """Whether true inputs and recovered signals are images."""
-        return all(map(is_image, (*self.inputs.values(), *self.recovered.values())))
+        """Whether true inputs and recovered signals are images, told by the first of each."""
+        firsts = (next(iter(each.values()), None) for each in (self.inputs, self.recovered))
+        return all(is_image(first) for first in firsts if first is not None)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class SweepResults:
     """Results of a whole sweep."""
 
     table: pd.DataFrame
-    """One row per problem, trajectories included."""
+    """One row per problem."""
     sizes: pd.DataFrame
     """One row per (layer, sample)."""
     loggers: Sequence[Logger]

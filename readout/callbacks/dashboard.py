@@ -1,6 +1,6 @@
 """Dashboard: one run per (model, layer) in every logger, and one for the whole sweep, continued by a resumed sweep."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +54,7 @@ class Dashboard:
         self._config, self._store, self._judgement = config, store, judgement
         self._logbook = Logbook(store)
 
-    def missing(self, problems: Sequence[Problem], finished: set[str]) -> Loggers:
+    def missing(self, problems: Sequence[Problem], finished: Set[str]) -> Loggers:
         """Return the loggers whose run of a layer would be incomplete even if nothing were left to invert."""
         if not self.loggers:
             return []
@@ -97,7 +97,7 @@ class Dashboard:
         """Log the whole sweep unless its run is complete; other results get a run of their own.
 
         Args:
-            results: One row per problem, trajectories included.
+            results: One row per problem.
             sizes: One row per (layer, sample).
         """
         if results.empty:

@@ -92,9 +92,14 @@ def report_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         type=int,
         help="inputs whose recoveries the page embeds; default: about 4 MB of them",
     )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="first write all recovered inputs that were not written as pictures or texts",
+    )
     parsed, rest = parser.parse_known_args(arguments)
     if rest:
-        raise unknown("report", rest[0].partition("=")[0], ["--output", "--inputs"])
+        raise unknown("report", rest[0].partition("=")[0], ["--output", "--inputs", "--pictures"])
     return parsed
 
 

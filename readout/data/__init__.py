@@ -1,6 +1,6 @@
 """Inputs: images and texts."""
 
-from readout.data.base import InputData, Sample, load_samples
+from readout.data.base import InputData, Sample
 from readout.data.c4 import C4
 from readout.data.crops import Crops
 from readout.data.digits import Digits
@@ -10,6 +10,7 @@ from readout.data.mosaics import Mosaics
 from readout.data.noise import GaussianNoise, UniformNoise
 from readout.data.photographs import Photographs
 from readout.data.sample_text import SampleText
+from readout.data.samples import Metadata, Samples, load_samples
 from readout.data.scrambled import PhaseScrambled, PixelShuffled
 from readout.data.text_files import TextFiles
 from readout.data.texts import TextData
@@ -22,12 +23,14 @@ __all__ = [
     "ImageFolder",
     "InputData",
     "Joined",
+    "Metadata",
     "Mosaics",
     "PhaseScrambled",
     "Photographs",
     "PixelShuffled",
     "Sample",
     "SampleText",
+    "Samples",
     "TextData",
     "TextFiles",
     "UniformNoise",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -152,9 +153,9 @@ def resize_and_crop(image: Tensor, size: int) -> Tensor:
     return resized[0, :, top : top + size, left : left + size].clamp(0, 1)
 
 
-def write_png(image: Tensor, path: Path) -> None:
-    """Write an image with values in [0, 1], shape (channels, height, width)."""
-    Image.fromarray(to_pixels(image)).save(path, format="PNG")
+def write_png(image: Tensor, path: Path, text: PngInfo | None = None) -> None:
+    """Write an image with values in [0, 1], shape (channels, height, width), and texts with it."""
+    Image.fromarray(to_pixels(image)).save(path, format="PNG", pnginfo=text)
 
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:

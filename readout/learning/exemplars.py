@@ -1,6 +1,7 @@
 """Parts of images at which latents are largest."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -36,9 +37,10 @@ def exemplars(
         Shape (latents, parts, 3, side, side), the largest first, NaN where a latent is not active in as many images;
         None if inputs are no images, or features have no positions.
     """
-    if not is_image(data.unseen[0]):
+    unseen = [data.unseen[name] for name in islice(data.unseen, IMAGES)]
+    if not is_image(unseen[0]):
         return None
-    images = torch.stack(data.unseen[:IMAGES])
+    images = torch.stack(unseen)
     feature = data.extractor.extract(images.to(data.extractor.mean.device), data.layer).float().cpu()
     if feature.ndim != 4:
         return None

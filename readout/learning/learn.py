@@ -1,11 +1,12 @@
-"""Learn: one dictionary from the features of a layer, into an output folder."""
+"""Learn: a dictionary from the features of each layer, into an output folder."""
 
+import copy
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from readout.callbacks.dashboard import Dashboard
@@ -16,6 +17,8 @@ from readout.common.errors import ReadoutError
 from readout.common.files import user_path
 from readout.common.signals import stoppable
 from readout.common.terminal import say
+from readout.executors import Desk, Executor, Here, Job, Lost, Watch
+from readout.executors.bars import Bars
 from readout.learning.activations import Activations, Rows
 from readout.learning.exemplars import exemplars
 from readout.learning.latents import ROWS, latents_table
@@ -24,8 +27,13 @@ from readout.learning.learner import DictionaryLearner
 from readout.learning.page import write
 from readout.metrics import FVU, L0
 from readout.problems.identity import digest
+from readout.problems.names import own_path
 from readout.store import ResultStore
 from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
+from readout.sweep.checkpoints import tidy
+from readout.sweep.claims import FILE as CLAIM
+from readout.sweep.claims import claimed, is_seen
+from readout.sweep.reporter import Reporter
 from readout.sweep.runtime import Runtime, quiet_lightning
 from readout.sweep.training import TrainingCheckpoint, run_training
 
@@ -45,24 +53,14 @@ ITERATIONS = 200
 
 
 def learn(
-    learner: DictionaryLearner, data: Activations, output: str | Path, runtime: Runtime, console: Console | None = None
+    learner: DictionaryLearner,
+    data: Activations,
+    output: str | Path,
+    runtime: Runtime,
+    console: Console | None = None,
+    executor: Executor | None = None,
 ) -> Learned:
-    """Learn a dictionary, or go on where an interrupted run ended, and judge what was stored.
-
-    Writes ``dictionary.safetensors``, ``learned.yaml``, ``latents.csv``, ``config.yaml`` and ``report.html``, and keeps
-    the features in ``activations/``. Where the folder holds this dictionary already, nothing is learnt again.
-
-    Args:
-        learner: How.
-        data: From what.
-        output: Output folder.
-        runtime: Makes the Trainer; its ``max_steps`` are the steps.
-        console: Where progress goes; None shows none.
-
-    Raises:
-        ReadoutError: if steps are not set, features can't be used, the folder holds another dictionary, or the fit
-            ended early.
-        KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
+    """Learn a dictionary at one layer; see :func:`learn_layers`, whose arguments these are.
 
     Examples:
         Latents of sums of known atoms, found from the sums alone:
@@ -79,30 +77,116 @@ def learn(
         >>> bool(metric.compute() > 0.99)
         True
     """
-    folder, shown = user_path(output), console or Console(quiet=True)
-    with quiet_lightning(), stoppable() as stop:
+    (learned,) = learn_layers(learner, data.at(data.layer), output, runtime, console, executor).values()
+    return learned
+
+
+def learn_layers(
+    learner: DictionaryLearner,
+    data: Activations,
+    output: str | Path,
+    runtime: Runtime,
+    console: Console | None = None,
+    executor: Executor | None = None,
+) -> dict[str, Learned]:
+    """Learn a dictionary at each layer, or go on where an interrupted run ended, and judge what was stored.
+
+    Writes ``dictionary.safetensors``, ``learned.yaml``, ``latents.csv``, ``config.yaml`` and ``report.html``, and keeps
+    the features in ``activations/``. Where a folder holds its dictionary already, nothing is learnt again.
+
+    Args:
+        learner: How.
+        data: From what.
+        output: Output folder; with several layers, each has a folder of its own in it.
+        runtime: Makes the Trainer; its ``max_steps`` are the steps.
+        console: Where progress goes; None shows none.
+        executor: Where layers are learnt; default: in this process, one after the other. Workers must see the folder.
+
+    Returns:
+        By layer.
+
+    Raises:
+        ReadoutError: if steps are not set, features can't be used, a folder holds another dictionary, or a fit ended
+            early.
+        KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
+    """
+    folder, executor, shown = user_path(output), executor or Here(), console or Console(quiet=True)
+    folders = {layer: own_path(folder, layer) if len(data.layers) > 1 else folder for layer in data.layers}
+    jobs = iter([LearnJob(layer, own) for layer, own in folders.items()])
+    claim = folder / CHECKPOINTS / CLAIM
+    learned: dict[str, Learned] = {}
+    try:
+        with ExitStack() as held:
+            held.enter_context(quiet_lightning())
+            check_max_steps(runtime.make_bare_trainer().max_steps, "training")
+            work = LearnWork(learner, data, runtime.on(executor), claim, held.enter_context(claimed(claim)))
+            held.enter_context(executor.opened(work))
+            stop = held.enter_context(stoppable())
+            bars = held.enter_context(Bars("learning at", shown))
+            for job, answer in executor.run(lambda: next(jobs, None), Watch(stop, bars.report, partial(say, shown))):
+                if isinstance(answer, Lost):
+                    raise ReadoutError(f"Learning at layer {job.layer!r} ended its worker {answer.times} times.")
+                learned[job.layer] = answer
+    finally:
+        tidy(folder)
+    for layer, found in learned.items():
+        say(shown, f"{layer}: {found}." if len(learned) > 1 else f"{found}.")
+    return {layer: learned[layer] for layer in folders}
+
+
+@dataclass
+class LearnWork:
+    """What the learning at every layer needs."""
+
+    learner: DictionaryLearner
+    data: Activations
+    runtime: Runtime
+    claim: Path
+    text: str
+    """Text of the claim; see :func:`readout.sweep.claims.claimed`."""
+
+
+@dataclass
+class LearnJob(Job):
+    """Learning at one layer."""
+
+    layer: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.name = self.layer
+
+    def do(self, work: LearnWork, desk: Desk, shared: None) -> Learned:
+        """See :class:`Job`.
+
+        Raises:
+            ReadoutError: see :func:`learn_layers`, and if this process does not see the output folder.
+        """
+        if not is_seen(work.claim, work.text):
+            raise ReadoutError(f"A worker does not see {str(self.folder)!r}; give an output folder on a shared disk.")
+        data, learner, runtime = work.data.at(self.layer), work.learner, work.runtime
+        if len(work.data.layers) > 1:  # the next layer begins anew
+            learner = copy.deepcopy(learner)
         trainer = runtime.make_bare_trainer()
-        steps = check_max_steps(trainer.max_steps, "training")
-        rows = data.load(folder, trainer.strategy.root_device)
+        steps = trainer.max_steps
+        rows = data.load(self.folder, trainer.strategy.root_device)
         key = digest([rows.key, learner.describe(), steps, str(trainer.precision)])[:32]
-        if not _is_stored(folder / NAME, key):
+        if not _is_stored(self.folder / NAME, key):
             learner.begin(rows, steps)
-            path = folder / CHECKPOINTS / f"{key}.ckpt"
-            checkpoint = TrainingCheckpoint(path, CHECKPOINT_MINUTES, stop, partial(say, shown))
-            bar = _Progress(refresh_rate=20) if console else Callback()
-            with _dashboard(learner, data, folder, runtime).training(data.layer, key) as loggers:
-                run_training(learner, checkpoint, runtime, loggers, bar)
+            path = self.folder / CHECKPOINTS / f"{key}.ckpt"
+            checkpoint = TrainingCheckpoint(path, CHECKPOINT_MINUTES, desk.stop, desk.say)
+            with _dashboard(learner, data, self.folder, runtime).training(self.layer, key) as loggers:
+                run_training(learner, checkpoint, runtime, loggers, Reporter(desk, self.name))
             if learner.steps_taken < steps:
                 raise ReadoutError("The fit ended before its last step; remove what ends fits early, such as max_time.")
-            store(learner.learnt(), folder / NAME, data.extractor, data.layer, key)
+            store(learner.learnt(), self.folder / NAME, data.extractor, self.layer, key)
             path.unlink(missing_ok=True)
-        learned = judged(StoredDictionary(str(folder)), learner.coder(), rows)
+        learned = judged(StoredDictionary(str(self.folder)), learner.coder(), rows)
         latents = learned.latents.sort_values("frequency", ascending=False)["latent"][:SHOWN].tolist()
         parts = exemplars(data, learned.dictionary, learner.coder(), ITERATIONS, latents)
-        shown_parts = {} if parts is None else dict(zip(latents, parts, strict=True))
-    write(learned, data, rows, folder, runtime.config, shown_parts)
-    say(shown, f"{learned}.")
-    return learned
+        shown = {} if parts is None else dict(zip(latents, parts, strict=True))
+        write(learned, data, rows, self.folder, runtime.config, shown)
+        return learned
 
 
 @torch.no_grad()
@@ -123,13 +207,6 @@ def judged(dictionary: StoredDictionary, coder: Coder, rows: Rows) -> Learned:
         active.update(codes)
     latents = latents_table(coder, feature[:FOLLOWED], ITERATIONS)
     return Learned(dictionary, latents, 1 - float(unexplained.compute()), float(active.compute()))
-
-
-class _Progress(RichProgressBar):
-    """Lightning's progress bar, without the number of an epoch, which means nothing here."""
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return "learning"
 
 
 def _is_stored(path: Path, key: str) -> bool:

@@ -2,15 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from readout.common.checks import check_choice, check_list, check_number
 from readout.common.errors import ReadoutError
-from readout.data import Sample
+from readout.data import Samples
 from readout.extractors import FeatureExtractor
 
 CONSTANT = "the same value everywhere, so no perturbation has a correlation distance to it"
@@ -35,6 +35,8 @@ class Origin:
     """Sample name of each input."""
     departure: Departure | None = None
     """See :meth:`readout.readouts.Readout.departure`; None for a readout without."""
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further inputs by sample name; see :meth:`Perturbation.others`."""
 
     def of(self, rows: slice) -> "Origin":
         """Select problems."""
@@ -58,12 +60,22 @@ class Perturbation(ABC):
     needs_origin: ClassVar[bool] = False
     """Whether it is called by :meth:`RowPerturbation.from_origin`, because it depends on more than the feature."""
 
-    def meet(self, samples: Mapping[str, Sample]) -> None:  # noqa: B027
-        """Take what the perturbation needs of the inputs of a sweep, before anything else is asked; by default nothing.
+    def meet(self, samples: Samples) -> None:  # noqa: B027
+        """Copy what the perturbation needs of the inputs of a sweep, before anything else is asked; by default nothing.
 
         Args:
             samples: All inputs by name.
         """
+
+    def others(self, sample: str) -> Sequence[str]:
+        """Return the names of further inputs that it takes to move features of one; by default none.
+
+        :attr:`Origin.others` holds them.
+
+        Args:
+            sample: Name of the input.
+        """
+        return ()
 
     @abstractmethod
     def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
@@ -83,6 +95,13 @@ class Perturbation(ABC):
 
 class RowPerturbation(Perturbation):
     """A perturbation that moves one feature at a time, in float64 on the CPU, as :meth:`move` says."""
+
+    _last: tuple[Any, ...] | None = None
+    """What was found for the last feature, kept for the next level of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was found for the last feature, because it holds an input and the network."""
+        return {name: value for name, value in vars(self).items() if name != "_last"}
 
     def __call__(self, feature: Tensor, levels: Tensor, seeds: Sequence[int], mask: Tensor | None = None) -> Tensor:
         """See :class:`Perturbation`; level 0 returns the feature bit for bit.

@@ -1,6 +1,5 @@
 """Steps toward the feature of another input."""
 
-from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -8,9 +7,8 @@ from torch import Tensor
 
 from readout.common.checks import check_choice
 from readout.common.errors import ReadoutError
-from readout.data import Sample
+from readout.data import Samples
 from readout.perturbations.base import Origin, RowPerturbation
-from readout.problems.identity import tensor_digest
 
 
 class Toward(RowPerturbation):
@@ -34,18 +32,20 @@ class Toward(RowPerturbation):
         check_choice("path", path, ("sphere", "line"))
         self.path = path
         self.inputs = inputs
-        self._samples: list[Sample] = []
-        self._ends: dict[str, Tensor] = {}
-        self._layer = ""
+        self._following: dict[str, str] = {}
 
-    def meet(self, samples: Mapping[str, Sample]) -> None:
+    def meet(self, samples: Samples) -> None:
         """See :class:`Perturbation`."""
-        if not all(sample.input.is_floating_point() for sample in samples.values()):
+        if not all(like.is_floating_point() for like in samples.shapes.values()):
             raise ReadoutError("Toward is for images, because texts differ in length; choose UnitLoss for texts.")
-        digests = [tensor_digest([("input", sample.input)]) for sample in samples.values()]
+        digests, names = [metadata.digest for metadata in samples.metadata.values()], list(samples)
         if len({*digests}) < max(2, len(digests)):
             raise ReadoutError("Toward moves features between inputs; give at least two, all different.")
-        self.inputs, self._samples = digests, list(samples.values())
+        self.inputs, self._following = digests, dict(zip(names, [*names[1:], names[0]], strict=True))
+
+    def others(self, sample: str) -> list[str]:
+        """See :class:`Perturbation`."""
+        return [self._following[sample]]
 
     def move(self, clean: Tensor, level: float, seed: int, origin: Origin | None) -> Tensor:
         """See :class:`RowPerturbation`."""
@@ -53,16 +53,14 @@ class Toward(RowPerturbation):
         return along(clean, self._end(origin), level, self.path)
 
     def _end(self, origin: Origin) -> Tensor:
-        """Return f(y), computed once per layer."""
-        if origin.layer != self._layer:
-            self._layer, self._ends = origin.layer, {}
-        names = [sample.name for sample in self._samples]
-        following = self._samples[(names.index(origin.names[0]) + 1) % len(names)]
-        if following.name not in self._ends:
+        """Return f(y), kept for the next level of the same input."""
+        place = origin.layer, self._following[origin.names[0]]
+        if self._last is None or self._last[0] != place:
+            y = origin.others[place[1]].unsqueeze(0).to(origin.inputs)
             with torch.no_grad():
-                feature = origin.extractor.extract(following.input.unsqueeze(0).to(origin.inputs), origin.layer)
-            self._ends[following.name] = feature.double().cpu().flatten()
-        return self._ends[following.name]
+                self._last = place, origin.extractor.extract(y, origin.layer).double().cpu().flatten()
+        end: Tensor = self._last[1]
+        return end
 
 
 def along(start: Tensor, end: Tensor, share: float, path: str) -> Tensor:

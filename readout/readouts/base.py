@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from readout.codes.layer_coder import LayerCoder
 from readout.common.errors import ReadoutError, reason
-from readout.data import Sample
+from readout.data import InputData, Metadata, Samples
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
 from readout.perturbations import Departure, Origin
-from readout.problems.identity import tensor_digest
 from readout.readouts.batch import Outcome, ProblemBatch
 from readout.readouts.losses import FeatureLoss
 from readout.readouts.target import Reasons, Target, make_target
@@ -56,6 +55,8 @@ class Readout(LightningModule, ABC):
     """Replaces h' by the sum of atoms that its sparse code stands for, before it is read; d_H stays that of h'."""
 
     problems: ProblemBatch
+    transient: ClassVar[set[str]] = {"problems", "outcome", "_inputs", "_unknown", "_target", "_reasons", "_signal"}
+    """Attributes of the last batch or layer, which don't go along to other processes."""
     _started: float
     _target: Target
     _reasons: Reasons
@@ -72,6 +73,15 @@ class Readout(LightningModule, ABC):
         self.outcome: Outcome | None = None
         for scored in (metric, *metrics):
             scored.prepare_for(extractor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the last batch, and data, of which :meth:`meet` has copied what is needed."""
+        state: dict[str, Any] = super().__getstate__()
+        return {
+            name: value
+            for name, value in state.items()
+            if name not in self.transient and not isinstance(value, InputData)
+        }
 
     @property
     def title(self) -> str:
@@ -109,17 +119,17 @@ class Readout(LightningModule, ABC):
             ReadoutError: if a part can't be used.
         """
 
-    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
-        """Take what the readout needs of the inputs, before anything else is asked; by default nothing.
+    def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
+        """Copy what the readout needs of the inputs, before anything else is asked; by default nothing.
 
         Args:
             samples: True inputs, as far as they are known.
             shape: Shape of every input; None for texts.
         """
 
-    def input_digest(self, sample: Sample) -> str:
-        """Return the digest of everything about an input that decides answers; by default of the input alone."""
-        return tensor_digest([("input", sample.input)])
+    def input_digest(self, metadata: Metadata) -> str:
+        """Return the digest of everything about an input that decides answers; by default of its values alone."""
+        return metadata.digest
 
     @abstractmethod
     def steps(self, trainer: Trainer, inputs: Iterable[Tensor]) -> int:
@@ -247,7 +257,8 @@ class Readout(LightningModule, ABC):
         if not self.problems.perturbation.needs_origin:
             return None
         embedded = self.embed(self._inputs).to(self._type)
-        return Origin(self.extractor, self.problems.layer, embedded, clean, self.problems.names, self.departure)
+        names, others = self.problems.names, self.problems.others
+        return Origin(self.extractor, self.problems.layer, embedded, clean, names, self.departure, others)
 
     @property
     def _type(self) -> torch.dtype:

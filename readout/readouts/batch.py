@@ -1,7 +1,7 @@
 """Input and output of one fit: a batch of problems and its outcome."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -30,6 +30,8 @@ class ProblemBatch:
     """Rule that moves features."""
     names: Sequence[str] = ()
     """Sample name of each input, as far as a readout needs them."""
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further inputs by sample name; see :meth:`readout.perturbations.Perturbation.others`."""
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -1,6 +1,6 @@
 """The class that a network gives to a feature."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from readout.common.checks import check_choice
 from readout.common.errors import ReadoutError
-from readout.data import Sample
+from readout.data import Metadata, Samples
 from readout.extractors import FeatureExtractor
 from readout.extractors.rest import RestOfNetwork, cut
 from readout.metrics import ZeroOne
@@ -47,15 +47,15 @@ class ClassReadout(OnePassReadout):
         self._labels: dict[str, str | None] = {}
         self._cut: tuple[str, RestOfNetwork] | None = None
 
-    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
+    def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
         """Keep the labels, and forget the network's rest, whose example may have another shape."""
         self._cut = None
-        self._labels = {name: sample.label for name, sample in samples.items()}
+        self._labels = {name: metadata.label for name, metadata in samples.metadata.items()}
 
-    def input_digest(self, sample: Sample) -> str:
+    def input_digest(self, metadata: Metadata) -> str:
         """See :class:`Readout`; covers the label if that is the truth."""
-        own = super().input_digest(sample)
-        return own if self.truth == "answer" else digest([own, sample.label])
+        own = super().input_digest(metadata)
+        return own if self.truth == "answer" else digest([own, metadata.label])
 
     def check_layer(self, layer: str, example: Tensor) -> None:
         """Check that the layer is a cut, and that every label is a class.

@@ -1,6 +1,6 @@
 """Readout of sparse codes: inversion of a dictionary."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from readout.codes import Coder, Superposition
 from readout.common.errors import ReadoutError
-from readout.data import Sample
+from readout.data import Samples
 from readout.metrics import CorrelationDistance, SampleMetric, SupportDistance
 from readout.problems.identity import describe
 from readout.readouts.inversion.protocols import LastIteration
@@ -85,14 +85,14 @@ class CodeReadout(WithoutOptimizer):
         """Name of the protocol; None for a coder in one pass."""
         return None if self.coder.one_pass else self.protocol.name
 
-    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
+    def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
         """Check that inputs are codes.
 
         Raises:
             ReadoutError: if their shape is another.
         """
         latents = len(self.extractor.dictionary)
-        for x in [sample.input for sample in samples.values()][:1]:  # all have one shape
+        for x in [*samples.shapes.values()][:1]:  # all have one shape
             if not x.is_floating_point() or x.shape != (latents,):
                 given = " × ".join(map(str, x.shape)) if x.is_floating_point() else "texts"
                 raise ReadoutError(f"Inputs are {given}, but a code has {latents} latents; set data to SparseCodes.")

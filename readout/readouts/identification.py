@@ -1,6 +1,6 @@
 """Identification: which of a set of candidates a feature is of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from readout.common.checks import check_choice
 from readout.common.errors import ReadoutError
-from readout.data import InputData, Sample, load_samples
+from readout.data import InputData, Samples, load_samples
+from readout.data.samples import values_digest
 from readout.extractors import FeatureExtractor
 from readout.metrics import ZeroOne
 from readout.problems.identity import describe, digest
@@ -25,6 +26,8 @@ class Identification(OnePassReadout):
     result has its ``rank`` (1 for the nearest), the name of the nearest as ``recovered_sample``, ``two_way``, the share
     of wrong candidates that are farther away than the true one, and ``chance``, the probability of a correct guess.
 
+    All candidates stay in memory.
+
     Args:
         extractor: Frozen network f.
         candidates: Images to choose from, which must include every input. Default: the inputs of the sweep.
@@ -35,6 +38,10 @@ class Identification(OnePassReadout):
     """
 
     signal_kind = "candidate"
+    transient = OnePassReadout.transient | {"_prepared", "_nearness"}
+
+    _prepared: tuple[str, Tensor] | None = None
+    """Last layer, and the features of all candidates there, shape (candidates, dimensions)."""
 
     def __init__(
         self,
@@ -48,30 +55,29 @@ class Identification(OnePassReadout):
         self.distance = distance
         self._names: list[str] = []
         self._places: dict[str, int] = {}
-        self._prepared: tuple[str, Tensor] | None = None
 
-    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
-        """Load the candidates.
+    def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
+        """Copy the candidates.
 
         Raises:
             ReadoutError: if there are fewer than two, they have another shape than the inputs, or an input is not
                 among them.
         """
         chosen = samples if self.candidates is None else load_samples(self.candidates, self.extractor)
-        by_digest = {self.input_digest(sample): sample for sample in chosen.values()}
+        by_digest = {metadata.digest: name for name, metadata in chosen.metadata.items()}
         self._places = {key: place for place, key in enumerate(by_digest)}
-        self._names = [sample.name for sample in by_digest.values()]
+        self._names = list(by_digest.values())
         if len(by_digest) < 2:
             number = "only one candidate" if by_digest else "no candidate"
             raise ReadoutError(f"There is {number}, so there is nothing to tell apart; give several.")
-        self._images = torch.stack([sample.input for sample in by_digest.values()])
+        self._images = chosen.stack(self._names)
         if shape is not None and tuple(shape) != self._images.shape[1:]:
             own, wanted = ("×".join(map(str, each)) for each in (self._images.shape[1:], shape))
             raise ReadoutError(f"The candidates are {own}, but the inputs {wanted}; set the size of model.candidates.")
         self._prepared = None
         # without candidates of their own, the inputs are among them
-        others = {} if self.candidates is None else samples
-        missing = [name for name, sample in others.items() if self.input_digest(sample) not in self._places]
+        others = {} if self.candidates is None else samples.metadata
+        missing = [name for name, metadata in others.items() if metadata.digest not in self._places]
         if missing:
             raise ReadoutError(
                 f"{len(missing)} of {len(samples)} inputs, such as {missing[0]!r}, are not among the "
@@ -86,7 +92,7 @@ class Identification(OnePassReadout):
     def signal(self, inputs: Tensor) -> Tensor:
         """Return the indices of the true inputs among the candidates, shape (problems,); −1 if unknown."""
         first, rows = distinct(self.problems.names or range(len(inputs)))
-        given = [self.input_digest(Sample("", self.problems.inputs[place])) for place in first]
+        given = [values_digest(self.problems.inputs[place]) for place in first]
         places = torch.tensor([self._places.get(key, -1) for key in given], device=inputs.device)
         return places[rows]
 

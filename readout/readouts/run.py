@@ -1,7 +1,7 @@
 """Reading of a batch of problems: one run, then restarts of those whose prior died."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,18 +78,29 @@ def read(
     return rows, recovered
 
 
+def inputs_of(
+    problems: Iterable[Problem], inputs: Mapping[str, Tensor], perturbation: Perturbation
+) -> dict[str, Tensor]:
+    """Load what a batch needs, each input once: those of its problems, and :meth:`Perturbation.others`."""
+    samples = dict.fromkeys(problem.sample for problem in problems)
+    others = dict.fromkeys(other for sample in samples for other in perturbation.others(sample))
+    return {sample: inputs[sample] for sample in {**samples, **others}}
+
+
 def make_batch(
     problems: Sequence[Problem], inputs: Mapping[str, Tensor], perturbation: Perturbation, restart: int = 0
 ) -> ProblemBatch:
     """Build the batch for problems of one layer."""
+    loaded = inputs_of(problems, inputs, perturbation)
     return ProblemBatch(
-        inputs=pad([inputs[problem.sample] for problem in problems]),
+        inputs=pad([loaded[problem.sample] for problem in problems]),
         names=[problem.sample for problem in problems],
         layer=problems[0].layer,
         levels=torch.tensor([problem.level for problem in problems], dtype=torch.float64),
         noise_seeds=[problem.noise_seed for problem in problems],
         prior_seeds=[problem.prior_seed(restart) for problem in problems],
         perturbation=perturbation,
+        others={other: loaded[other] for problem in problems for other in perturbation.others(problem.sample)},
     )
 
 

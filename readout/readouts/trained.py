@@ -4,11 +4,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from readout.common.errors import ReadoutError
-from readout.data import InputData, Sample, load_samples
+from readout.data import InputData, Samples, load_samples
 from readout.decoders.base import Training
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
@@ -48,7 +47,7 @@ class TrainedReadout(OnePassReadout):
         self.training_data = training_data
         self._digest: str | None = None
 
-    def meet(self, samples: Mapping[str, Sample], shape: Sequence[int] | None) -> None:
+    def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
         """Load the training inputs.
 
         Raises:
@@ -57,21 +56,21 @@ class TrainedReadout(OnePassReadout):
         """
         known = load_samples(self.training_data, self.extractor)
         # in an order that follows from the inputs, because weights follow from it
-        digests = dict(sorted((self.input_digest(sample), name) for name, sample in known.items()))
+        digests = dict(sorted((self.input_digest(metadata), name) for name, metadata in known.metadata.items()))
         if len(digests) < self.least_inputs:
             raise ReadoutError(
                 f"model.training_data has {len(digests)} inputs, too few to train on; give at least "
                 f"{self.least_inputs}."
             )
-        self.inputs = torch.stack([known[name].input for name in digests.values()])
+        self.inputs = known.stack(digests.values())
         self._digest = digest(list(digests))
         if shape is not None and tuple(shape) != self.inputs.shape[1:]:
             own, wanted = ("×".join(map(str, each)) for each in (self.inputs.shape[1:], shape))
             raise ReadoutError(
                 f"model.training_data has inputs of {own}, but those to be read are {wanted}; set its size."
             )
-        for name, sample in samples.items():
-            if (same := digests.get(self.input_digest(sample))) is not None:
+        for name, metadata in samples.metadata.items():
+            if (same := digests.get(self.input_digest(metadata))) is not None:
                 raise ReadoutError(
                     f"Input {name!r} is also in model.training_data, as {same!r}; take it out, so that nothing is read "
                     "by a readout that was trained on it."

@@ -48,7 +48,8 @@ class Checkpoint(Callback):
         self.minutes = None if path is None else minutes
         self.stop = stop
         self.say = say
-        self._told = False
+        self.told = False
+        """Whether a failure to write one was printed."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and catch signals before Lightning does."""
@@ -72,8 +73,8 @@ class Checkpoint(Callback):
             raise Stopped(f"{step}, which could not be saved ({problem}); {KEPT}")
         if self.minutes is not None and time.monotonic() >= self._due:
             problem = self._save(trainer)
-            if problem is not None and not self._told:
-                self._told = True
+            if problem is not None and not self.told:
+                self.told = True
                 self.say(f"no checkpoint: {problem}")
 
     def _save(self, trainer: Trainer) -> str | None:
@@ -108,6 +109,7 @@ class Saved:
         Raises:
             ValueError: if it can't be used; the message goes on from its path.
         """
+        damaged = False
         try:
             damaged = is_damaged(path)
             saved = {} if damaged else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -143,8 +145,7 @@ class BatchCheckpoint(Checkpoint):
             return
         try:
             saved = Saved.read(path)
-        except ValueError as why:
-            desk.say(f"{path} {why}, so its batch starts over")
+        except ValueError:  # the sweep has said why
             return
         if saved.keys == self.keys:
             desk.say(f"going on at step {saved.step:,} with {len(self.keys)} inversions that were stopped")
@@ -191,7 +192,12 @@ class Checkpoints:
         """
         paths = sorted(self.folder.glob(file_name(self.setting, "*")))
         known = {problem.key: problem for problem in problems} if paths else {}
-        return [batch for path in paths if (batch := self._begun(path, known, finished))]
+        found, taken = [], set(finished if paths else ())
+        for path in paths:
+            if batch := self._begun(path, known, taken):
+                found.append(batch)
+                taken.update(problem.key for problem in batch)  # under another batch size it may be in two checkpoints
+        return found
 
     def forget(self, batch: str) -> None:
         """Delete the checkpoint of a batch that is stored."""
@@ -268,11 +274,10 @@ class Checkpoints:
 
 
 def tidy(folder: Path) -> None:
-    """Remove unfinished files of killed processes, and the folders of checkpoints and results if they are empty."""
+    """Remove unfinished files of killed processes, and the folder of checkpoints if it is empty."""
     remove_unfinished(folder)
-    for empty in (folder / FOLDER, folder):
-        with suppress(OSError):
-            empty.rmdir()
+    with suppress(OSError):
+        (folder / FOLDER).rmdir()
 
 
 def file_name(setting: str, batch: str) -> str:

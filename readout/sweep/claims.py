@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -26,7 +26,8 @@ def claimed(path: Path) -> Iterator[str]:
     The system drops the lock of a process that ends, however it ends, so no claim is ever stale.
 
     Args:
-        path: Lock file; created if missing, and removed at the end.
+        path: Lock file; created if missing, and removed at the end with the folders that were created for it, if they
+            are empty.
 
     Yields:
         Text of the file, different for every claim, by which another process can tell that it sees the same folder.
@@ -37,6 +38,7 @@ def claimed(path: Path) -> Iterator[str]:
     """
     text = f"process {os.getpid()} on {socket.gethostname()} {secrets.token_hex(8)}"
     try:
+        created = [folder for folder in path.parents if not folder.exists()]
         file = _locked(path)
     except OSError:  # writing results will fail with the reason
         yield ""
@@ -49,18 +51,34 @@ def claimed(path: Path) -> Iterator[str]:
             yield text
         finally:
             path.unlink(missing_ok=True)
+            for folder in created:  # deepest first; those in use stay
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def is_seen(path: Path, text: str) -> bool:
+    """Return whether this process sees the claim that another one holds.
+
+    Args:
+        path: Lock file.
+        text: From :func:`claimed`.
+    """
+    with suppress(OSError):
+        return not text or path.read_text(encoding="utf-8") == text
+    return not text
 
 
 def _locked(path: Path) -> TextIO:
     """Open a file and lock it; again, if the process before has removed it between the two."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-        _lock(file.fileno(), path)
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
-        file.close()
+        with ExitStack() as opened:
+            file = opened.enter_context(path.open("a+", encoding="utf-8"))
+            _lock(file.fileno(), path)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                    opened.pop_all()
+                    return file
 
 
 def _lock(number: int, path: Path) -> None:

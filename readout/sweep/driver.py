@@ -21,6 +21,7 @@ from readout.perturbations import Perturbation
 from readout.problems import Problem, Setting
 from readout.problems.search import Found, Search, most_levels, wanted_now
 from readout.readouts import Readout, TrainedReadout
+from readout.readouts.run import inputs_of
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
 from readout.sweep.checkpoints import FOLDER as CHECKPOINTS
@@ -42,6 +43,8 @@ class Driver:
 
     readout: Readout
     inputs: Inputs
+    shapes: Inputs
+    """Tensors of the inputs' shapes and types, without values; see :attr:`readout.data.Metadata.like`."""
     problems: Mapping[str, Sequence[Problem]]
     """By layer, in the network's order."""
     setting: Setting
@@ -100,7 +103,7 @@ class Driver:
                 self._plan_layer(problems, wanted[layer], found[layer], probed.get(layer))
                 for layer, problems in self.problems.items()
             ],
-            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.inputs.values()),
+            steps=self.readout.steps(self.runtime.make_bare_trainer(), self.shapes.values()),
             iterative=self.readout.iterative,
             output=self.options.output,
             search=self.search,
@@ -108,7 +111,14 @@ class Driver:
             alone_for=self.options.alone_for,
         )
 
-    def run(self, plan: Plan, dashboard: Dashboard, keep: Callable[[], None], console: Console) -> pd.DataFrame:
+    def run(
+        self,
+        plan: Plan,
+        dashboard: Dashboard,
+        keep: Callable[[], None],
+        console: Console,
+        trajectories: bool = False,
+    ) -> pd.DataFrame:
         """Run unfinished problems, and run again if results have vanished from the folder meanwhile.
 
         Args:
@@ -116,24 +126,27 @@ class Driver:
             dashboard: Runs in loggers.
             keep: Writes what describes the results beside setting and configuration.
             console: Where progress goes.
+            trajectories: See :meth:`results`.
 
         Returns:
-            One row per problem, with verdicts and trajectories.
+            One row per problem, with verdicts.
 
         Raises:
             ReadoutError: if results vanish twice, or batches were given up.
             KeyboardInterrupt: after Ctrl-C; see :func:`stoppable`.
         """
         self._run(plan, dashboard, keep, console)
-        if count := self._missing():
+        results = self._reread(trajectories)
+        if count := self._missing(results):
             say(console, f"{count} results have gone from {self.store.folder}; they are computed again")
             self._run(self.plan(console), dashboard, keep, console)
-            if count := self._missing():
+            results = self._reread(trajectories)
+            if count := self._missing(results):
                 raise ReadoutError(
                     f"{count} results have gone from {str(self.store.folder)!r} twice; find out what removes them, "
                     "then run the same command again: it computes what is missing."
                 )
-        return self.results(trajectories=True)
+        return results
 
     def results(self, problems: Iterable[Problem] | None = None, trajectories: bool = False) -> pd.DataFrame:
         """Return stored results with verdicts, one row per problem.
@@ -144,16 +157,15 @@ class Driver:
         """
         wanted = itertools.chain(*self.problems.values()) if problems is None else problems
         keys = {problem.key for problem in wanted} & self.store.finished()
-        results = self.store.load(trajectories)
-        return self.judged(results[results["key"].isin(keys)].reset_index(drop=True))
+        return self.judged(self.store.load(trajectories, keys=keys))
 
     def judged(self, results: pd.DataFrame) -> pd.DataFrame:
         """Return results with verdicts."""
         return judge(results, self.threshold, self.options.tolerance)
 
     def inputs_of(self, problems: Iterable[Problem]) -> dict[str, Tensor]:
-        """Return the true inputs of some problems by sample name."""
-        return {sample: self.inputs[sample] for sample in dict.fromkeys(problem.sample for problem in problems)}
+        """Load the true inputs that some problems need, by sample name."""
+        return inputs_of(problems, self.inputs, self.perturbation)
 
     def weights_path(self, layer: str) -> Path:
         """Return where the output folder keeps the weights of a trained readout."""
@@ -168,7 +180,7 @@ class Driver:
         for layer, problems in wanted.items():
             if not problems:
                 continue
-            largest_first = sorted(problems, key=lambda problem: -self.inputs[problem.sample].numel())
+            largest_first = sorted(problems, key=lambda problem: -self.shapes[problem.sample].numel())
             tried = candidates(largest_first, limit)
             moved_most = max(self.problems[layer], key=lambda problem: problem.level)
             inputs = self.inputs_of([*tried, moved_most])
@@ -200,9 +212,13 @@ class Driver:
         keep()
         Loop(self, plan, dashboard, console).run()
 
-    def _missing(self) -> int:
-        """Count wanted results that the folder does not hold."""
-        known = self.results()
+    def _reread(self, trajectories: bool) -> pd.DataFrame:
+        """Return the results that the folder holds now."""
+        self.store.reread()
+        return self.results(trajectories=trajectories)
+
+    def _missing(self, known: pd.DataFrame) -> int:
+        """Count wanted results that are not known."""
         return sum(
             len(wanted_now(problems, Found(known[known["layer"] == layer]), self.search))
             for layer, problems in self.problems.items()
@@ -223,8 +239,8 @@ def make_setting(readout: Readout, moved_by: object, runtime: Runtime) -> Settin
     trainer = runtime.make_bare_trainer()
     if trainer.world_size > 1:
         raise ReadoutError(
-            f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1`. To share a sweep among "
-            "devices, start the same command for each, with the same output."
+            f"A process runs on one device, not {trainer.world_size}; set `trainer.devices: 1`. To use several, add "
+            "--sweep.executor Ray."
         )
     steps = trainer.max_steps if readout.iterative else 1
     network, described = readout.extractor.fingerprint(), readout.describe(steps)

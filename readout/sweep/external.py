@@ -18,7 +18,7 @@ from readout.common.errors import ReadoutError
 from readout.common.padding import pad
 from readout.common.seal import COMMENT
 from readout.common.terminal import make_console, say, say_where
-from readout.data import Sample
+from readout.data import Sample, Samples
 from readout.external import ExternalFeatures, ExternalProblem, as_one_layer, unknown
 from readout.external.joined import Weights, extract_several
 from readout.external.shapes import Features
@@ -79,7 +79,7 @@ class ExternalSweep:
             ReadoutError: if an argument can't be used.
         """
         console, true = console or make_console(), true or {}
-        readout.meet({name: Sample(name, x) for name, x in true.items()}, input_shape)
+        readout.meet(Samples.of(Sample(name, x) for name, x in true.items()), input_shape)
         if readout.needs_true_input and len(true) < len(features):
             raise ReadoutError(
                 f"The {readout.protocol_name} protocol stops at the loss of the true input, which is known for "
@@ -102,7 +102,7 @@ class ExternalSweep:
             plan.show(console, _task(plan, inputs, len(true)))
             if self.plan_only:
                 return pd.DataFrame()
-            results = driver.run(plan, dashboard_of(driver, plan, {}, {}), partial(_keep, driver, true), console)
+            results = driver.run(plan, dashboard_of(driver, plan, {}, {}), partial(_keep, driver, true), console, True)
         for sentence in not_inverted(results):
             say(console, sentence)
         print_external(results, console)
@@ -130,11 +130,12 @@ class ExternalSweep:
         return Driver(
             readout=readout,
             inputs=inputs,
+            shapes=inputs,
             problems={layer: problems},
             setting=setting,
             perturbation=ExternalFeatures({problem.noise_seed: features[problem.sample] for problem in problems}),
             example=partial(_example, readout),
-            label=partial(_label, by_layer, features, columns),
+            label=partial(_label, by_layer=by_layer, features=features, columns=columns),
             store=store,
             options=self.options.for_readout(setting.readout),
             threshold=threshold,
@@ -208,12 +209,12 @@ def scores_by_layer(
 
 
 def _label(
-    by_layer: Callable[[Tensor, Mapping[str, Tensor], Tensor], Row],
-    features: Features,
-    columns: Mapping[str, Any],
     rows: list[Row],
     recovered: list[Tensor],
     inputs: Mapping[str, Tensor],
+    by_layer: Callable[[Tensor, Mapping[str, Tensor], Tensor], Row],
+    features: Features,
+    columns: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Add scores by layer, and the columns that all rows share."""
     for row, x in zip(rows, recovered, strict=True):

@@ -160,9 +160,10 @@ def _perturbed(readout: Readout, pair: ProblemBatch, target: Target, dtype: torc
     if chosen.perturbation.needs_origin:
         inputs = readout.embed(chosen.inputs.to(readout.device)).to(readout._type)
         layer = readout.problems.layer  # of the target, whose feature is perturbed
-        origin = Origin(readout.extractor, layer, inputs, features.to(inputs), chosen.names, readout.departure)
-    own = chosen.levels, chosen.noise_seeds, mask[0] if mask else None
-    return [perturb_rows(chosen.perturbation, features, *own, origin) - features]
+        own = features.to(inputs), chosen.names, readout.departure, chosen.others
+        origin = Origin(readout.extractor, layer, inputs, *own)
+    how = chosen.levels, chosen.noise_seeds, mask[0] if mask else None
+    return [perturb_rows(chosen.perturbation, features, *how, origin) - features]
 
 
 def _losses(target: Target, dtype: torch.dtype, rows: Rows) -> list[Tensor]:

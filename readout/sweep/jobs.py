@@ -16,6 +16,7 @@ from readout.readouts import ProblemBatch, Readout, TrainedReadout
 from readout.readouts.run import Row, read
 from readout.sweep.checkpoints import BatchCheckpoint, file_name
 from readout.sweep.claims import FILE as CLAIM
+from readout.sweep.claims import is_seen
 from readout.sweep.independence import check_independent
 from readout.sweep.probe import BatchSize, Cost, probe
 from readout.sweep.reporter import Reporter
@@ -49,15 +50,12 @@ class Work:
     """Text of the driver's claim, which tells a worker whether it sees the same folder."""
     using: object = field(default=None, repr=False)
     """Weights that the readout uses."""
+    told: bool = False
+    """Whether a failure to write a checkpoint was printed."""
 
     def path(self, name: str) -> Path | None:
         """Return the path of a checkpoint; None if this process does not see the folder."""
-        claim = self.checkpoints / CLAIM
-        try:
-            seen = claim.read_text(encoding="utf-8") == self.claim
-        except OSError:
-            seen = False
-        return self.checkpoints / name if seen or not self.claim else None
+        return self.checkpoints / name if is_seen(self.checkpoints / CLAIM, self.claim) else None
 
 
 @dataclass
@@ -164,11 +162,13 @@ class ReadJob(Job):
             work.using = shared
         path = work.path(file_name(self.problems[0].setting, self.name))
         checkpoint = BatchCheckpoint(path, [problem.key for problem in self.problems], work.minutes, desk)
+        checkpoint.told = work.told
 
         def run(readout: Readout) -> None:
             checkpoint.run(work.runtime.make_trainer(desk.loggers, Reporter(desk, self.name), checkpoint), readout)
 
         rows, recovered = read(readout, self.problems, self.inputs, work.perturbation, run, checkpoint.attempt)
+        work.told = checkpoint.told
         return work.label(rows, recovered, self.inputs), recovered
 
 

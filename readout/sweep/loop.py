@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from readout.analysis.sizes import sizes_table
+from readout.analysis.words import inverted_keys
 from readout.callbacks.dashboard import Dashboard
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
+from readout.common.lazy import LazyMapping
 from readout.common.signals import stoppable
 from readout.common.terminal import say
 from readout.executors import Job, Lost, Watch
@@ -155,7 +157,7 @@ class Loop:
             return
         table, recovered = answer
         table = self.driver.judged(table.assign(spread=self._spreads(batch.problems, recovered)))
-        self.driver.store.append(table, recovered)
+        self.driver.store.append(table, recovered, self.driver.pictured)
         self.checkpoints.forget(batch.name)
         self.schedule.answered(batch, table)
         self.runs.batch_stored()
@@ -178,6 +180,7 @@ class Loop:
     def _finish_layers(self) -> None:
         """Log the layers that have everything."""
         for layer in self.schedule.take_done():
+            self.driver.store.merge(self.driver.setting.digest, layer.layer)
             self._log(layer)
             self.executor.forget(self._weights_name(layer.layer))
             self.checkpoints.layer_done(layer.layer)
@@ -195,7 +198,9 @@ class Loop:
         results = driver.results(layer.problems, trajectories=True) if runs.loggers else pd.DataFrame()
         if not results.empty:
             sizes = sizes_table(results, driver.estimator)
-            runs.finish(results, sizes, driver.inputs, driver.store.load_recovered(results["key"]))
+            keys = dict.fromkeys(inverted_keys(results))
+            recovered = LazyMapping(keys, lambda key: driver.store.load_recovered([key])[key])
+            runs.finish(results, sizes, driver.inputs, recovered)
         self.runs.close()
 
     def _given_up(self) -> str:

@@ -96,7 +96,7 @@ class RunOptions:
         damaged = (*set_aside_broken(store), *set_aside_weights(self.output))
         for sentence in (*store.set_aside_broken(), *Logbook(store).set_aside_broken(), *damaged):
             say(console, sentence)
-        levels = store.load()["level"]
+        levels = store.load(columns=["level"])["level"]
         if holds == "external" and levels.notna().any():
             raise ReadoutError(f"{str(self.output)!r} holds the results of a sweep; choose another output.")
         if holds == "sweep" and levels.isna().any():

@@ -11,14 +11,16 @@ import pandas as pd
 from rich.console import Console
 from torch import Tensor
 
+from readout.analysis.gallery import shown_samples
 from readout.analysis.report import PAGE, write_report
 from readout.analysis.sizes import print_sizes, sizes_table
-from readout.analysis.words import not_inverted
+from readout.analysis.words import inverted_keys, not_inverted
 from readout.codes import LayerCoder
 from readout.common.checks import check_choice, check_layer_names, check_whole
 from readout.common.errors import ReadoutError
 from readout.common.terminal import make_console, say, say_where
-from readout.data import InputData, Sample, load_samples
+from readout.data import InputData, Samples, load_samples
+from readout.data.images import is_image
 from readout.executors import Executor, Here
 from readout.perturbations import GaussianPerturbation, Perturbation, check_levels
 from readout.prediction.beside import check_predictable, predict_beside
@@ -124,9 +126,10 @@ class Sweep:
             ReadoutError: if an argument can't be used.
         """
         console = console or make_console()
-        results = self._invert(readout, data, runtime, console, console)
-        if results is None:
+        inverted = self._invert(readout, data, runtime, console, console, trajectories=False)
+        if inverted is None:
             return pd.DataFrame()
+        results, _ = inverted
         sizes = self._finish(results, report=True)
         print_sizes(sizes, results, console)
         say_where(console, self.options.output / PAGE)
@@ -134,7 +137,7 @@ class Sweep:
 
     def measure(
         self, readout: Readout, data: InputData, runtime: Runtime, console: Console, report: bool = True
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    ) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Tensor]]:
         """Run like :meth:`run`, printing only progress.
 
         Args:
@@ -145,15 +148,18 @@ class Sweep:
             report: Write figures and page.
 
         Returns:
-            One row per problem, trajectories included, and one row per (model, layer, sample).
+            One row per problem, trajectories included; one row per (model, layer, sample); and the inputs by sample
+            name, loaded when they are asked for.
 
         Raises:
             ReadoutError: if an argument can't be used.
         """
-        results = self._invert(readout, data, runtime, Console(quiet=True, force_jupyter=False), console)
-        if results is None:
+        quiet = Console(quiet=True, force_jupyter=False)
+        inverted = self._invert(readout, data, runtime, quiet, console, trajectories=True)
+        if inverted is None:
             raise ReadoutError("plan_only prints a plan, so there is nothing to return; leave it out.")
-        return results, self._finish(results, report)
+        results, inputs = inverted
+        return results, self._finish(results, report), inputs
 
     def _finish(self, results: pd.DataFrame, report: bool) -> pd.DataFrame:
         """Write sizes, and optionally the page."""
@@ -164,9 +170,15 @@ class Sweep:
         return sizes
 
     def _invert(
-        self, readout: Readout, data: InputData, runtime: Runtime, console: Console, progress_on: Console
-    ) -> pd.DataFrame | None:
-        """Run unfinished problems and return all results of the sweep, or None with ``plan_only``."""
+        self,
+        readout: Readout,
+        data: InputData,
+        runtime: Runtime,
+        console: Console,
+        progress_on: Console,
+        trajectories: bool,
+    ) -> tuple[pd.DataFrame, Mapping[str, Tensor]] | None:
+        """Run unfinished problems; return all results of the sweep and its inputs, or None with ``plan_only``."""
         samples = self._load(readout, data)
         runtime = runtime.on(self.options.executor)
         with quiet_lightning(), ExitStack() as held:
@@ -174,11 +186,11 @@ class Sweep:
             held.enter_context(driver.working())
             with console.status("checking each layer and the cost of a step there"):
                 plan = driver.plan(progress_on)
-            plan.show(console, self._task(plan, driver.inputs, type(data).__name__))
+            plan.show(console, self._task(plan, driver.shapes, type(data).__name__))
             if self.plan_only:
                 return None
             dashboard = dashboard_of(driver, plan, self._judgement(driver.threshold), self._facts())
-            results = driver.run(plan, dashboard, partial(self._keep, driver), progress_on)
+            results = driver.run(plan, dashboard, partial(self._keep, driver), progress_on, trajectories)
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
                     self._predict(driver, results)
@@ -186,9 +198,9 @@ class Sweep:
                 dashboard.sweep(results, sizes_table(results, self.estimator))
         for sentence in not_inverted(results):
             say(progress_on, sentence)
-        return results
+        return results, driver.inputs
 
-    def _load(self, readout: Readout, data: InputData) -> dict[str, Sample]:
+    def _load(self, readout: Readout, data: InputData) -> Samples:
         """Load the inputs; check their kind and their number."""
         extractor = readout.extractor
         # layers found by running the network are known only once the shape of the inputs is
@@ -208,32 +220,31 @@ class Sweep:
         self.perturbation.meet(samples)
         readout.check_scores(first)
         if self.predict:
-            check_predictable(readout.metric, [sample.input for sample in samples.values()])
+            check_predictable(readout.metric, list(samples.shapes.values()))
         return samples
 
-    def _driver(self, readout: Readout, samples: Mapping[str, Sample], runtime: Runtime, console: Console) -> Driver:
+    def _driver(self, readout: Readout, samples: Samples, runtime: Runtime, console: Console) -> Driver:
         """Form all problems, and open the output folder."""
-        threshold = self.options.threshold_for(readout.metric)
+        threshold, layers = self.options.threshold_for(readout.metric), readout.extractor.resolve(self.layers)
         store = self.options.open_store("sweep", console)
         setting = make_setting(readout, describe(self.perturbation), runtime)
-        inputs = {name: sample.input for name, sample in samples.items()}
-        digests = [(name, readout.input_digest(sample)) for name, sample in samples.items()]
-        columns = readout_columns(readout, setting.network)
+        digests = [(name, readout.input_digest(metadata)) for name, metadata in samples.metadata.items()]
         return Driver(
             readout=readout,
-            inputs=inputs,
+            inputs=samples.inputs,
+            shapes=samples.shapes,
             problems={
                 layer: cross(setting.digest, digests, layer, self.levels, self.draws, runtime.seed, self.readings)
-                for layer in readout.extractor.resolve(self.layers)
+                for layer in layers
             },
             setting=setting,
             perturbation=self.perturbation,
             example=partial(make_batch, perturbation=self.perturbation),
             label=partial(
                 _labelled,
-                depth={layer: place for place, layer in enumerate(readout.extractor.layers)},
-                labels={name: sample.label for name, sample in samples.items()},
-                columns=columns,
+                depths={layer: depth for depth, layer in enumerate(readout.extractor.layers)},
+                labels={name: metadata.label for name, metadata in samples.metadata.items()},
+                columns=readout_columns(readout, setting.network),
             ),
             store=store,
             options=self.options.for_readout(setting.readout),
@@ -241,6 +252,7 @@ class Sweep:
             runtime=runtime,
             search=self.search,
             estimator=self.estimator,
+            pictured=set(shown_samples(samples, len(layers), len(self.levels))),
         )
 
     def _keep(self, driver: Driver) -> None:
@@ -249,14 +261,14 @@ class Sweep:
         layers, samples = list(driver.problems), list(driver.inputs)
         design = Design(setting, seed, self.search, layers, samples, self.levels, self.draws, self.readings)
         store.write_text(DESIGN, design.to_json())
-        for name, x in driver.inputs.items():
-            store.save_input(name, x)
+        for name in [name for name, like in driver.shapes.items() if is_image(like)]:
+            store.save_input(name, driver.inputs[name])
 
     def _predict(self, driver: Driver, results: pd.DataFrame) -> None:
         """Predict the curves of all problems that could be inverted."""
         extractor = driver.readout.extractor
         extractor.to(driver.runtime.make_bare_trainer().strategy.root_device)  # a fit leaves the network on the CPU
-        ran = set(results["key"] if "reason" not in results else results[results["reason"].isna()]["key"])
+        ran = set(inverted_keys(results))
         problems = [each for each in itertools.chain(*driver.problems.values()) if each.key in ran]
         predict_beside(driver.store, extractor, driver.setting.network, problems, driver.inputs, driver.threshold)
 
@@ -275,18 +287,18 @@ class Sweep:
             "perturbation": perturbation,
         }
 
-    def _task(self, plan: Plan, inputs: Mapping[str, Tensor], data: str) -> dict[str, str]:
+    def _task(self, plan: Plan, shapes: Mapping[str, Tensor], data: str) -> dict[str, str]:
         """Describe what the sweep crosses, in words, for the plan."""
         layers, levels = len(plan.layers), len(self.levels)
-        total = layers * levels * self.draws * self.readings * len(inputs)
+        total = layers * levels * self.draws * self.readings * len(shapes)
         times = f"{self.draws} draws × " + (f"{self.readings} readings × " if self.readings > 1 else "")
-        crossed = f"{total:,} = {layers} layers × {levels} levels × {times}{len(inputs)} inputs"
+        crossed = f"{total:,} = {layers} layers × {levels} levels × {times}{len(shapes)} inputs"
         searched = f", of which {self.search} wants at most {plan.finished + plan.remaining:,}"
         done = f"; {plan.finished:,} already done" if plan.finished else ""
         return {
             "layers": ", ".join(layer.layer for layer in plan.layers),
             "levels": ", ".join(f"{level:g}" for level in self.levels),
-            "inputs": f"{len(inputs)} of {size_in_words(inputs.values())} from {data}",
+            "inputs": f"{len(shapes)} of {size_in_words(shapes.values())} from {data}",
             plan.unit: crossed + (searched if self.search != "grid" else "") + done,
         }
 
@@ -295,11 +307,11 @@ def _labelled(
     rows: list[Row],
     recovered: list[Tensor],
     inputs: Mapping[str, Tensor],
-    depth: Mapping[str, int],
+    depths: Mapping[str, int],
     labels: Mapping[str, str | None],
     columns: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Add labels, layer indices and the columns that all rows share."""
     table = pd.DataFrame(rows)
     label = pd.Series([labels[name] for name in table["sample"]], dtype="string")
-    return table.assign(layer_index=table["layer"].map(depth), label=label, **columns)
+    return table.assign(layer_index=table["layer"].map(depths), label=label, **columns)

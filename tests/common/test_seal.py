@@ -23,10 +23,11 @@ from readout.callbacks.loggers.csv import CSVAdapter
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
 from readout.common.seal import COMMENT, UNSEALED, is_damaged
+from readout.common.software import versions
 from readout.prediction import beside
 from readout.problems import Setting
 from readout.store import ResultStore, read_config
-from readout.sweep.checkpoints import FOLDER, LayerCheckpoint, WholeFiles, versions
+from readout.sweep.checkpoints import FOLDER, Checkpoints, WholeFiles, file_name
 from readout.sweep.options import RunOptions
 from tests.test_store import pictures, table
 
@@ -126,23 +127,21 @@ def test_another_content_is_never_a_traceback(store: ResultStore, pattern: str) 
 
 def test_a_damaged_checkpoint_is_not_gone_on_with(tmp_path: Path) -> None:
     keys = ["a", "b"]
-    plan = cast(Any, SimpleNamespace(name="late", problems=[SimpleNamespace(key=key) for key in keys]))
-    path = tmp_path / FOLDER / "late.ckpt"
+    problems = cast(Any, [SimpleNamespace(key=key) for key in keys])
+    path = tmp_path / FOLDER / file_name("setting", "batch")
     attempt = {"todo": [0, 1], "rows": [], "recovered": [], "restart": 0}
     batch = {"keys": keys, "versions": versions(), "attempt": attempt}
     WholeFiles().save_checkpoint({"batch": batch, "inversion": {"step": 7}, "weights": torch.rand(2000)}, path)
-
-    def said() -> str:
-        console = Console(file=io.StringIO(), width=400)
-        LayerCheckpoint(tmp_path, plan, None, cast(Any, None), console).begun(set())
-        return cast(io.StringIO, console.file).getvalue()
-
-    assert said() == "going on at step 7 with 2 inversions that were stopped\n"
+    said: list[str] = []
+    checkpoints = Checkpoints(tmp_path, "setting", None, said.append)
+    assert checkpoints.begun(problems, set()) == [problems]
+    assert said == []
     content = path.read_bytes()
     for changed in damaged(content, seed=0):
         if not changed.startswith(content[: -len(SEAL)]):  # all but the words before the digest
             path.write_bytes(changed)
-            assert said().endswith("so its batch starts over\n")
+            assert checkpoints.begun(problems, set()) == []
+            assert said.pop().endswith("so its batch starts over")
 
 
 def test_damaged_files_are_set_aside_and_only_those(store: ResultStore) -> None:

@@ -236,7 +236,7 @@ def test_latents_are_shown_where_images_make_them_large(tmp_path: Path) -> None:
     parts = exemplars(data, Dictionary(torch.eye(3)), OnePass(), 1, [0])
     assert parts is not None
     assert parts.shape == (1, 2, 3, 8, 8)
-    reds = sorted((round(float(image[0].max()), 1) for image in data.unseen), reverse=True)
+    reds = sorted((round(float(image[0].max()), 1) for image in data.unseen.values()), reverse=True)
     for part, red in zip(parts[0], reds, strict=True):
         first = [min(max(0, place - 4), 24) for place in spots[red]]  # in the middle, as far as the image reaches
         row, column = (place - start for place, start in zip(spots[red], first, strict=True))

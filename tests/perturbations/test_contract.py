@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from readout.common.errors import ReadoutError
-from readout.data import Sample
+from readout.data import Sample, Samples
 from readout.external.features import ExternalFeatures
 from readout.extractors import OrthonormalLinear
 from readout.perturbations import (
@@ -32,7 +32,7 @@ INPUTS = torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(1))
 
 def toward(_: Path, __: int) -> Toward:
     perturbation = Toward()
-    perturbation.meet({str(row): Sample(str(row), x) for row, x in enumerate(INPUTS)})
+    perturbation.meet(Samples.of(Sample(str(row), x) for row, x in enumerate(INPUTS)))
     return perturbation
 
 
@@ -82,7 +82,8 @@ class Case:
         perturbation = self.make(self.folder, feature[0].numel())
         if perturbation.needs_origin:
             extractor = OrthonormalLinear((1, 2, 2), expansion=feature[0].numel() / 4)
-            origin = Origin(extractor, "linear", INPUTS[chosen], feature, [str(row) for row in chosen])
+            names, others = [str(row) for row in chosen], {str(row): x for row, x in enumerate(INPUTS)}
+            origin = Origin(extractor, "linear", INPUTS[chosen], feature, names, others=others)
         return perturb_rows(perturbation, feature, levels, seeds, mask, origin)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from readout.common.errors import ReadoutError
-from readout.data import Sample
+from readout.data import Sample, Samples
 from readout.metrics import correlation_distance
 from readout.perturbations import Origin, Toward
 from readout.perturbations.toward import along
@@ -21,14 +21,16 @@ def features(layer: str) -> Tensor:
 
 def toward(names: str, path: str) -> Toward:
     perturbation = Toward(path)  # type: ignore[arg-type]
-    perturbation.meet({name: Sample(name, INPUTS[name]) for name in names})
+    perturbation.meet(Samples.of(Sample(name, INPUTS[name]) for name in names))
     return perturbation
 
 
 @pytest.mark.parametrize("layer", ["early", "late"])
 def test_the_line_leads_from_each_input_to_the_next(layer: str) -> None:
     perturbation, clean = toward("abc", "line"), features(layer)
-    origin = Origin(TinyNet(), layer, torch.stack([INPUTS["c"], INPUTS["a"]]), clean[[2, 0]], ["c", "a"])
+    assert [perturbation.others(name) for name in "ca"] == [["a"], ["b"]]
+    inputs = torch.stack([INPUTS["c"], INPUTS["a"]])
+    origin = Origin(TinyNet(), layer, inputs, clean[[2, 0]], ["c", "a"], others={name: INPUTS[name] for name in "ab"})
     moved = perturbation.from_origin(clean[[2, 0]], torch.tensor([0.25, 0.5]), [0, 0], None, origin)
     torch.testing.assert_close(moved[0], 0.75 * clean[2] + 0.25 * clean[0])
     torch.testing.assert_close(moved[1], 0.5 * clean[0] + 0.5 * clean[1])
@@ -54,6 +56,6 @@ def test_what_decides_an_answer_is_described() -> None:
 
 def test_one_input_alone_and_texts_are_refused() -> None:
     with pytest.raises(ReadoutError, match="Toward is for images"):
-        Toward().meet({name: Sample(name, torch.arange(3)) for name in "ab"})
+        Toward().meet(Samples.of(Sample(name, torch.arange(3)) for name in "ab"))
     with pytest.raises(ReadoutError, match="give at least two, all different"):
         toward("a", "line")

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
-from readout.problems.search import most_levels, next_levels, recovered_levels
+from readout.problems.search import Found, most_levels, next_levels
 
 LEVELS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99]
 
@@ -59,4 +59,12 @@ def test_a_level_counts_when_all_of_its_draws_are_done_and_recovered() -> None:
     rows = [("a", 0.0, 0, True), ("a", 0.0, 1, True), ("a", 0.5, 0, True), ("a", 0.5, 1, False), ("a", 0.9, 0, True)]
     table = pd.DataFrame(rows, columns=["sample", "level", "draw", "recovered"])
     table["verdict"] = table["recovered"].map({True: "recovered", False: "not_converged"})
-    assert recovered_levels(table, repeats=2) == {"a": {0.0: True, 0.5: False}}
+    table["key"] = [f"key {row}" for row in range(len(table))]
+    whole = Found(table)
+    assert whole.levels("a", repeats=2) == {0.0: True, 0.5: False}
+    assert whole.levels("b", repeats=2) == {}
+    piecewise = Found(table[:3])
+    assert piecewise.levels("a", repeats=2) == {0.0: True}
+    piecewise.add(table[2:])  # a row that is there already counts once
+    assert piecewise.levels("a", repeats=2) == whole.levels("a", repeats=2)
+    assert piecewise.keys == whole.keys == set(table["key"])

@@ -12,7 +12,7 @@ from torch.optim import AdamW
 
 from readout.codes import FISTA, GaussianDictionary, SparseCodes, Superposition
 from readout.common.padding import pad, unpad
-from readout.data import Sample, UniformNoise
+from readout.data import Sample, Samples, UniformNoise
 from readout.extractors import BERT, GPT2
 from readout.metrics import PSNR
 from readout.perturbations import GaussianPerturbation
@@ -99,7 +99,7 @@ def case(request: pytest.FixtureRequest, folders: Mapping[str, str]) -> Case:
 
     def fresh() -> Readout:
         readout = entry.make(folders[entry.weights])
-        readout.meet({name: Sample(name, x) for name, x in inputs.items()}, None)
+        readout.meet(Samples.of(Sample(name, x) for name, x in inputs.items()), None)
         return readout
 
     inputs = texts(folders[entry.weights]) if entry.weights else codes() if entry.codes else images()

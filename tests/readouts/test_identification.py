@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from readout.data import Sample
+from readout.data import Sample, Samples
 from readout.data.in_memory import ImagesInMemory
 from readout.perturbations import Perturbation
 from readout.readouts import Identification, Outcome, ProblemBatch
@@ -24,7 +24,7 @@ class Stretch(Perturbation):
 
 
 def identify(readout: Identification, images: Tensor) -> Outcome:
-    samples = {f"input {place}": Sample(f"input {place}", image) for place, image in enumerate(images)}
+    samples = Samples.of(Sample(f"input {place}", image) for place, image in enumerate(images))
     readout.meet(samples, images.shape[1:])
     count = range(len(images))
     levels = torch.zeros(len(images), dtype=torch.float64)

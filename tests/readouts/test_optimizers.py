@@ -110,11 +110,11 @@ def swept(folder: Path, batch_size: Any, optimizer: Any, steps: int = 4) -> tupl
     inversion = ImageInversion(TinyNet(), Pixels(clamp=False), optimizer=optimizer, lr_schedule=None, metrics=[])
     data = UniformNoise(count=3, shape=(3, 16, 16))
     sweep = Sweep("early", [0, 0.3], output=str(folder), batch_size=batch_size)
-    problems = sweep._invert(
+    inverted = sweep._invert(
         inversion, data, runtime(steps), Console(file=said, width=300), Console(file=io.StringIO())
     )
-    assert problems is not None
-    return problems, said.getvalue()
+    assert inverted is not None
+    return inverted[0], said.getvalue()
 
 
 def test_l_bfgs_recovers_inputs_whatever_the_batch_size(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -14,7 +15,7 @@ from readout.common.errors import ReadoutError
 from readout.perturbations import GaussianPerturbation
 from readout.problems import Problem
 from readout.readouts.run import make_batch
-from readout.sweep.checkpoints import LayerCheckpoint
+from readout.sweep.checkpoints import BatchCheckpoint
 from tests.sweep.interrupted import (
     LEVELS,
     InterruptAt,
@@ -43,19 +44,19 @@ def _signals_are_heard() -> Iterator[None]:
 def often(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
     """Let the clock of checkpoints run so that one is due every so many steps; the steps at which they were written."""
     written: list[int] = []
-    save = LayerCheckpoint._save
+    save = BatchCheckpoint._save
 
-    def counted(self: LayerCheckpoint, trainer: Trainer) -> str | None:
+    def counted(self: BatchCheckpoint, trainer: Trainer) -> str | None:
         written.append(trainer.global_step)
         return save(self, trainer)
 
-    def due(self: LayerCheckpoint, trainer: Trainer, *arguments: Any) -> None:
+    def due(self: BatchCheckpoint, trainer: Trainer, *arguments: Any) -> None:
         self._due = 0.0 if trainer.global_step % step == 0 else math.inf
         on_train_batch_end(self, trainer, *arguments)
 
-    on_train_batch_end = LayerCheckpoint.on_train_batch_end
-    monkeypatch.setattr(LayerCheckpoint, "on_train_batch_end", due)
-    monkeypatch.setattr(LayerCheckpoint, "_save", counted)
+    on_train_batch_end = BatchCheckpoint.on_train_batch_end
+    monkeypatch.setattr(BatchCheckpoint, "on_train_batch_end", due)
+    monkeypatch.setattr(BatchCheckpoint, "_save", counted)
     return written
 
 
@@ -87,7 +88,7 @@ def test_after_a_crash_a_batch_goes_on_from_its_last_checkpoint(
 
 def test_a_checkpoint_is_not_written_before_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    monkeypatch.setattr(LayerCheckpoint, "_save", lambda self, trainer: written.append(trainer.global_step))
+    monkeypatch.setattr(BatchCheckpoint, "_save", lambda self, trainer: written.append(trainer.global_step))
     run(tmp_path, dip(), noise(), checkpoint_minutes=60)
     run(tmp_path, pixels_that_leave(), noise(), checkpoint_minutes=None)
     assert written == []
@@ -100,7 +101,7 @@ def test_a_checkpoint_is_not_written_before_its_time(tmp_path: Path, monkeypatch
         (lambda path: path.write_bytes(b""), "can't be read"),
         (lambda path: torch.save({}, path), "can't be read"),
         (lambda path: alter(path, versions={"readout": "0.0"}), "other software (readout 0.0)"),
-        (lambda path: alter(path, keys=["another"]), "not all left to do"),
+        (lambda path: alter(path, keys=[*keys_in(path), "another"]), "not all left to do"),
     ],
 )
 def test_a_checkpoint_of_no_use_is_explained_and_the_batch_starts_over(
@@ -114,10 +115,15 @@ def test_a_checkpoint_of_no_use_is_explained_and_the_batch_starts_over(
     said, _ = run(tmp_path / "out", pixels_that_leave(), noise(), again)
     assert f"{path} " in said
     assert why in said
-    assert "so its batch starts over" in said
+    assert said.count("so its batch starts over") == 1
     assert again.begun == [0, 0]
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
     assert not path.exists()
+
+
+def keys_in(path: Path) -> list[str]:
+    """Keys of the problems that a checkpoint is of."""
+    return list(torch.load(path, weights_only=True)["batch"]["keys"])
 
 
 def alter(path: Path, **changes: Any) -> None:
@@ -154,6 +160,42 @@ def test_a_larger_batch_than_asked_for_is_not_gone_on_with(tmp_path: Path) -> No
     said, _ = run(tmp_path, pixels_that_leave(), noise(), again, batch_size=2)
     assert "is of 4 problems side by side, more than batch_size says" in said
     assert again.begun == [0, 0, 0, 0]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_smaller_batch_than_asked_for_is_gone_on_with_first(tmp_path: Path) -> None:
+    interrupt(tmp_path, pixels_that_leave(), noise(), 9)
+    again = InterruptAt()
+    run(tmp_path, pixels_that_leave(), noise(), again, batch_size=8)
+    assert again.begun == [9, 0]
+    assert sorted(parts(tmp_path)) == [4, 4]
+
+
+def test_all_batches_that_were_stopped_go_on(tmp_path: Path) -> None:
+    both = ["early", "middle"]
+    run(tmp_path / "whole", pixels_that_leave(), noise(), layers=both)
+    for layer, at in (("early", 9), ("middle", 14)):  # neither sweep touches the checkpoint of the other's layer
+        interrupt(tmp_path / "out", pixels_that_leave(), noise(), at, layers=[layer])
+    again = InterruptAt()
+    said, _ = run(tmp_path / "out", pixels_that_leave(), noise(), again, layers=both)
+    assert again.begun == [9, 0, 14, 0]
+    assert said.count("going on at step") == 2
+    assert_same_bits(tmp_path / "out", tmp_path / "whole")
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_problems_in_two_checkpoints_are_read_once(tmp_path: Path) -> None:
+    interrupt(tmp_path, pixels_that_leave(), noise(), 9)
+    interrupt(tmp_path, pixels_that_leave(), noise(), 9, batch_size=2)
+    assert sorted(len(keys_in(path)) for path in (tmp_path / "checkpoints").glob("*.ckpt")) == [2, 4]
+    run(tmp_path, pixels_that_leave(), noise())
+    assert sum(parts(tmp_path)) == 8
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def parts(folder: Path) -> list[int]:
+    """Rows of each part of the results."""
+    return [len(pd.read_parquet(path)) for path in (folder / "results").glob("*.parquet")]
 
 
 def test_a_checkpoint_of_another_setting_is_left_alone(tmp_path: Path) -> None:
@@ -223,10 +265,10 @@ def test_an_interruption_on_a_full_disk_says_what_is_lost(tmp_path: Path, monkey
     said = interrupt(tmp_path, dip(), noise(), 9)
     assert "could not be saved" in said
     assert "the disk is full" in said
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["pq.write_table", "save_file"])
+@pytest.mark.parametrize("name", ["parts.write_tables", "results.save_file"])
 def test_results_that_find_no_room_leave_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from readout import cli, load_results
 from readout.data.images import read_image, write_png
 from readout.store import ResultStore
-from readout.sweep.checkpoints import LayerCheckpoint
+from readout.sweep.checkpoints import BatchCheckpoint
 from tests.external.test_files import save
 from tests.helpers import tiny_config, write_config
 from tests.sweep.interrupted import assert_same_bits, hearing_signals
@@ -374,15 +374,15 @@ def test_an_interrupted_prediction_goes_on_to_the_bit(
     features: list[str | Path] = ["--features", save(tmp_path / "decoded.npz", tiny_features("early", "middle"))]
     settings = config(tmp_path)
     assert invert(settings, *features, "--output", tmp_path / "whole") == 0
-    ask = LayerCheckpoint.on_train_batch_end
+    ask = BatchCheckpoint.on_train_batch_end
 
-    def press(self: LayerCheckpoint, trainer: Trainer, *arguments: Any) -> None:
+    def press(self: BatchCheckpoint, trainer: Trainer, *arguments: Any) -> None:
         if trainer.global_step == 4:
             os.kill(os.getpid(), signal.SIGINT)
         ask(self, trainer, *arguments)
 
     with monkeypatch.context() as patch, hearing_signals():
-        patch.setattr(LayerCheckpoint, "on_train_batch_end", press)
+        patch.setattr(BatchCheckpoint, "on_train_batch_end", press)
         assert invert(settings, *features) == 130
     assert "Stopped after step 4 of 10, which is saved" in capsys.readouterr().err
     assert invert(settings, *features) == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from readout.data import Sample
+from readout.data import Sample, Samples
 from readout.extractors import FeatureExtractor
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
@@ -167,7 +167,7 @@ class Early(FeatureExtractor):
 def test_what_a_readout_prepares_once_is_no_part_of_its_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = {name: torch.rand(3, 8, 8) for name in "ab"}
     readout = Identification(TinyNet())
-    readout.meet({name: Sample(name, image) for name, image in inputs.items()}, None)
+    readout.meet(Samples.of(Sample(name, image) for name, image in inputs.items()), None)
     events: list[str] = []
 
     def told(event: str, of: Callable[..., Any]) -> Callable[..., Any]:

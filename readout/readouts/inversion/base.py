@@ -108,6 +108,7 @@ class FeatureInversion(Resumable):
         self.prior.prepare_for(extractor)
 
     iterative = True
+    transient = Resumable.transient | {"trajectory", "resumed", "_running", "_active_target", "_active", "_graph"}
     batch_limit: ClassVar = {"cpu": 16, "cuda": 256}
     loss: FeatureLoss
 

@@ -15,6 +15,7 @@ class Given(InputData):
         self.samples: tuple[Sample, ...] = ()
         self.given = samples
         self.hooks: list[str] = []
+        self.loaded: list[str] = []
 
     def prepare_data(self) -> None:
         self.hooks.append("prepare_data")
@@ -27,6 +28,7 @@ class Given(InputData):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
+        self.loaded.append(self.samples[index].name)
         return self.samples[index]
 
 
@@ -40,6 +42,40 @@ def test_inputs_are_prepared_set_up_and_loaded_in_order() -> None:
     assert list(samples) == ["b", "a"]
     assert torch.equal(samples["a"].input, ramp(3, 4, 4).flip(0))
     assert data.hooks == ["prepare_data", "setup fit"]
+
+
+def test_inputs_that_fit_in_memory_are_loaded_once_and_not_copied() -> None:
+    data = Given(Sample("a", ramp(4)), Sample("b", ramp(4).flip(0)))
+    samples = load_samples(data, TinyNet())
+    assert samples["a"].input is data.given[0].input
+    assert samples.inputs["b"] is data.given[1].input
+    assert data.loaded == ["a", "b"]
+
+
+def test_inputs_that_do_not_fit_are_loaded_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("readout.data.samples.MEMORY", ramp(4).nbytes)
+    data = Given(Sample("a", ramp(4)), Sample("b", ramp(4).flip(0), "cat"), Sample("c", ramp(4).square()))
+    samples = load_samples(data, TinyNet())
+    assert list(samples) == [*"abc"]
+    assert samples.metadata["b"].label == "cat"
+    assert {name: (x.shape, x.dtype) for name, x in samples.shapes.items()} == dict.fromkeys(
+        "abc", (torch.Size([4]), torch.float32)
+    )
+    assert data.loaded == [*"abc"]
+    assert torch.equal(samples.stack(["c", "a", "b"]), torch.stack([ramp(4).square(), ramp(4), ramp(4).flip(0)]))
+    assert data.loaded == [*"abc", *"cb"]
+    assert sum(sample.input.nbytes for sample in samples._kept.values()) == ramp(4).nbytes
+
+
+@pytest.mark.parametrize("now", [Sample("b", ramp(4).square()), Sample("c", ramp(4).flip(0))])
+def test_an_input_that_changes_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch, now: Sample) -> None:
+    monkeypatch.setattr("readout.data.samples.MEMORY", 0)
+    data = Given(Sample("a", ramp(4)), Sample("b", ramp(4).flip(0)))
+    samples = load_samples(data, TinyNet())
+    data.samples = (data.samples[0], now)
+    assert torch.equal(samples["a"].input, ramp(4))
+    with pytest.raises(ReadoutError, match="Input 'b' has changed since the run began; run the same command again"):
+        samples["b"]
 
 
 def test_names_have_to_differ() -> None:
