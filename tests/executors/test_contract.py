@@ -11,9 +11,8 @@ import torch
 from rich.console import Console
 from torch.optim import AdamW
 
-from readout.common.signals import Stop
 from readout.data import InputData, TextFiles, UniformNoise
-from readout.executors import Desk, Executor, Here, Job, Watch
+from readout.executors import Executor, Here, Job
 from readout.extractors import BERT
 from readout.priors import Pixels, TokenLogits
 from readout.readouts import ClassReadout, ImageInversion, Readout, TextInversion, TrainedDecoder
@@ -22,6 +21,7 @@ from readout.sweep.external import ExternalSweep
 from readout.sweep.options import RunOptions
 from readout.sweep.runtime import Runtime
 from tests.executors.conftest import WORKERS
+from tests.executors.jobs import WATCH, Where, one_by_one
 from tests.executors.kept import Kept
 from tests.helpers import CPU, read_table, runtime
 from tests.sweep.interrupted import (
@@ -120,32 +120,20 @@ def test_external_features_give_the_same_bits(tmp_path: Path, kept: Kept) -> Non
 
 
 def test_no_more_jobs_are_taken_than_there_are_workers(kept: Kept) -> None:
-    jobs = iter([Nothing(str(number)) for number in range(12)])
+    jobs = one_by_one([*map(Where, range(12))])
     taken = done = 0
 
     def take() -> Job | None:
         nonlocal taken
-        job = next(jobs, None)
+        job = jobs()
         taken += job is not None
         assert taken <= done + WORKERS
         return job
 
     with kept.opened(None):
-        for _ in kept.run(take, Watch(Stop(), lambda report: None, print)):
+        for _ in kept.run(take, WATCH):
             done += 1
     assert taken == done == 12
-
-
-class Nothing(Job):
-    """Does nothing."""
-
-    layer = ""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def do(self, work: None, desk: Desk, shared: None) -> None:
-        return
 
 
 def executors(folder: Path, kept: Kept) -> Iterator[tuple[Path, Executor]]:

@@ -1,48 +1,20 @@
 """Workers and nodes that are lost, and nodes that join, while a sweep runs."""
 
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import ray
 
 from readout.common.errors import ReadoutError
-from readout.common.signals import Stop
-from readout.executors import Desk, Job, Lost, Report, Watch
+from readout.executors import Lost, Report
 from readout.store import load_results
 from tests.executors.callbacks import Poison, Slow
-from tests.executors.conftest import WORKERS
+from tests.executors.conftest import WORKERS, wait_for
+from tests.executors.jobs import WATCH, DiesLater, Where, one_by_one
 from tests.executors.kept import Kept
 from tests.sweep.interrupted import InterruptAt, assert_same_bits, dip, noise, run
-
-WATCH = Watch(Stop(), lambda report: None, print)
-
-
-class Where(Job):
-    """Says on which node it runs."""
-
-    layer = ""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def do(self, work: None, desk: Desk, shared: None) -> str:
-        time.sleep(0.1)
-        return ray.get_runtime_context().get_node_id()
-
-
-class DiesLater(Where):
-    """Ends its process once it has answered, with the number of that process."""
-
-    def do(self, work: None, desk: Desk, shared: None) -> Any:
-        time.sleep(1)
-        threading.Timer(1.0, os._exit, [1]).start()
-        return os.getpid()
 
 
 @pytest.fixture
@@ -66,7 +38,7 @@ def test_a_batch_whose_node_is_lost_goes_on_elsewhere_from_its_checkpoint_if_the
     sees_folder: bool, tmp_path: Path, kept: Kept, lose_a_node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # workers have another working directory
-    settings: dict[str, Any] = {"levels": [0.3, 0.7], "batch_size": 2, "steps": 80, "checkpoint_minutes": 1e-9}
+    settings: dict[str, Any] = {"levels": [0.3, 0.7], "batch_size": 2, "steps": 200, "checkpoint_minutes": 1e-9}
     run(Path("whole"), dip(), noise(), InterruptAt(), **settings)
     monkeypatch.setattr(kept, "sees_folder", sees_folder)
 
@@ -83,18 +55,14 @@ def test_a_batch_whose_node_is_lost_goes_on_elsewhere_from_its_checkpoint_if_the
 
 def test_a_node_that_joins_is_used(nodes: Any, kept: Kept) -> None:
     found: set[str] = set()
-    names = iter(range(10_000))
-
-    def take() -> Job | None:
-        return Where(str(next(names))) if len(found) < 3 else None
-
+    jobs = map(Where, range(10_000))
     with kept.opened(None):
-        for _, node in kept.run(take, WATCH):
+        for _, node in kept.run(lambda: next(jobs) if len(found) < WORKERS + 1 else None, WATCH):
             if not found:  # the first answer
-                joined = nodes.add_node(num_cpus=1)
+                joined = nodes.add_node()
             found.add(node)
-    assert joined.node_id in found
     nodes.remove_node(joined)
+    assert joined.node_id in found
 
 
 def test_a_batch_that_always_ends_its_worker_is_left_out(
@@ -119,12 +87,9 @@ def test_a_batch_that_always_ends_its_worker_is_left_out(
 
 def test_a_job_is_not_blamed_for_workers_that_died_before_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "losses", WORKERS)
-    jobs: list[Job] = [DiesLater(str(number)) for number in range(WORKERS)]
     with kept.opened(None):
-        processes = [number for _, number in kept.run(lambda: jobs.pop() if jobs else None, WATCH)]
-        _, alive = psutil.wait_procs([psutil.Process(number) for number in processes if psutil.pid_exists(number)], 30)
+        processes = [number for _, number in kept.run(one_by_one([*map(DiesLater, range(WORKERS))]), WATCH)]
         assert len(set(processes)) == WORKERS
-        assert not alive
-        jobs = [Where("after")]
-        ((_, node),) = kept.run(lambda: jobs.pop() if jobs else None, WATCH)
-    assert not isinstance(node, Lost)
+        wait_for(lambda: not any(map(psutil.pid_exists, processes)))
+        ((_, answer),) = kept.run(one_by_one([Where(0)]), WATCH)
+    assert not isinstance(answer, Lost)

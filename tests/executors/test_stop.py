@@ -1,19 +1,18 @@
 """Stops of a sweep on a cluster: each exit code, what is saved, and that no worker stays behind."""
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from readout import cli
+from readout import cli, load_results
+from readout.representation import linear_distance
+from tests.executors.conftest import wait_for
 from tests.helpers import Command, tiny_config, write_config
 from tests.sweep.interrupted import assert_same_bits
-
-DEADLINE = 120.0
 
 
 @pytest.fixture
@@ -22,13 +21,6 @@ def node(nodes: Any) -> Iterator[Any]:
     node = nodes.add_node(num_cpus=2)
     yield node
     nodes.remove_node(node)
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def workers(node: Any) -> list[psutil.Process]:
@@ -81,6 +73,7 @@ def test_a_sweep_that_is_stopped_in_every_way_goes_on_to_the_bit(tmp_path: Path,
 
 def test_the_closed_form_on_a_cluster_of_this_machine(tmp_path: Path) -> None:
     arguments = ["--config", "linear_check.yaml", "--sweep.output", "out", "--sweep.batch_size", "40"]
-    ended = Command("fit", *arguments, "--sweep.executor", "Ray", cwd=tmp_path).finish()
-    assert ended[0] == 0, ended[2]
-    assert not ended[2]
+    code, shown, said = Command("fit", *arguments, "--sweep.executor", "Ray", cwd=tmp_path).finish()
+    assert (code, said) == (0, ""), shown
+    for level, distance in load_results(tmp_path / "out").groupby("level")["distance"].mean().items():
+        assert distance == pytest.approx(float(linear_distance(float(str(level)), 8)), abs=0.02)
