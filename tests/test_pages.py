@@ -30,7 +30,9 @@ NOT_RUN = {
     r"^docs/performance\.md: ": "benchmarks take minutes to hours; tests/benchmarks runs them at their smallest",
     r": pip install ": "would install into the environment of the tests; .ci/run installs from scratch",
     r"wandb\.yaml|: wandb ": "starts a service of W&B's, or needs an account; tests/callbacks/test_wandb.py runs it",
-    r": (sbatch|export) ": "needs Slurm; the script is run with a stand-in for Python below",
+    r": (sbatch|export) ": "needs Slurm; the scripts are run with stand-ins below",
+    r": (helm|kubectl|ray) ": "needs Kubernetes or a cloud",
+    r"executor Ray": "starts a Ray cluster; tests/executors runs sweeps on one",
     r"google-bert/|facebook/": "weights from a model hub",
 }
 """Patterns of ``PAGE: COMMAND`` that no test here runs, and why."""
@@ -55,7 +57,7 @@ SMALL = {
 
 LEFT = {
     "docs/tutorial.md": ("runs/vgg_dip/report.html", "runs/vgg_pixels/sizes.csv", "mine.png", "comparison.png"),
-    "docs/cluster.md": ("runs/shared/sizes.csv", "both.html", "by_layer.png"),
+    "docs/cluster.md": ("both.html", "by_layer.png"),
     "docs/extend.md": ("runs/experiments/my_question-smoke/result.txt",),
 }
 """What a page's commands and snippets must have left behind."""
@@ -152,30 +154,64 @@ def test_what_is_not_run_is_on_a_page() -> None:
     assert unused == []
 
 
-def test_job_script_reads_a_layer_a_task(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (script,) = [step.text for step in STEPS if step.title == "layers.sbatch"]
-    Path("layers.sbatch").write_text(script)
-    subprocess.run(["bash", "-n", "layers.sbatch"], check=True)
-    stand_in = reader / "bin" / "python"
-    stand_in.parent.mkdir()
-    stand_in.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{stand_in.parent}:/usr/bin:/bin")
-    monkeypatch.setenv("IMAGES", "IMAGES")
-    monkeypatch.setenv("OUTPUT", "runs/paper")
+@pytest.fixture
+def slurm(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a script finds in a job, and programs that print how they were called."""
+    (reader / "bin").mkdir()
+    for name in ("python", "ray", "srun"):
+        program = reader / "bin" / name
+        program.write_text('#!/bin/sh\necho "${0##*/} $*"\n')
+        program.chmod(0o755)
+    job = {"JOB_ID": "4711", "NNODES": "4", "CPUS_PER_TASK": "32", "GPUS_ON_NODE": "4"}
+    names = {f"SLURM_{name}": value for name, value in job.items()}
+    places = {"SLURMD_NODENAME": "n1", "IMAGES": "IMAGES", "OUTPUT": "runs/paper", "HOME": str(reader)}
+    for name, value in {**names, **places, "PATH": f"{reader / 'bin'}:/usr/bin:/bin"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(fit.ReadoutCLI, "_set_seed", lambda self: None)
     monkeypatch.setattr(fit.ReadoutCLI, "instantiate_classes", lambda self: None)
-    first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", script)[0])
+
+
+@pytest.mark.usefixtures("slurm")
+def test_array_script_reads_a_layer_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", script("layers.sbatch"))[0])
     layers = []
     for task in range(first, last + 1):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
-        done = subprocess.run(["bash", "layers.sbatch"], check=True, capture_output=True, text=True)
-        program, module, name, *rest = done.stdout.splitlines()
-        assert f"python {program} {module} {name}" == f"{PROGRAM} fit"
-        config = fit.build(rest).config
-        assert config["sweep"]["output"] == "runs/paper"
+        (command,) = called("layers.sbatch")
+        config = fit.build(arguments(command)[1:]).config
         layers += config["sweep"]["layers"]
+        assert config["sweep"]["output"] == f"runs/paper/{layers[-1]}"
     assert layers == list(VGG19(weights="random").layers)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_ray_script_starts_nodes_and_a_sweep_on_them() -> None:
+    start = pytest.importorskip("ray.scripts.scripts").start
+    *steps, command = sorted(called("readout.sbatch"), key=lambda line: line.startswith("python"))
+    config = fit.build(arguments(command)[1:]).config["sweep"]
+    assert config["output"] == "runs/paper"
+    assert config["executor"]["class_path"] == "readout.executors.Ray"
+    nodes = [line.split(" ray start ")[1] for line in steps if line.startswith("srun")]
+    head, others = sorted(nodes, key=lambda node: "--head" not in node)
+    assert "--port=24711" in head
+    assert others.split()[0].endswith(":24711")
+    known = {option for parameter in start.params for option in parameter.opts}
+    for node in (head, others):
+        assert {option.partition("=")[0] for option in shlex.split(node)} <= known
+        assert {"--num-cpus=32", "--num-gpus=4", "--block"} <= {*shlex.split(node)}
+
+
+def script(name: str) -> str:
+    """A file that a page says to write."""
+    (text,) = [step.text for step in STEPS if step.title == name]
+    return text
+
+
+def called(name: str) -> list[str]:
+    """Run a script of a page; return the commands that it calls."""
+    Path(name).write_text(script(name), encoding="utf-8")
+    done = subprocess.run(["bash", name], check=True, capture_output=True, text=True)
+    return [line for line in done.stdout.splitlines() if line.startswith(("python", "srun"))]
 
 
 def run(step: Step, names: dict[str, object] | None = None) -> None:
