@@ -25,7 +25,7 @@ OPTIONS = {
     "fit": ("config", "print_config", "seed_everything", "trainer", "model", "data", "sweep"),
     "layers": ("config", "print_config", "model", "size"),
 }
-OPTIONS["learn"] = (*OPTIONS["fit"][:-1], "output")
+OPTIONS["learn"] = (*OPTIONS["fit"][:-1], "output", "executor")
 OPTIONS["invert"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
 """Sections and single options that each command takes."""
 

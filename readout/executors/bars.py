@@ -32,3 +32,8 @@ class Bars:
         if report.job not in self._of:
             self._of[report.job] = self._bars.add_task(report.job, total=report.steps, words="")
         self._bars.update(self._of[report.job], completed=report.step, words=report.words)
+
+    def done(self, job: str) -> None:
+        """Fill the bar of a job that is done, if it has one."""
+        if job in self._of:
+            self._bars.update(self._of[job], completed=self._bars.tasks[self._of[job]].total)

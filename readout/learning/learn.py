@@ -127,10 +127,11 @@ def learn_layers(
                 if isinstance(answer, Lost):
                     raise ReadoutError(f"Learning at layer {job.layer!r} ended its worker {answer.times} times.")
                 learned[job.layer] = answer
+                bars.done(job.name)
     finally:
         tidy(folder)
-    for layer, found in learned.items():
-        say(shown, f"{layer}: {found}." if len(learned) > 1 else f"{found}.")
+    for layer in folders:
+        say(shown, f"{layer}: {learned[layer]}." if len(folders) > 1 else f"{learned[layer]}.")
     return {layer: learned[layer] for layer in folders}
 
 
