@@ -12,11 +12,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from readout.common.checks import check_number, check_threshold, check_whole
+
+Values = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 ROUNDING = 0.2
 """Change of d_X by rounding, as a share of t: the machine, number of threads and batch size decide the last digits, and
@@ -92,6 +96,17 @@ class RepresentationSize:
     margin: float = math.inf
     """Distance between t and the nearest d_X that decides the size, as a share of t. Infinite if there is none, as for
     ``crossing``, which follows every d_X continuously."""
+
+
+@dataclass(frozen=True)
+class RepresentationSizes:
+    """Sizes of many groups of problems, with the caveats about those by one estimator; arrays of shape (groups,)."""
+
+    by_estimator: dict[Estimator, Values]
+    flags: dict[Flag, Mask]
+    """Whether a size carries the flag."""
+    margin: Values
+    """See :attr:`RepresentationSize.margin`."""
 
 
 def verdict(
@@ -193,33 +208,68 @@ def representation_size(
         >>> round(crossing.size, 2)
         0.45
     """
-    return representation_sizes(levels, feature_distances, distances, verdicts, threshold, rounding)[
-        Estimator(estimator)
-    ]
+    estimator, group = Estimator(estimator), np.zeros(len(levels), dtype=int)
+    problems = (levels, feature_distances, distances, verdicts)
+    found = representation_sizes(group, *problems, [threshold], estimator, rounding)
+    flags = tuple(flag for flag, carried in found.flags.items() if carried.item())
+    return RepresentationSize(found.by_estimator[estimator].item(), estimator, flags, found.margin.item())
 
 
 def representation_sizes(
-    levels: Sequence[float],
-    feature_distances: Sequence[float],
-    distances: Sequence[float],
+    group: ArrayLike,
+    levels: ArrayLike,
+    feature_distances: ArrayLike,
+    distances: ArrayLike,
     verdicts: Sequence[Verdict],
-    threshold: float,
-    rounding: float = ROUNDING,
-) -> dict[Estimator, RepresentationSize]:
-    """Return the representation size by every estimator; see :func:`representation_size`."""
-    check_threshold("threshold", threshold)
-    check_number("rounding", rounding, low=0)
-    if not len(levels) == len(feature_distances) == len(distances) == len(verdicts) or not len(levels):
+    thresholds: ArrayLike,
+    estimator: Estimator = Estimator.MAX,
+    rounding: float | Values = ROUNDING,
+) -> RepresentationSizes:
+    """Return the representation sizes of many groups of problems, one group per (input, layer).
+
+    Args:
+        group: Group of each problem, counted from 0.
+        levels: Target level of each problem.
+        feature_distances: Realised d_H of each problem.
+        distances: d_X of each problem.
+        verdicts: Verdict of each problem.
+        thresholds: t of each group.
+        estimator: Rule behind the flags and margins.
+        rounding: See :func:`representation_size`; one value, or one per group.
+
+    Raises:
+        ValueError: if there are no problems or the lengths differ.
+
+    Examples:
+        >>> moved, missed = [0, 0.5, 0, 0.5], [0.0, 0.05, 0.0, 0.4]
+        >>> verdicts = ["recovered", "recovered", "recovered", "unrecovered"]
+        >>> found = representation_sizes([0, 0, 1, 1], moved, moved, missed, verdicts, [0.1, 0.1])
+        >>> found.by_estimator[Estimator.MAX].tolist(), found.flags[Flag.CENSORED].tolist()
+        ([0.5, 0.0], [True, False])
+    """
+    group, levels, thresholds = np.asarray(group), np.asarray(levels, float), np.asarray(thresholds, float)
+    moved, distances = np.asarray(feature_distances, float), np.asarray(distances, float)
+    if not len(group) == len(levels) == len(moved) == len(distances) == len(verdicts) or not len(group):
         raise ValueError("levels, feature_distances, distances and verdicts need one entry per problem")
-    if np.isnan(feature_distances).all():
-        return {each: RepresentationSize(math.nan, each, (Flag.UNDEFINED,)) for each in Estimator}
-    groups = _by_level(levels, feature_distances, distances, verdicts)
+    for threshold in np.unique(thresholds):
+        check_threshold("threshold", float(threshold))
+    for share in np.unique(rounding):
+        check_number("rounding", float(share), low=0)
+    curves = _merge_draws(group, levels, moved, distances, np.array([_SEVERITY[kind] for kind in verdicts]))
+    recovered, lost = curves.judged(Verdict.RECOVERED), curves.judged(Verdict.UNRECOVERED)
     sizes = {
-        Estimator.MAX: _largest(groups),
-        Estimator.CONTIGUOUS: _largest(_before_first_loss(groups)),
-        Estimator.CROSSING: _crossing(groups, threshold),
+        Estimator.MAX: _largest(curves, recovered),
+        Estimator.CONTIGUOUS: _largest(curves, recovered & (curves.place < curves.first_of(lost))),
+        Estimator.CROSSING: _crossings(curves, recovered | lost, thresholds),
     }
-    return {each: _flagged(groups, size, each, threshold, rounding) for each, size in sizes.items()}
+    margin = _margins(curves, sizes[estimator], thresholds, estimator)
+    flags = _flags(curves, sizes[estimator]) | {Flag.NEAR_THRESHOLD: margin < rounding}
+    undefined = np.bincount(group, ~np.isnan(moved)) == 0
+    return RepresentationSizes(
+        {each: np.where(undefined, math.nan, size) for each, size in sizes.items()},
+        {flag: carried & ~undefined for flag, carried in flags.items()} | {Flag.UNDEFINED: undefined},
+        np.where(undefined, math.inf, margin),
+    )
 
 
 def noise_ratio(level: ArrayLike) -> NDArray[np.float64]:
@@ -342,132 +392,149 @@ def _checked_levels(level: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(level, dtype=float)
 
 
+_SEVERITY = {
+    Verdict.RECOVERED: 0,
+    Verdict.NOT_CONVERGED: 1,
+    Verdict.FAILED: 2,
+    Verdict.UNRECOVERED: 3,
+}
+"""Rank of verdicts: a level has the highest of its draws."""
+
+
 @dataclass(frozen=True)
-class _Level:
-    level: float
-    feature_distance: float
-    distance: float
+class _Curves:
+    """Levels of all groups with their draws merged: one entry per (group, level), both ascending."""
+
+    group: NDArray[np.intp]
+    level: Values
+    feature_distance: Values
+    distance: Values
     """Mean d_X over the draws that did not fail."""
-    farthest: float
+    farthest: Values
     """Largest d_X among the draws, which decides whether the level is recovered; infinite if a draw failed."""
-    verdict: Verdict
+    severity: NDArray[np.intp]
+
+    @cached_property
+    def first(self) -> NDArray[np.intp]:
+        """Place of the lowest level of each group."""
+        return np.flatnonzero(np.diff(self.group, prepend=-1))
+
+    def judged(self, verdict: Verdict) -> Mask:
+        """Select the levels with this verdict."""
+        selected: Mask = self.severity == _SEVERITY[verdict]
+        return selected
+
+    def any(self, levels: Mask) -> Mask:
+        """Tell for each group whether one of its levels is selected."""
+        found: Mask = np.logical_or.reduceat(levels, self.first)
+        return found
+
+    @cached_property
+    def place(self) -> NDArray[np.intp]:
+        """Place of each level among all."""
+        return np.arange(len(self.group))
+
+    def first_of(self, levels: Mask) -> NDArray[np.intp]:
+        """Return for each level the place of the first one selected in its group; beyond all places if none is."""
+        return np.minimum.reduceat(np.where(levels, self.place, len(levels)), self.first)[self.group]
 
 
-def _by_level(
-    levels: Sequence[float],
-    feature_distances: Sequence[float],
-    distances: Sequence[float],
-    verdicts: Sequence[Verdict],
-) -> list[_Level]:
-    """Merge the draws of each level; levels ascend."""
-    merged = []
-    for level in sorted(set(levels)):
-        rows = [row for row, value in enumerate(levels) if value == level]
-        kinds = {row: Verdict(verdicts[row]) for row in rows}
-        judged = [row for row, kind in kinds.items() if kind is not Verdict.FAILED]
-        worst = next(
-            kind
-            for kind in (Verdict.UNRECOVERED, Verdict.FAILED, Verdict.NOT_CONVERGED, Verdict.RECOVERED)
-            if kind in kinds.values()
-        )
-        merged.append(
-            _Level(
-                level,
-                max((feature_distances[row] for row in rows if not math.isnan(feature_distances[row])), default=level),
-                _mean([distances[row] for row in judged]),
-                max(distances[row] if row in judged else math.inf for row in rows),
-                worst,
-            )
-        )
-    return merged
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) > 1 else next(iter(values), math.nan)  # quicker for one draw
-
-
-def _largest(groups: Sequence[_Level]) -> float:
-    return max((group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED), default=0.0)
-
-
-def _before_first_loss(groups: Sequence[_Level]) -> Sequence[_Level]:
-    lost = [group.verdict is Verdict.UNRECOVERED for group in groups]
-    return groups[: lost.index(True)] if True in lost else groups
-
-
-def _crossing(groups: Sequence[_Level], threshold: float) -> float:
-    """Interpolate the isotonic fit over recovered and unrecovered levels: the others say nothing about the feature."""
-    from sklearn.isotonic import isotonic_regression
-
-    telling = sorted(
-        (group.feature_distance, group.distance)
-        for group in groups
-        if group.verdict in (Verdict.RECOVERED, Verdict.UNRECOVERED)
+def _merge_draws(
+    group: NDArray[np.intp], level: Values, moved: Values, distance: Values, severity: NDArray[np.intp]
+) -> _Curves:
+    order = np.lexsort((level, group))
+    group, level, severity = group[order], level[order], severity[order]
+    moved, distance = moved[order], distance[order]
+    first = np.flatnonzero((np.diff(group, prepend=-1) != 0) | (np.diff(level, prepend=math.nan) != 0))
+    known = severity != _SEVERITY[Verdict.FAILED]
+    farthest_moved = np.fmax.reduceat(moved, first)
+    return _Curves(
+        group=group[first],
+        level=level[first],
+        feature_distance=np.where(np.isnan(farthest_moved), level[first], farthest_moved),
+        distance=_means(distance[known], np.add.reduceat(known, first, dtype=int)),
+        farthest=np.maximum.reduceat(np.where(known, distance, math.inf), first),
+        severity=np.maximum.reduceat(severity, first),
     )
-    if not telling:
-        return 0.0
-    x = [pair[0] for pair in telling]
-    fitted = isotonic_regression([pair[1] for pair in telling])
+
+
+def _means(values: Values, counts: NDArray[np.intp]) -> Values:
+    """Average consecutive runs of values; NaN for empty ones.
+
+    Args:
+        values: The runs, one after the other.
+        counts: Length of each run.
+    """
+    means = np.full(len(counts), math.nan)
+    for count in np.unique(counts[counts > 0]):  # row by row, which rounds as the mean of a run by itself
+        runs = counts == count
+        means[runs] = values[np.repeat(runs, counts)].reshape(-1, count).mean(axis=1)
+    return means
+
+
+def _largest(curves: _Curves, levels: Mask) -> Values:
+    """Return the largest realised d_H of each group among the levels selected; 0 if none is."""
+    largest = np.maximum.reduceat(np.where(levels, curves.feature_distance, -math.inf), curves.first)
+    return np.where(np.isneginf(largest), 0.0, largest)
+
+
+def _crossings(curves: _Curves, telling: Mask, thresholds: Values) -> Values:
+    """Interpolate over the levels selected: the others say nothing about the feature."""
+    sizes = np.zeros(len(thresholds))
+    group, moved, distance = curves.group[telling], curves.feature_distance[telling], curves.distance[telling]
+    order = np.lexsort((distance, moved, group))
+    first = np.flatnonzero(np.diff(group, prepend=-1))  # lexsort leaves groups as they are, ascending
+    for curve in np.split(order, first[1:]) if len(order) else ():
+        place = group[curve[0]]
+        sizes[place] = _crossing(moved[curve], distance[curve], thresholds[place])
+    return sizes
+
+
+def _crossing(moved: Values, distance: Values, threshold: float) -> float:
+    """Return the d_H at which the isotonic fit of a curve crosses the threshold."""
+    from scipy.optimize import isotonic_regression
+
+    fitted = isotonic_regression(distance).x
     above = np.flatnonzero(fitted >= threshold)
     if not len(above):
-        return x[-1]
-    first = int(above[0])
+        return float(moved[-1])
+    first = above[0]
     if first == 0:
         return 0.0
     share = (threshold - fitted[first - 1]) / (fitted[first] - fitted[first - 1])
-    return float(x[first - 1] + share * (x[first] - x[first - 1]))
+    return float(moved[first - 1] + share * (moved[first] - moved[first - 1]))
 
 
-def _flagged(
-    groups: Sequence[_Level], size: float, estimator: Estimator, threshold: float, rounding: float
-) -> RepresentationSize:
-    margin, flags = _margin(groups, size, threshold, estimator), _flags(groups, size)
-    near = (Flag.NEAR_THRESHOLD,) if margin < rounding else ()
-    return RepresentationSize(size, estimator, (*flags, *near), margin)
-
-
-def _margin(groups: Sequence[_Level], size: float, threshold: float, estimator: Estimator) -> float:
+def _margins(curves: _Curves, sizes: Values, thresholds: Values, estimator: Estimator) -> Values:
     """Return the distance of the nearest deciding d_X from t, as a share of t.
 
     A size changes if its own level is lost or a level above it is recovered. ``contiguous`` also changes if a level
     below it is lost, but ignores all beyond the first unrecovered one.
     """
     if estimator is Estimator.CROSSING:
-        return math.inf
-    contiguous = estimator is Estimator.CONTIGUOUS
-    seen = groups[: len(_before_first_loss(groups)) + 1] if contiguous else groups
-    margins = (
-        abs(group.farthest / threshold - 1)
-        for group in seen
-        if group.feature_distance > size
-        or (group.feature_distance == size and (contiguous or group.verdict is Verdict.RECOVERED))
-        or (contiguous and group.verdict is Verdict.RECOVERED)
-    )
-    return min(margins, default=math.inf)
+        return np.full(len(sizes), math.inf)
+    size, moved, recovered = sizes[curves.group], curves.feature_distance, curves.judged(Verdict.RECOVERED)
+    if estimator is Estimator.CONTIGUOUS:
+        lost = curves.judged(Verdict.UNRECOVERED)
+        decides = (curves.place <= curves.first_of(lost)) & (recovered | (moved >= size))
+    else:
+        decides = (moved > size) | ((moved == size) & recovered)
+    margins = np.abs(curves.farthest / thresholds[curves.group] - 1)
+    return np.minimum.reduceat(np.where(decides, margins, math.inf), curves.first)
 
 
-def _open_at(group: _Level, size: float) -> bool:
-    """Tell whether a size is that of an unrecovered level, as size 0 is that of level 0."""
-    return group.feature_distance == size and group.verdict is not Verdict.RECOVERED
-
-
-def _flags(groups: Sequence[_Level], size: float) -> tuple[Flag, ...]:
-    flags = []
-    recovered = [group.feature_distance for group in groups if group.verdict is Verdict.RECOVERED]
+def _flags(curves: _Curves, sizes: Values) -> dict[Flag, Mask]:
+    size, moved, last = sizes[curves.group], curves.feature_distance, np.append(curves.first[1:], len(curves.group)) - 1
+    recovered, lost = curves.judged(Verdict.RECOVERED), curves.judged(Verdict.UNRECOVERED)
+    # an unrecovered level at the size is open too, as level 0 is for size 0
+    above = (moved > size) | ((moved == size) & ~recovered)
     # levels between the size and the first one above it that is known to be lost
-    above = [group.verdict for group in groups if group.feature_distance > size or _open_at(group, size)]
-    gap = above[: above.index(Verdict.UNRECOVERED)] if Verdict.UNRECOVERED in above else above
-    if Verdict.NOT_CONVERGED in gap:
-        flags.append(Flag.RESTS_ON_NOT_CONVERGED)
-    if Verdict.FAILED in gap:
-        flags.append(Flag.RESTS_ON_FAILED)
-    if groups[-1].verdict is Verdict.RECOVERED and size >= groups[-1].feature_distance:
-        flags.append(Flag.CENSORED)
-    below = [group.verdict for group in groups if group.feature_distance < size]
-    if Verdict.UNRECOVERED in below:
-        flags.append(Flag.NON_MONOTONE)
-    if not recovered:
-        flags.append(Flag.NEVER_RECOVERED)
-    if groups[0].level > 0:
-        flags.append(Flag.NO_CLEAN_LEVEL)
-    return tuple(flags)
+    gap = above & (curves.place < curves.first_of(above & lost))
+    return {
+        Flag.RESTS_ON_NOT_CONVERGED: curves.any(gap & curves.judged(Verdict.NOT_CONVERGED)),
+        Flag.RESTS_ON_FAILED: curves.any(gap & curves.judged(Verdict.FAILED)),
+        Flag.CENSORED: recovered[last] & (sizes >= moved[last]),
+        Flag.NON_MONOTONE: curves.any((moved < size) & lost),
+        Flag.NEVER_RECOVERED: ~curves.any(recovered),
+        Flag.NO_CLEAN_LEVEL: curves.level[curves.first] > 0,
+    }

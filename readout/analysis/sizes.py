@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +22,6 @@ from readout.representation import (
     ROUNDING,
     Estimator,
     Flag,
-    RepresentationSize,
     Verdict,
     linear_size,
     representation_sizes,
@@ -72,29 +73,33 @@ def sizes_table(results: pd.DataFrame, estimator: Estimator = Estimator.MAX) -> 
     """
     if results["level"].isna().any():
         raise ReadoutError("These results are of external features, which have no levels and therefore no sizes.")
-    shared = results.assign(signal=results.get("signal", "input"))[[*GROUP, *SHARED, "signal"]]
-    measured = {name: results[name].tolist() for name in ("level", "feature_distance", "distance", "verdict")}
     group = results.groupby(GROUP, sort=False, dropna=False).ngroup().to_numpy()
-    rows = []
-    # lists and places: a table per group would take most of the time
-    for places in np.split(group.argsort(kind="stable"), np.bincount(group).cumsum()[:-1]):
-        first: dict[str, Any] = shared.iloc[places[0]].to_dict()
-        own = {name: [values[place] for place in places] for name, values in measured.items()}
-        sizes = _sizes(own, first)
-        margin = sizes[estimator].margin
-        rows.append(
-            {
-                **first,
-                "representation_size": sizes[estimator].size,
-                "estimator": estimator.value,
-                "levels_tested": len(set(own["level"])),
-                "flags": ";".join(flag.value for flag in sizes[estimator].flags),
-                "margin": margin if math.isfinite(margin) else math.nan,
-                "linear_size": size_if_linear(first, first["input_dim"]),
-                **{kind.value: size.size for kind, size in sizes.items()},
-            }
+    first = np.unique(group, return_index=True)[1]
+    shared = results.assign(signal=results.get("signal", "input")).iloc[first][[*GROUP, *SHARED, "signal"]]
+    sizes = representation_sizes(
+        group,
+        results["level"],
+        results["feature_distance"],
+        results["distance"],
+        results["verdict"].tolist(),
+        shared["threshold"],
+        estimator,
+        _rounding(shared),
+    )
+    carried = zip(*(mask.tolist() for mask in sizes.flags.values()), strict=True)
+    return (
+        shared.reset_index(drop=True)
+        .infer_objects()
+        .assign(
+            representation_size=sizes.by_estimator[estimator],
+            estimator=estimator.value,
+            levels_tested=results["level"].groupby(group).nunique(),
+            flags=[";".join(itertools.compress(sizes.flags, each)) for each in carried],
+            margin=np.where(np.isfinite(sizes.margin), sizes.margin, math.nan),
+            linear_size=[size_if_linear(row, row["input_dim"]) for row in shared.to_dict("records")],
+            **{each.value: size for each, size in sizes.by_estimator.items()},
         )
-    return pd.DataFrame(rows)
+    )
 
 
 def size_if_linear(row: Mapping[Any, Any] | pd.Series[Any], dimension: float) -> float:
@@ -248,13 +253,7 @@ EXPLAINED = {
 """Flags in words."""
 
 
-def _sizes(problems: Mapping[str, list[Any]], shared: Mapping[str, Any]) -> dict[Estimator, RepresentationSize]:
-    iterative = pd.notna(shared["protocol"])
-    return representation_sizes(
-        problems["level"],
-        problems["feature_distance"],
-        problems["distance"],
-        problems["verdict"],
-        threshold=float(shared["threshold"]),
-        rounding=ROUNDING_BY_PRIOR.get(shared["prior"], ROUNDING) if iterative else ROUNDING_OF_A_PASS,
-    )
+def _rounding(shared: pd.DataFrame) -> NDArray[Any]:
+    """Return how much rounding changes a distance of each group, as a share of t."""
+    iterative = shared["prior"].map(ROUNDING_BY_PRIOR).fillna(ROUNDING)
+    return np.where(shared["protocol"].notna(), iterative, ROUNDING_OF_A_PASS)

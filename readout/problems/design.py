@@ -57,12 +57,10 @@ class Design:
         """
         rows = results[(results["setting"] == self.setting) & (results["seed"] == self.seed)]
         rows = rows[rows["level"].isin(self.levels) & (rows["draw"] < self.draws) & (rows["reading"] < self.readings)]
-        count, repeats = 0, self.draws * self.readings
-        for layer in self.layers:
-            of_layer = rows[(rows["layer"] == layer) & rows["sample"].isin(self.samples)]
-            if self.search == "grid":
-                count += len(self.samples) * len(self.levels) * repeats - len(of_layer)
-                continue
-            known = recovered_levels(of_layer, repeats)
-            count += sum(repeats * len(next_levels(self.levels, known.get(name, {}))) for name in self.samples)
-        return count
+        rows = rows[rows["layer"].isin(self.layers) & rows["sample"].isin(self.samples)]
+        repeats = self.draws * self.readings
+        if self.search == "grid":
+            return len(self.layers) * len(self.samples) * len(self.levels) * repeats - len(rows)
+        known = {layer: recovered_levels(of_layer, repeats) for layer, of_layer in rows.groupby("layer")}
+        tested = [known.get(layer, {}).get(name, {}) for layer in self.layers for name in self.samples]
+        return repeats * sum(len(next_levels(self.levels, recovered)) for recovered in tested)

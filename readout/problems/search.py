@@ -80,12 +80,12 @@ def recovered_levels(results: pd.DataFrame, repeats: int) -> dict[str, dict[floa
         results: One row per problem of one layer.
         repeats: Problems per level, draws × readings; a level counts as recovered if all of them are.
     """
+    recovered = results["verdict"] == Verdict.RECOVERED.value
+    by_level = recovered.groupby([results["sample"], results["level"]]).agg(["size", "all"]).reset_index()
+    done = by_level[by_level["size"] == repeats]
     found: dict[str, dict[float, bool]] = {}
-    for sample, rows in results.groupby("sample"):
-        by_level = rows.assign(recovered=rows["verdict"] == Verdict.RECOVERED.value).groupby("level")
-        complete = by_level.size() == repeats
-        recovered = by_level["recovered"].all()[complete]
-        found[str(sample)] = dict(zip(recovered.index.astype(float), recovered.astype(bool), strict=True))
+    for sample, level, every in zip(done["sample"], done["level"], done["all"], strict=True):
+        found.setdefault(str(sample), {})[float(level)] = bool(every)
     return found
 
 
