@@ -22,6 +22,7 @@ from benchmarks.suites import (
     pixels,
     readouts,
     reference,
+    scale,
     scaling,
     size,
     speed,
@@ -43,6 +44,7 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "size": size.run,
     "readouts": readouts.run,
     "codes": codes.run,
+    "scale": scale.run,
     "reference": reference.run,
     "architectures": architectures.run,
 }

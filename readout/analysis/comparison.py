@@ -9,7 +9,7 @@ import pandas as pd
 
 from readout.analysis.outputs import Output
 from readout.analysis.sizes import lower_bounds
-from readout.analysis.statistics import Estimate, bootstrap_interval, median, paired_difference
+from readout.analysis.statistics import Estimate, bootstrap_interval, median
 
 
 @dataclass(frozen=True)
@@ -179,5 +179,5 @@ def _difference(first: Output, other: Output, layer: str) -> Difference | None:
     if not common:
         return None
     a, b = a.loc[common], b.loc[common]
-    mean = paired_difference(b["representation_size"], a["representation_size"]).mean
+    mean = bootstrap_interval(b["representation_size"] - a["representation_size"])
     return Difference(mean, len(common), int(np.sum(a["bound"].to_numpy() | b["bound"].to_numpy())))

@@ -1,5 +1,6 @@
 """Recovery curves (mean d_X by layer and level, with intervals) and mean trajectories."""
 
+import numpy as np
 import pandas as pd
 
 from readout.analysis.sizes import at_common_levels
@@ -50,10 +51,13 @@ def mean_trajectory(problems: pd.DataFrame, column: str = "trajectory_distance")
     problems = problems[problems["trajectory_step"].map(len) > 0]  # problems that never ran have none
     if problems.empty:
         return pd.Series(dtype=float)
-    curves = [pd.Series(row[column], index=row["trajectory_step"], dtype=float) for _, row in problems.iterrows()]
-    together = pd.concat(curves, axis="columns").sort_index()
-    alive = ~problems["dead"].to_numpy(dtype=bool)
-    together.loc[:, alive] = together.loc[:, alive].ffill()
+    lengths = problems["trajectory_step"].map(len).to_numpy()
+    recorded = np.concatenate(problems["trajectory_step"].tolist())
+    steps, column_of = np.unique(recorded, return_inverse=True)
+    values = np.full((len(problems), len(steps)), np.nan)
+    values[np.repeat(np.arange(len(problems)), lengths), column_of] = np.concatenate(problems[column].tolist())
+    together, alive = pd.DataFrame(values, columns=steps), ~problems["dead"].to_numpy(dtype=bool)
+    together.loc[alive] = together.loc[alive].ffill(axis="columns")
     # the last step of a problem is that of its end, which differs between problems
-    recorded = {step for steps in problems["trajectory_step"] for step in steps[:-1]}
-    return together.mean(axis="columns").loc[sorted(recorded | {together.index[-1]})].dropna()
+    common = np.delete(recorded, lengths.cumsum() - 1)
+    return together.mean()[np.union1d(common, steps[-1:])].dropna()

@@ -39,45 +39,51 @@ MOST_POINTS = 60
 
 
 def page_data(
-    outputs: Sequence[Output], files: Sequence[Mapping[str, str]], inputs: Sequence[Mapping[str, str]]
+    outputs: Sequence[Output],
+    drawn: Sequence[pd.DataFrame],
+    files: Sequence[Mapping[str, str]],
+    inputs: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
     """Collect everything that the page's script draws, with numbers rounded and None for those that are not finite.
 
     Args:
         outputs: The folders.
+        drawn: Problems drawn one by one, per folder; see :meth:`readout.analysis.outputs.Output.drawn`.
         files: Addresses of recovered inputs by key, per folder.
         inputs: Addresses of true inputs by sample, per folder.
 
     Returns:
         ``symbol`` of the distance. ``folders``, ``layers``, ``samples``: names, which rows refer to by index.
-        ``columns`` and ``problems``: one row per problem. ``marks``: one character per verdict. ``series``: one per
-        (folder, layer), with the number of ``problems``, ``curve`` (level, d_H, d_X, low, high, samples), ``predicted``
-        curve (level, d_X), ``sizes`` (sample, size, whether it is a lower bound, flags, size by the other estimator),
-        their ``median`` and ``mean`` (value, low, high), the other ``estimator`` and the median by it (``beside``), and
-        ``trajectories`` by level.
+        ``columns`` and ``problems``: one row per problem drawn. ``marks``: one character per verdict. ``series``: one
+        per (folder, layer), with the number of ``problems`` drawn, ``curve`` (level, d_H, d_X, low, high, samples),
+        ``predicted`` curve (level, d_X), ``sizes`` of inputs drawn (sample, size, whether it is a lower bound, flags,
+        size by the other estimator), ``median`` and ``mean`` (value, low, high) of all and their number ``count``, the
+        other ``estimator`` and the median by it (``beside``), and ``trajectories`` by level, of problems drawn.
     """
     layers = all_layers(outputs)
-    samples = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
+    samples = list(dict.fromkeys(sample for table in drawn for sample in table["sample"]))
+    place_of = {name: place for place, name in enumerate(samples)}
     metrics = list(dict.fromkeys(name for output in outputs for name in further_metrics(output.results)))
     problems: list[list[Any]] = []
     series = []
     for place, output in enumerate(outputs):
-        for row in output.results.to_dict("records"):
-            where = [place, layers.index(row["layer"]), samples.index(row["sample"])]
+        for row in drawn[place].to_dict("records"):
+            where = [place, layers.index(row["layer"]), place_of[row["sample"]]]
             word = row[output.words[1]] if output.words else None
             more = [word, files[place].get(row["key"]), *(row.get(name) for name in metrics)]
             problems.append(_plain([*where, *(row[name] for name in PROBLEM), *more]))
         curves, predictions = recovery_curves(output.results), output.predictions
         for layer in output.layers:
+            of_layer = drawn[place][drawn[place]["layer"] == layer]
             series.append(
                 {
                     "folder": place,
                     "layer": layers.index(layer),
-                    "problems": int((output.results["layer"] == layer).sum()),
+                    "problems": len(of_layer),
                     "curve": _plain(curves[curves["layer"] == layer].drop(columns="layer").to_numpy().tolist()),
                     "predicted": _predicted(predictions, layer),
-                    **_sizes(output.sizes[output.sizes["layer"] == layer], samples),
-                    "trajectories": _trajectories(output.results[output.results["layer"] == layer]),
+                    **_sizes(output.sizes[output.sizes["layer"] == layer], place_of),
+                    "trajectories": _trajectories(of_layer) if output.iterates else [],
                 }
             )
     folders = [
@@ -123,14 +129,16 @@ def _predicted(predictions: pd.DataFrame, layer: str) -> list[list[Any]]:
     return [_plain([level, distance]) for level, distance in means.items()]
 
 
-def _sizes(sizes: pd.DataFrame, samples: Sequence[str]) -> dict[str, Any]:
+def _sizes(sizes: pd.DataFrame, place_of: Mapping[str, int]) -> dict[str, Any]:
     other = beside(sizes["estimator"].iloc[0])
     sizes = sizes[sizes["representation_size"].notna()]
     values = sizes["representation_size"]
     mean = bootstrap_interval(values)
-    rows = zip(sizes["sample"], values, lower_bounds(sizes), sizes["flags"], sizes[other], strict=True)
+    drawn = sizes[sizes["sample"].isin(place_of)]
+    columns = (drawn["representation_size"], lower_bounds(drawn), drawn["flags"], drawn[other])
     return {
-        "sizes": [_plain([samples.index(name), *more]) for name, *more in rows],
+        "sizes": [_plain([place_of[name], *more]) for name, *more in zip(drawn["sample"], *columns, strict=True)],
+        "count": len(values),
         "median": _plain(float(values.median())),
         "estimator": other,
         "beside": _plain(median(sizes[other])),

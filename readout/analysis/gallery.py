@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,24 +53,42 @@ class Section:
     rows: list[Row] = field(default_factory=list)
 
 
+def shown_samples(samples: Iterable[str], layers: int, levels: int) -> list[str]:
+    """Name the inputs that the page of one sweep embeds, as :func:`samples_on_page` does after the sweep.
+
+    Args:
+        samples: Names of all inputs.
+        layers: Number of layers.
+        levels: Number of perturbation levels.
+    """
+    return sorted(samples)[: _most_inputs(layers * (levels + 1))]
+
+
 def samples_on_page(outputs: Sequence[Output], wanted: int | None = None) -> list[str]:
-    """Name the inputs to embed in the page, those common to all folders first.
+    """Name the inputs to embed in the page, in alphabetical order, those common to all folders first.
 
     Args:
         outputs: The folders.
         wanted: Number of inputs; None for as many as :data:`MOST_ON_PAGE` allows, at least one.
     """
-    names = list(dict.fromkeys(sample for output in outputs for sample in output.samples))
-    ordered = sorted(names, key=lambda name: not all(name in output.samples for output in outputs))
-    each = sum(len(output.layers) * (len(output.levels) + 1) for output in outputs)
-    return ordered[: wanted or max(1, MOST_ON_PAGE // each)]
+    held = [set(output.samples) for output in outputs]
+    common = set.intersection(*held)
+    ordered = sorted(common) + sorted(set.union(*held) - common)
+    return ordered[: wanted or _most_inputs(sum(len(output.layers) * (len(output.levels) + 1) for output in outputs))]
 
 
-def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequence[Mapping[str, str]]) -> list[Section]:
+def sections(
+    outputs: Sequence[Output],
+    drawn: Sequence[pd.DataFrame],
+    samples: Collection[str],
+    files: Sequence[Mapping[str, str]],
+) -> list[Section]:
     """Collect what was read in the first draw, by layer.
 
     Args:
         outputs: The folders.
+        drawn: Problems that the page refers to by their position, per folder, of these inputs among others; see
+            :meth:`readout.analysis.outputs.Output.drawn`.
         samples: Names of the inputs; see :func:`samples_on_page`.
         files: Addresses by key, per folder; see :func:`addresses`.
     """
@@ -78,8 +96,8 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
         (layer, kind): [] for layer in all_layers(outputs) for kind in ("pictures", "texts")
     }
     for place, output in enumerate(outputs):
-        first = sum(len(before.results) for before in outputs[:place])
-        shown = pictured(output.results, samples)
+        first = sum(map(len, drawn[:place]))
+        shown = pictured(drawn[place], samples)
         inputs = output.store.load_inputs(shown["sample"].unique())
         words = output.words
         if not (words or output.reads_inputs):
@@ -110,7 +128,7 @@ def sections(outputs: Sequence[Output], samples: Collection[str], files: Sequenc
     ]
 
 
-def addresses(output: Output, folder: Path) -> dict[str, str]:
+def addresses(output: Output, drawn: pd.DataFrame, folder: Path) -> dict[str, str]:
     """Return addresses of recovered inputs by key, relative to the page.
 
     Files are named by layer, input, level, draw and reading. If several results in a folder share a name, the file
@@ -118,23 +136,25 @@ def addresses(output: Output, folder: Path) -> dict[str, str]:
 
     Args:
         output: The output folder.
+        drawn: Problems with recovered inputs to address; see :meth:`readout.analysis.outputs.Output.drawn`.
         folder: Folder of the page.
     """
     named = ["layer", "sample", "level", "draw", "reading"]
-    everything = output.store.load()
+    everything = output.store.load(columns=[*named, "key"])
+    everything = everything[everything["sample"].isin(drawn["sample"])]
     twice = set(everything.loc[everything.duplicated(named, keep=False), "key"])
-    suffix = "txt" if "recovered_text" in output.results else "png"
+    suffix = "txt" if "recovered_text" in drawn else "png"
     found = {}
-    for row in output.results[[*named, "key"]].to_dict("records"):
+    for row in drawn[[*named, "key"]].to_dict("records"):
         path = output.store.readable_path({str(name): value for name, value in row.items()}, suffix)
         if row["key"] not in twice and path.is_file():
             found[row["key"]] = address(path, folder)
     return found
 
 
-def input_addresses(output: Output, folder: Path) -> dict[str, str]:
-    """Return addresses of the pictures of true inputs by sample, relative to the page."""
-    return {name: address(path, folder) for name, path in output.store.input_files(output.samples).items()}
+def input_addresses(output: Output, drawn: pd.DataFrame, folder: Path) -> dict[str, str]:
+    """Return addresses of the pictures of true inputs by sample, relative to the page; see :func:`addresses`."""
+    return {name: address(path, folder) for name, path in output.store.input_files(drawn["sample"].unique()).items()}
 
 
 def address(path: Path, folder: Path) -> str:
@@ -159,8 +179,13 @@ def thumbnail(image: Tensor) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def _most_inputs(pictures: int) -> int:
+    """Return how many inputs of so many pictures each fit on a page, at least one."""
+    return max(1, MOST_ON_PAGE // pictures)
+
+
 def _numbered(group: pd.DataFrame) -> list[tuple[int, dict[str, Any]]]:
-    """Pair rows with their position in the results."""
+    """Pair rows with their position in the table."""
     rows = [{str(name): value for name, value in row.items()} for row in group.to_dict("records")]
     return list(zip(map(int, group.index), rows, strict=True))
 

@@ -1,6 +1,6 @@
 """Output folders of sweeps as read for a report."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,19 +25,19 @@ class Output:
     """Shortest path that distinguishes the folder from the others."""
     store: ResultStore
     results: pd.DataFrame
-    """One row per problem to show, trajectories included."""
+    """One row per problem to show."""
     sizes: pd.DataFrame
     config: dict[str, Any]
 
-    @property
+    @cached_property
     def layers(self) -> list[str]:
         """Layer names in the order of the results."""
-        return list(dict.fromkeys(self.results["layer"]))
+        return [str(name) for name in self.results["layer"].unique()]
 
-    @property
+    @cached_property
     def samples(self) -> list[str]:
         """Sample names in the order of the results."""
-        return list(dict.fromkeys(self.results["sample"]))
+        return [str(name) for name in self.results["sample"].unique()]
 
     @property
     def reader(self) -> str:
@@ -57,7 +57,7 @@ class Output:
     @property
     def iterates(self) -> bool:
         """Whether the readout goes by steps, so that there are trajectories."""
-        return bool(self.results["trajectory_step"].map(len).any())
+        return bool((self.results["steps"] > 0).any())
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -94,10 +94,22 @@ class Output:
         """Setting of the results; empty if it was not saved."""
         return self.store.read_setting(str(self.results["setting"].iloc[0]))
 
-    @property
+    @cached_property
     def levels(self) -> list[float]:
         """Perturbation levels, ascending."""
         return sorted(self.results["level"].unique())
+
+    def drawn(self, inputs: Collection[str]) -> pd.DataFrame:
+        """Return the problems of these inputs, with the trajectories of d_X.
+
+        Raises:
+            ReadoutError: if a part can't be read.
+        """
+        chosen = self.results[self.results["sample"].isin(inputs)].reset_index(drop=True)
+        if not self.iterates or "trajectory_step" in chosen:
+            return chosen
+        columns = ["key", "trajectory_step", "trajectory_distance"]
+        return chosen.merge(self.store.load(columns=columns, keys=set(chosen["key"])), on="key")
 
 
 def read_outputs(folders: Sequence[str | Path]) -> list[Output]:
@@ -128,7 +140,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> Output:
-    results = load_results(folder, trajectories=True)
+    results = load_results(folder)
     store, config = ResultStore(folder), read_config(folder)
     estimator = Estimator((config.get("sweep") or {}).get("estimator") or "max")
     results = results[results["setting"] == store.latest_setting()].reset_index(drop=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from readout.analysis.comparison import merged
 from readout.analysis.curves import mean_trajectory, recovery_curves
+from readout.analysis.drawn import drawn_inputs
 from readout.analysis.frontier import Comparison
 from readout.analysis.sizes import beside, lower_bounds, symbol_of
 from readout.analysis.statistics import median
@@ -37,7 +38,7 @@ PANELS = 4
 """Panels per row."""
 
 
-def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
+def recovery(results: pd.DataFrame, axes: Axes | None = None, inputs: Collection[str] | None = None) -> Axes:
     """Plot d_X, or d_S of other signals, against realised d_H: one line per layer, one dot per problem.
 
     Lines are means at levels where all inputs were inverted; bands are their 95 % intervals from resampling inputs.
@@ -45,6 +46,7 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     Args:
         results: One row per problem.
         axes: Axes to draw on; None for a new figure.
+        inputs: Samples with dots; None for :func:`readout.analysis.drawn.drawn_inputs`.
     """
     axes = axes or _axes(6.4, 4.4)
     threshold, symbol = results["threshold"].iloc[0], symbol_of(results)
@@ -52,8 +54,10 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     axes.plot([0, 1], [0, 1], ":", color="grey", lw=1, label=f"{symbol} = d_H")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
     curves = recovery_curves(results)
-    many = len(results) > MOST_VECTORS
-    for (layer, group), color in zip(results.groupby("layer", sort=False), _colors(results), strict=True):
+    dots = results[results["sample"].isin(drawn_inputs([results]) if inputs is None else inputs)]
+    many = len(dots) > MOST_VECTORS
+    for layer, color in zip(results["layer"].unique(), _colors(results), strict=True):
+        group = dots[dots["layer"] == layer]
         curve = curves[curves["layer"] == layer]
         moved = curve["feature_distance"]
         axes.scatter(group["feature_distance"], group["distance"], s=9, color=color, alpha=0.35, lw=0, rasterized=many)
@@ -69,7 +73,7 @@ def recovery(results: pd.DataFrame, axes: Axes | None = None) -> Axes:
     return axes
 
 
-def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
+def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None, inputs: Collection[str] | None = None) -> Axes:
     """Plot the representation size of every input by layer; open dots are lower bounds.
 
     Solid bars are medians, dashed bars medians by the other estimator.
@@ -77,13 +81,15 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
     Args:
         sizes: One row per (model, layer, sample).
         axes: Axes to draw on; None for a new figure.
+        inputs: Samples with dots; None for :func:`readout.analysis.drawn.drawn_inputs`.
     """
     axes = axes or _axes(6.4, 4.0)
     layers = list(dict.fromkeys(sizes["layer"]))
+    dots = sizes[sizes["sample"].isin(drawn_inputs([sizes]) if inputs is None else inputs)]
     other = beside(sizes["estimator"].iloc[0])
     for place, (layer, color) in enumerate(zip(layers, _colors(sizes), strict=True)):
         group = sizes[sizes["layer"] == layer]
-        values = group["representation_size"].dropna()
+        values = dots[dots["layer"] == layer]["representation_size"].dropna()
         spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
         bounds = lower_bounds(group)[values.index]
         axes.scatter(
@@ -92,8 +98,9 @@ def size_by_layer(sizes: pd.DataFrame, axes: Axes | None = None) -> Axes:
             s=26,
             edgecolors=color,
             facecolors=["none" if bound else color for bound in bounds],
+            rasterized=len(dots) > MOST_VECTORS,
         )
-        axes.hlines(values.median(), place - 0.28, place + 0.28, color=color, lw=2)
+        axes.hlines(median(group["representation_size"]), place - 0.28, place + 0.28, color=color, lw=2)
         axes.hlines(median(group[other]), place - 0.28, place + 0.28, color=color, lw=1, ls="--")
     _by_layer(axes, layers)
     axes.set_title(f"open: lower bound (see flags); dashed: {other}", fontsize=8, loc="right", color="grey")

@@ -1,7 +1,7 @@
 """Report: a self-contained HTML page and figures, from output folders."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from readout.analysis import comparison, plots
+from readout.analysis.drawn import drawn_inputs
 from readout.analysis.embedded import as_script, page_data
 from readout.analysis.frontier import Comparison, by_layer, named_sizes, with_frontier
 from readout.analysis.gallery import address, addresses, input_addresses, samples_on_page, sections
@@ -67,8 +68,7 @@ def report(folders: Sequence[str | Path], output: str | Path | None = None, inpu
     page = user_path(output) if output else _default_page(outputs)
     if page.is_dir():
         raise ReadoutError(f"{str(page)!r} is a folder; give the page's file, such as {str(page / COMPARISON)!r}.")
-    figures = [write_figures(outputs[0])] if len(outputs) == 1 else [_drawn(output) for output in outputs]
-    return write_page(outputs, figures, page, inputs)
+    return write_page(outputs, page, inputs)
 
 
 def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame) -> Path:
@@ -76,7 +76,7 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
 
     Args:
         folder: Output folder of a sweep.
-        results: One row per problem to show, trajectories included.
+        results: One row per problem to show.
         sizes: Table of their sizes.
 
     Returns:
@@ -84,40 +84,24 @@ def write_report(folder: str | Path, results: pd.DataFrame, sizes: pd.DataFrame)
     """
     store = ResultStore(folder)
     output = Output(store.folder.resolve().name, store, results, sizes, read_config(folder))
-    return write_page([output], [write_figures(output)], store.folder / PAGE)
+    return write_page([output], store.folder / PAGE)
 
 
-def write_figures(output: Output) -> dict[str, str]:
-    """Write the figures of a folder, as PNG and SVG.
-
-    Returns:
-        SVG elements by name.
-    """
-    with mpl.rc_context(plots.STYLE):
-        written = {name: output.store.write_figure(name, figure) for name, figure in _figures(output).items()}
-        inputs = output.store.load_inputs(output.samples)
-        if inputs and output.reads_inputs:
-            most = max(1, min(FIGURE_SAMPLES, FIGURE_ROWS // len(output.layers)))
-            pictured = plots.pictured(output.results, list(inputs)[:most])
-            recovered = output.store.load_recovered(pictured["key"])
-            output.store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
-    return written
-
-
-def write_page(
-    outputs: Sequence[Output], figures: Sequence[Mapping[str, str]], page: Path, inputs: int | None = None
-) -> Path:
-    """Write the page.
+def write_page(outputs: Sequence[Output], page: Path, inputs: int | None = None) -> Path:
+    """Write the page, and the figures of a single folder.
 
     Args:
         outputs: One folder, or several to compare.
-        figures: SVG elements by name, per folder.
         page: Path of the page.
         inputs: See :func:`report`.
     """
-    files = [addresses(output, page.parent) for output in outputs]
-    true = [input_addresses(output, page.parent) for output in outputs]
     samples = samples_on_page(outputs, inputs)
+    single = drawn_inputs([output.results for output in outputs], samples)
+    drawn = [output.drawn(single) for output in outputs]
+    files = [addresses(*pair, page.parent) for pair in zip(outputs, drawn, strict=True)]
+    true = [input_addresses(*pair, page.parent) for pair in zip(outputs, drawn, strict=True)]
+    draw = _written if len(outputs) == 1 else _drawn
+    figures = [draw(*pair) for pair in zip(outputs, drawn, strict=True)]
     layers, joined = comparison.all_layers(outputs), comparison.joined_sizes(outputs)
     named = named_sizes(outputs)
     comparisons = by_layer(with_frontier(named))
@@ -130,7 +114,7 @@ def write_page(
         descriptions=[described(output) for output in outputs],
         addresses=[address(output.store.folder, page.parent) for output in outputs],
         colors={"light": _colors(len(layers), 0, 0.8), "dark": _colors(len(layers), 0.3, 1)},
-        data=Markup(as_script(page_data(outputs, files, true))),
+        data=Markup(as_script(page_data(outputs, drawn, files, true))),
         figures=[{name: Markup(svg) for name, svg in one.items()} for one in figures],
         summaries=[[*output.lacks, *summary(output.results, output.sizes)] for output in outputs],
         cautions=comparison.cautions(outputs),
@@ -143,8 +127,9 @@ def write_page(
         directions=_directions(named),
         compared=[place for place in range(1, len(outputs)) if any(row.differences[place - 1] for row in joined)],
         layers=[layer_rows(output) for output in outputs],
-        sections=sections(outputs, samples, files),
+        sections=sections(outputs, drawn, samples, files),
         shown=len(samples),
+        drawn=len(single),
         inputs=len({sample for output in outputs for sample in output.samples}),
         counts=[verdict_rows(output) for output in outputs],
         verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
@@ -179,9 +164,22 @@ def _default_page(outputs: Sequence[Output]) -> Path:
     return Path(os.path.commonpath([folder.resolve() for folder in folders])) / COMPARISON
 
 
-def _drawn(output: Output) -> dict[str, str]:
+def _written(output: Output, drawn: pd.DataFrame) -> dict[str, str]:
+    """Write the figures of a folder, as PNG and SVG, and return SVG elements by name."""
+    most = max(1, min(FIGURE_SAMPLES, FIGURE_ROWS // len(output.layers)))
+    inputs = output.store.load_inputs(samples_on_page([output], most))
     with mpl.rc_context(plots.STYLE):
-        return {name: svg(figure) for name, figure in _figures(output).items()}
+        if inputs and output.reads_inputs:
+            pictured = plots.pictured(drawn, list(inputs))
+            recovered = output.store.load_recovered(pictured["key"])
+            output.store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
+        return {name: output.store.write_figure(name, figure) for name, figure in _figures(output, drawn).items()}
+
+
+def _drawn(output: Output, drawn: pd.DataFrame) -> dict[str, str]:
+    """Draw the figures of a folder as SVG elements by name."""
+    with mpl.rc_context(plots.STYLE):
+        return {name: svg(figure) for name, figure in _figures(output, drawn).items()}
 
 
 def _frontier(comparisons: Sequence[Comparison]) -> Markup:
@@ -204,15 +202,16 @@ def _directions(sizes: pd.DataFrame) -> dict[str, Markup]:
         return {title: Markup(svg(plots.figure_of(plots.size_by_direction(rows)[0]))) for title, rows in shown.items()}
 
 
-def _figures(output: Output) -> dict[str, Figure]:
-    drawn = {"recovery": _recovery(output), "sizes": plots.size_by_layer(output.sizes)}
+def _figures(output: Output, drawn: pd.DataFrame) -> dict[str, Figure]:
+    inputs = drawn["sample"].unique()
+    figures = {"recovery": _recovery(output, inputs), "sizes": plots.size_by_layer(output.sizes, inputs=inputs)}
     if output.iterates:
-        drawn["trajectories"] = plots.trajectories(output.results)[0]
-    return {name: plots.figure_of(axes) for name, axes in drawn.items()}
+        figures["trajectories"] = plots.trajectories(drawn)[0]
+    return {name: plots.figure_of(axes) for name, axes in figures.items()}
 
 
-def _recovery(output: Output) -> Axes:
-    axes, predictions = plots.recovery(output.results), output.predictions
+def _recovery(output: Output, inputs: Collection[str]) -> Axes:
+    axes, predictions = plots.recovery(output.results, inputs=inputs), output.predictions
     return axes if predictions.empty else draw_prediction(predictions, axes)
 
 

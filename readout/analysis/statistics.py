@@ -18,6 +18,11 @@ from readout.common.checks import check_number, check_seed
 
 RESAMPLES = 1999
 PERMUTATIONS = 9999
+
+NORMAL_FROM = 1000
+"""Number of samples from which the interval of a mean is a normal one: it differs from the bootstrap's by about a
+hundredth of its width, and resampling so many would take long."""
+
 Values = NDArray[np.float64]
 
 
@@ -29,7 +34,7 @@ class Estimate:
     low: float
     high: float
     method: str
-    """``BCa``; ``percentile`` if BCa is undefined; ``none`` for too few samples."""
+    """``BCa``; ``percentile`` if BCa is undefined; ``normal`` for the mean of many samples; ``none`` for too few."""
     count: int
     """Number of units resampled: samples, or whole clusters."""
 
@@ -74,7 +79,7 @@ def by_sample(
 def bootstrap_interval(
     values: ArrayLike, statistic: Callable[..., Any] = np.mean, confidence: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Return a statistic of one group of samples, with its interval.
+    """Return a statistic of one group of samples, with its interval; see :data:`NORMAL_FROM` for the mean of many.
 
     Args:
         values: One value per sample; NaN are dropped.
@@ -86,7 +91,12 @@ def bootstrap_interval(
         >>> print(bootstrap_interval([0.2, 0.3, 0.4, 0.5, 0.6]))
         0.40 (0.28 to 0.52)
     """
-    return bootstrap_groups((without_nan(values),), statistic, confidence, seed)
+    known = without_nan(values)
+    if statistic is np.mean and len(known) >= NORMAL_FROM:
+        mean, error = float(known.mean()), float(stats.sem(known))
+        reach = float(stats.norm.ppf((1 + check_number("confidence", confidence, above=0, below=1)) / 2)) * error
+        return Estimate(mean, mean - reach, mean + reach, "normal", len(known))
+    return bootstrap_groups((known,), statistic, confidence, seed)
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95, seed: int = 0) -> PairedDifference:

@@ -12,7 +12,7 @@ def test_every_number_of_the_page_is_that_of_the_results(tmp_path: Path) -> None
     results = make_results({("early", "a"): (0.0, 0.05), ("early", "b"): (0.0, 0.4), ("late", "a"): (0.0, np.nan)})
     output = make_output(tmp_path / "out", results.assign(ssim=0.5))
     files = {results["key"][1]: "recovered/one.png"}
-    data = page_data([output], [files], [{"b": "inputs/b.png"}])
+    data = page_data([output], [output.results], [files], [{"b": "inputs/b.png"}])
     assert data["layers"] == ["early", "late"]
     assert data["samples"] == ["a", "b"]
     assert data["folders"] == [{"name": "out", "threshold": 0.1, "inputs": [None, "inputs/b.png"]}]
@@ -54,7 +54,7 @@ def test_every_number_of_the_page_is_that_of_the_results(tmp_path: Path) -> None
 def test_folders_point_into_the_same_names(tmp_path: Path) -> None:
     first = make_output(tmp_path / "a", make_results({("early", "x"): (0.0, 0.1)}))
     second = make_output(tmp_path / "b", make_results({("late", "y"): (0.0, 0.1), ("early", "x"): (0.0, 0.1)}))
-    data = page_data([first, second], [{}, {}], [{}, {}])
+    data = page_data([first, second], [first.results, second.results], [{}, {}], [{}, {}])
     assert (data["layers"], data["samples"]) == (["late", "early"], ["x", "y"])
     assert [row[:3] for row in data["problems"]] == [[0, 1, 0]] * 2 + [[1, 0, 1]] * 2 + [[1, 1, 0]] * 2
 
@@ -62,7 +62,7 @@ def test_folders_point_into_the_same_names(tmp_path: Path) -> None:
 def test_a_readout_in_one_pass_has_words_and_no_trajectories(tmp_path: Path) -> None:
     results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "ClassReadout")
     results = results.assign(signal="class", true_class="cat", recovered_class=["cat", "dog"], probability=[0.9, 0.2])
-    data = page_data([make_output(tmp_path, results)], [{}], [{}])
+    data = page_data([make_output(tmp_path, results)], [results], [{}], [{}])
     rows = [dict(zip(data["columns"], row, strict=True)) for row in data["problems"]]
     assert [(row["word"], row["probability"], row["loss"]) for row in rows] == [("cat", 0.9, None), ("dog", 0.2, None)]
     assert data["series"][0]["trajectories"] == []
@@ -73,7 +73,7 @@ def test_long_trajectories_are_thinned_and_keep_their_ends(tmp_path: Path) -> No
     steps = list(range(0, 10001, 25))
     results["trajectory_step"] = [steps] * 2
     results["trajectory_distance"] = [list(np.linspace(1, 0, len(steps)))] * 2
-    (series,) = page_data([make_output(tmp_path, results)], [{}], [{}])["series"]
+    (series,) = page_data([make_output(tmp_path, results)], [results], [{}], [{}])["series"]
     kept = series["trajectories"][0]
     assert len(kept["steps"]) <= MOST_POINTS + 1
     assert (kept["steps"][0], kept["steps"][-1]) == (0, 10000)

@@ -30,7 +30,8 @@ def test_recoveries_stand_layer_by_layer_and_input_by_input(tmp_path: Path) -> N
     results = make_results({(layer, name): (0.0, 0.1) for layer in ("early", "late") for name in "ab"})
     first = make_output(tmp_path / "first", results, images=True)
     second = make_output(tmp_path / "second", results[results["layer"] == "late"].reset_index(drop=True), images=True)
-    early, late = sections([first, second], ["b", "a"], [{results["key"][0]: "file.png"}, {}])
+    outputs = [first, second]
+    early, late = sections(outputs, [first.results, second.results], ["b", "a"], [{results["key"][0]: "file.png"}, {}])
     assert (early.layer, early.kind, early.levels) == ("early", "pictures", [0.0, 0.5])
     assert [(row.sample, row.output) for row in early.rows] == [("b", "first"), ("a", "first")]
     assert [(row.sample, row.output) for row in late.rows] == [
@@ -48,33 +49,33 @@ def test_recoveries_stand_layer_by_layer_and_input_by_input(tmp_path: Path) -> N
 def test_files_are_addressed_from_where_the_page_is(tmp_path: Path) -> None:
     output = make_output(tmp_path / "a run", make_results({("early", "x"): (0.0, 0.1)}), images=True)
     page = tmp_path / "pages"
-    found = addresses(output, page)
+    found = addresses(output, output.results, page)
     assert set(found) == set(output.results["key"])
     first = found[output.results["key"][0]]
     assert first == "../a%20run/recovered/early/x/level%3D0.0_draw%3D0.png"
     assert (page / unquote(first)).resolve().is_file()
-    assert input_addresses(output, output.store.folder) == {"x": "inputs/x.png"}
+    assert input_addresses(output, output.results, output.store.folder) == {"x": "inputs/x.png"}
 
 
 def test_a_file_that_another_setting_may_have_overwritten_is_not_shown(tmp_path: Path) -> None:
     results = make_results({("early", "x"): (0.0, 0.1), ("late", "x"): (0.0, 0.1)})
     output = make_output(tmp_path, results, images=True)
-    assert len(addresses(output, tmp_path)) == 4
+    assert len(addresses(output, results, tmp_path)) == 4
     make_output(tmp_path, make_results({("early", "x"): (0.0, 0.1)}, setting="two"), images=True)
-    assert set(addresses(output, tmp_path)) == set(results["key"][results["layer"] == "late"])
+    assert set(addresses(output, results, tmp_path)) == set(results["key"][results["layer"] == "late"])
     (tmp_path / "recovered" / "late" / "x" / "level=0.5_draw=0.png").unlink()
-    assert len(addresses(output, tmp_path)) == 1
+    assert len(addresses(output, results, tmp_path)) == 1
 
 
 def test_words_stand_in_place_of_pictures_beside_the_true_one(tmp_path: Path) -> None:
     results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "ClassReadout")
     results = results.assign(signal="class", true_class="cat", recovered_class=["cat", "dog"])
     output = make_output(tmp_path, results)
-    (without,) = sections([output], ["x"], [{}])
+    (without,) = sections([output], [results], ["x"], [{}])
     assert (without.kind, without.rows[0].true, without.rows[0].word) == ("pictures", None, "cat")
     output.store.save_input("x", torch.rand(3, 8, 8))
     output.store.append(results, [torch.tensor([0.0]), torch.tensor([1.0])])  # scores are no pictures
-    (section,) = sections([output], ["x"], [{}])
+    (section,) = sections([output], [results], ["x"], [{}])
     (row,) = section.rows
     assert row.true is not None
     assert row.true.startswith("data:image/")
@@ -84,9 +85,8 @@ def test_words_stand_in_place_of_pictures_beside_the_true_one(tmp_path: Path) ->
 
 def test_a_candidate_is_called_by_its_name(tmp_path: Path) -> None:
     results = in_one_pass(make_results({("early", "x"): (0.0, 1.0)}), "Identification")
-    (section,) = sections(
-        [make_output(tmp_path, results.assign(signal="candidate", recovered_sample=["x", "y"]))], ["x"], [{}]
-    )
+    results = results.assign(signal="candidate", recovered_sample=["x", "y"])
+    (section,) = sections([make_output(tmp_path, results)], [results], ["x"], [{}])
     assert section.rows[0].word == "x"
     assert [cell["word"] for cell in section.rows[0].cells.values()] == ["x", "y"]
 
@@ -104,10 +104,10 @@ def test_a_thumbnail_is_no_larger_than_a_page_needs(side: int) -> None:
 def test_texts_are_marked_and_never_taken_for_html(tmp_path: Path) -> None:
     results = make_results({("early", "x"): (0.0, 0.5)})
     results = results.assign(true_text="a <b>", recovered_text="a <i>")
-    (whole,) = sections([make_output(tmp_path, results)], ["x"], [{}])
+    (whole,) = sections([make_output(tmp_path, results)], [results], ["x"], [{}])
     assert (whole.kind, whole.rows[0].true) == ("texts", "a <b>")
     assert whole.rows[0].cells[0.5]["marked"] == "a &lt;i&gt;"
     results["true_tokens"], results["recovered_tokens"] = [["a", " <b>"]] * 2, [["a", " <i>"]] * 2
     results["wrong_tokens"] = [[], [1]]
-    (tokens,) = sections([make_output(tmp_path, results)], ["x"], [{}])
+    (tokens,) = sections([make_output(tmp_path, results)], [results], ["x"], [{}])
     assert tokens.rows[0].cells[0.5]["marked"] == 'a <mark title="true: &lt;b&gt;">&lt;i&gt;</mark>'

@@ -52,6 +52,7 @@ def test_sizes_are_dots_with_their_median_and_bounds_are_open() -> None:
     sizes = pd.DataFrame(
         {
             "layer": ["l"] * 3,
+            "sample": ["a", "b", "c"],
             "representation_size": [0.1, 0.3, 0.8],
             "flags": ["", "rests_on_not_converged", "censored"],
             "estimator": ["max"] * 3,
@@ -88,6 +89,8 @@ def test_names_are_drawn_as_they_are(results: pd.DataFrame, name: str) -> None:
 def test_sizes_that_are_not_defined_are_left_out() -> None:
     values = [0.1, np.nan, np.nan]
     named = dict.fromkeys(("representation_size", "max", "contiguous", "crossing"), values)
-    sizes = pd.DataFrame({"layer": ["l", "l", "m"], "flags": "", "estimator": "max", **named})
+    sizes = pd.DataFrame(
+        {"layer": ["l", "l", "m"], "sample": ["a", "b", "a"], "flags": "", "estimator": "max", **named}
+    )
     dots = plots.size_by_layer(sizes).collections
     assert [np.asarray(each.get_offsets())[:, 1].tolist() for each in dots[::3]] == [[0.1], []]

@@ -45,11 +45,12 @@ function reveal(index) {
   cell?.scrollIntoView({ block: "center" });
 }
 
-/** List recovered inputs of the chosen layer that are not on the page. */
+/** List recovered inputs of the chosen layer that the page doesn't hold, but their files or words. */
 function others() {
   const layer = data.layers.indexOf(state.layer);
   const here = new Set([...document.querySelectorAll(".recoveries [data-problem]")].map((cell) => Number(cell.dataset.problem)));
-  return problems.map((_, index) => index).filter((index) => problems[index].layer === layer && !here.has(index));
+  const told = ({ file, word }) => present(file) || present(word);
+  return problems.map((_, index) => index).filter((index) => problems[index].layer === layer && told(problems[index]) && !here.has(index));
 }
 
 function showOthers() {

@@ -35,7 +35,7 @@ function drawSizes() {
     const side = centre + lane * 0.36;
     if (present(low)) draw(group, "path", { class: "line", d: `M${side},${y(low)}V${y(high)}` });
     const diamond = draw(group, "path", { class: "mean", d: mark(3, side, y(mean), 5) });
-    const pairs = [["mean", number(mean)], ["95 % interval", `${number(low)} to ${number(high)}`], ["median", number(series.median)], [`median by ${series.estimator}`, number(series.beside)], ["inputs", series.sizes.length]];
+    const pairs = [["mean", number(mean)], ["95 % interval", `${number(low)} to ${number(high)}`], ["median", number(series.median)], [`median by ${series.estimator}`, number(series.beside)], ["inputs", series.count]];
     diamond.addEventListener("pointerenter", () => tell(data.layers[series.layer], pairs, ...onScreen(svg, [side, y(mean)])));
     diamond.addEventListener("pointerleave", hush);
   });
