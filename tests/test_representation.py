@@ -16,6 +16,7 @@ from readout.representation import (
     linear_distance,
     linear_size,
     representation_size,
+    representation_sizes,
     verdict,
     wiener_distance,
 )
@@ -287,6 +288,31 @@ def problem(draw: st.DrawFn, kinds: Sequence[Verdict] = tuple(Verdict)) -> Row:
 
 problems = st.lists(problem(), min_size=1, max_size=15)
 converged = st.lists(problem((R, U)), min_size=1, max_size=15)
+
+
+@pytest.mark.parametrize("estimator", Estimator)
+@budget(deadline=None)
+@given(curves=st.lists(problems, min_size=1, max_size=4), data=st.data())
+def test_a_group_has_the_size_that_it_has_alone(
+    estimator: Estimator, curves: list[list[Row]], data: st.DataObject
+) -> None:
+    mixed = data.draw(st.permutations([(group, row) for group, rows in enumerate(curves) for row in rows]))
+    group, rows = [group for group, _ in mixed], [row for _, row in mixed]
+    thresholds = [THRESHOLD * (1 + place) for place in range(len(curves))]
+    found = representation_sizes(
+        group,
+        [row.level for row in rows],
+        [row.feature_distance for row in rows],
+        [row.distance for row in rows],
+        [row.verdict for row in rows],
+        thresholds,
+        estimator,
+    )
+    for place, threshold in enumerate(thresholds):
+        alone = size_of([row for each, row in mixed if each == place], estimator, threshold)
+        assert found.by_estimator[estimator][place] == alone.size
+        assert tuple(flag for flag, carried in found.flags.items() if carried[place]) == alone.flags
+        assert found.margin[place] == alone.margin
 
 
 @pytest.mark.parametrize("estimator", Estimator)

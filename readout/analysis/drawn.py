@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from readout.store import ResultStore
+
 MOST_DRAWN = 10_000
 """Largest number of problems that a page or figure draws one by one; means, medians and counts are over all."""
 
@@ -30,3 +32,20 @@ def drawn_inputs(results: Sequence[pd.DataFrame], first: Sequence[str] = ()) -> 
     chosen = [*first, *others.tolist()]
     fit = int((counts[chosen].cumsum() <= MOST_DRAWN).sum())
     return chosen[: max(1, len(first), fit)]
+
+
+def with_trajectories(problems: pd.DataFrame, store: ResultStore, column: str) -> pd.DataFrame:
+    """Add the recorded steps and the values at them, unless the table holds them already.
+
+    Args:
+        problems: One row per problem.
+        store: The output folder.
+        column: One of :data:`readout.store.TRAJECTORY`.
+
+    Raises:
+        ReadoutError: if a part can't be read.
+    """
+    columns = ["trajectory_step", column]
+    if {*columns} <= {*problems}:
+        return problems
+    return problems.merge(store.load(columns=["key", *columns], keys=set(problems["key"])), on="key")

@@ -67,9 +67,10 @@ def page_data(
     problems: list[list[Any]] = []
     series = []
     for place, output in enumerate(outputs):
+        words = output.words
         for row in drawn[place].to_dict("records"):
             where = [place, layers.index(row["layer"]), place_of[row["sample"]]]
-            word = row[output.words[1]] if output.words else None
+            word = row[words[1]] if words else None
             more = [word, files[place].get(row["key"]), *(row.get(name) for name in metrics)]
             problems.append(_plain([*where, *(row[name] for name in PROBLEM), *more]))
         curves, predictions = recovery_curves(output.results), output.predictions

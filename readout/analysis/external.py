@@ -19,6 +19,7 @@ from rich.text import Text
 from torch import Tensor
 
 from readout.analysis import plots
+from readout.analysis.drawn import with_trajectories
 from readout.analysis.gallery import thumbnail
 from readout.analysis.report import render
 from readout.analysis.sizes import SIGNALS, reader_of, signal_of, symbol_of
@@ -109,7 +110,7 @@ def print_external(results: pd.DataFrame, console: Console) -> None:
 
 def holds_external(folder: str | Path) -> bool:
     """Return whether an output folder is of external features and not of a sweep."""
-    results = ResultStore(folder).load()
+    results = ResultStore(folder).load(columns=["level"])
     return not results.empty and bool(results["level"].isna().all())
 
 
@@ -129,7 +130,7 @@ def report_external(folder: str | Path) -> Path:
             "what is finished is not computed twice."
         )
     keys = asked_keys(path)
-    results = load_results(folder, trajectories=True)
+    results = load_results(folder)
     asked = results[results["key"].isin(keys)]
     if asked.empty:
         raise ReadoutError(
@@ -156,7 +157,7 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
 
     Args:
         folder: The output folder.
-        results: One row per feature to show, trajectories included.
+        results: One row per feature to show.
 
     Returns:
         Path of the page.
@@ -164,9 +165,10 @@ def write_external(folder: str | Path, results: pd.DataFrame) -> Path:
     store = ResultStore(folder)
     store.write_text("recovered.csv", external_table(results).to_csv(index=False))
     curves, words = None, SIGNALS.get(signal_of(results))
-    if results["trajectory_loss"].map(len).any():
+    if (results["steps"] > 0).any():
+        first = with_trajectories(results.head(MOST_CURVES), store, "trajectory_loss")
         with mpl.rc_context(plots.STYLE):
-            curves = store.write_figure("losses", plots.figure_of(losses(results)))
+            curves = store.write_figure("losses", plots.figure_of(losses(first)))
     inputs, recovered = store.load_inputs(results["sample"]), store.load_recovered(results["key"])
     rows = [
         row

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from readout.analysis.drawn import with_trajectories
 from readout.analysis.sizes import SIGNALS, reader_of, signal_of, sizes_table
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
@@ -106,10 +107,7 @@ class Output:
             ReadoutError: if a part can't be read.
         """
         chosen = self.results[self.results["sample"].isin(inputs)].reset_index(drop=True)
-        if not self.iterates or "trajectory_step" in chosen:
-            return chosen
-        columns = ["key", "trajectory_step", "trajectory_distance"]
-        return chosen.merge(self.store.load(columns=columns, keys=set(chosen["key"])), on="key")
+        return with_trajectories(chosen, self.store, "trajectory_distance") if self.iterates else chosen
 
 
 def read_outputs(folders: Sequence[str | Path]) -> list[Output]:

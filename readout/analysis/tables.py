@@ -65,6 +65,6 @@ def described(output: Output) -> str:
     protocol = "" if pd.isna(first["protocol"]) else f"{first['protocol']} protocol, "
     by = f" · {protocol}{int(results['steps'].max()):,} steps" if output.iterates else ""
     return (
-        f"{first['model']} ({first['weights']}) · {output.reader}{by} · {samples} input{'s' if samples > 1 else ''}, "
+        f"{first['model']} ({first['weights']}) · {output.reader}{by} · {samples:,} input{'s' if samples > 1 else ''}, "
         f"{draws} draw{'s' if draws > 1 else ''} per level"
     )

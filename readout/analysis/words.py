@@ -108,14 +108,14 @@ def summary(results: pd.DataFrame, sizes: pd.DataFrame) -> list[str]:
     unknown = results["verdict"].isin([Verdict.NOT_CONVERGED.value, Verdict.FAILED.value]).sum()
     if unknown:
         sentences.append(
-            f"{unknown} of {len(results)} inversions failed or did not converge and say nothing about the feature."
+            f"{unknown:,} of {len(results):,} inversions failed or did not converge and say nothing about the feature."
         )
     bounds = lower_bounds(sizes).sum()
     if bounds:
-        sentences.append(f"{bounds} of {len(sizes)} sizes are lower bounds.")
+        sentences.append(f"{bounds:,} of {len(sizes):,} sizes are lower bounds.")
     near = flagged(sizes, Flag.NEAR_THRESHOLD).sum()
     if near:
         sentences.append(
-            f"{near} of {len(sizes)} sizes depend on a distance near the threshold, so another run may differ."
+            f"{near:,} of {len(sizes):,} sizes depend on a distance near the threshold, so another run may differ."
         )
     return sentences + not_inverted(results)

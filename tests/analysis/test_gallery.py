@@ -8,7 +8,15 @@ import torch
 from PIL import Image
 
 from readout.analysis import gallery
-from readout.analysis.gallery import THUMBNAIL, addresses, input_addresses, samples_on_page, sections, thumbnail
+from readout.analysis.gallery import (
+    THUMBNAIL,
+    addresses,
+    input_addresses,
+    samples_on_page,
+    sections,
+    shown_samples,
+    thumbnail,
+)
 from tests.analysis.helpers import in_one_pass, make_output, make_results
 
 
@@ -21,9 +29,13 @@ def test_a_page_holds_as_many_inputs_as_fit_and_at_least_one(tmp_path: Path, mon
     assert samples_on_page([output], wanted=3) == ["a", "b", "c"]
     monkeypatch.setattr(gallery, "MOST_ON_PAGE", 1)
     assert samples_on_page([output]) == ["a"]
+    assert shown_samples("dbca", layers=2, levels=2) == ["a"]  # known before the sweep
+    monkeypatch.setattr(gallery, "MOST_ON_PAGE", 12)
+    assert shown_samples("dbca", layers=2, levels=2) == ["a", "b"]
     # of several folders, what all of them have comes first
     other = make_output(tmp_path, results[results["sample"] == "c"])
     assert samples_on_page([output, other]) == ["c"]
+    assert samples_on_page([output, other], wanted=3) == ["c", "a", "b"]
 
 
 def test_recoveries_stand_layer_by_layer_and_input_by_input(tmp_path: Path) -> None:
@@ -62,6 +74,7 @@ def test_a_file_that_another_setting_may_have_overwritten_is_not_shown(tmp_path:
     output = make_output(tmp_path, results, images=True)
     assert len(addresses(output, results, tmp_path)) == 4
     make_output(tmp_path, make_results({("early", "x"): (0.0, 0.1)}, setting="two"), images=True)
+    output.store.reread()
     assert set(addresses(output, results, tmp_path)) == set(results["key"][results["layer"] == "late"])
     (tmp_path / "recovered" / "late" / "x" / "level=0.5_draw=0.png").unlink()
     assert len(addresses(output, results, tmp_path)) == 1

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from readout.analysis.statistics import bootstrap_interval, by_sample, paired_difference
+from readout.analysis.statistics import (
+    NORMAL_FROM,
+    bootstrap_groups,
+    bootstrap_interval,
+    by_sample,
+    paired_difference,
+)
 
 
 def test_draws_are_averaged_within_their_sample() -> None:
@@ -34,6 +40,17 @@ def test_an_interval_without_bca_says_so() -> None:
     assert alone.method == "none"
     assert np.isnan([alone.low, alone.high]).all()
     assert str(alone) == "0.50 (no interval)"
+
+
+def test_the_mean_of_many_has_the_normal_interval_which_is_nearly_the_bootstrap_one() -> None:
+    values = np.random.default_rng(0).uniform(size=NORMAL_FROM)
+    normal, resampled = bootstrap_interval(values), bootstrap_groups((values,), np.mean, 0.95, seed=0)
+    assert (normal.method, resampled.method) == ("normal", "BCa")
+    assert normal.value == resampled.value
+    reach = 1.96 * values.std() / np.sqrt(len(values))
+    assert [normal.low, normal.high] == pytest.approx([normal.value - reach, normal.value + reach], rel=1e-3)
+    assert [normal.low, normal.high] == pytest.approx([resampled.low, resampled.high], abs=0.1 * reach)
+    assert bootstrap_interval(values, np.median).method == "BCa"
 
 
 def test_pairs_have_the_exact_p_of_their_signs() -> None:

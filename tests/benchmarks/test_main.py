@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import SUITES, main
+from benchmarks.suites import scale
 from benchmarks.suites.size import agreement
 from benchmarks.table import Table
 from readout.store import judge
@@ -83,6 +84,17 @@ def test_agreement_is_exact_for_the_same_answers_and_tells_what_differs() -> Non
     assert other["recovered or not, as the paper's end"] == "75%"
     assert other["sizes − the best iterate's"] == [0.0]
     assert other["within half a step"] == "0%"
+
+
+@pytest.mark.slow
+def test_every_step_of_the_bookkeeping_is_measured(tmp_path: Path) -> None:
+    target = tmp_path / "found.json"
+    main(["--only", "scale", "--quick", "--json", str(target)])
+    rows = json.loads(target.read_text())["tables"]["scale"]["rows"]
+    assert [row["step"] for row in rows] == list(scale.STEPS)
+    assert {row["problems"] for row in rows} == {16 * 11 * 5}
+    assert all(row["seconds"] > 0 and row["peak MiB"] > 100 for row in rows)
+    assert 0.1 < rows[-1]["page MB"] < 10
 
 
 @pytest.mark.slow

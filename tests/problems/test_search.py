@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
+from readout.problems.design import Design
 from readout.problems.search import most_levels, next_levels, recovered_levels
 
 LEVELS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99]
@@ -60,3 +61,13 @@ def test_a_level_counts_when_all_of_its_draws_are_done_and_recovered() -> None:
     table = pd.DataFrame(rows, columns=["sample", "level", "draw", "recovered"])
     table["verdict"] = table["recovered"].map({True: "recovered", False: "not_converged"})
     assert recovered_levels(table, repeats=2) == {"a": {0.0: True, 0.5: False}}
+
+
+def test_a_design_lacks_what_a_search_wants_next_of_every_draw() -> None:
+    design = Design("one", 0, "bisection", layers=["early", "late"], samples=["a", "b"], levels=LEVELS, draws=2)
+    rows = [("early", "a", level, draw) for level in (0.0, 0.5) for draw in (0, 1)] + [("early", "b", 0.0, 0)]
+    table = pd.DataFrame(rows, columns=["layer", "sample", "level", "draw"]).assign(setting="one", seed=0, reading=0)
+    table["verdict"] = "recovered"
+    # one level next for "a"; two for "b", of which a draw is missing, and for both at the other layer
+    assert design.lacking(table) == 2 * (1 + 2 + 2 + 2)
+    assert design.lacking(table.assign(seed=1)) == 2 * (2 + 2 + 2 + 2)
