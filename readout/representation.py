@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -302,6 +302,7 @@ def linear_distance(level: ArrayLike, expansion: float) -> NDArray[np.float64]:
     return np.asarray(1 - 1 / np.sqrt(1 + noise_ratio(level) / expansion))
 
 
+@lru_cache  # the same for all inputs at a layer
 def linear_size(threshold: float, expansion: float) -> float:
     """Return the representation size of such an extractor in closed form: :func:`linear_distance` solved for c.
 

@@ -96,8 +96,8 @@ def write_page(outputs: Sequence[Output], page: Path, inputs: int | None = None)
         inputs: See :func:`report`.
     """
     samples = samples_on_page(outputs, inputs)
-    single = drawn_inputs([output.results for output in outputs], samples)
-    drawn = [output.drawn(single) for output in outputs]
+    chosen = drawn_inputs([output.results for output in outputs], samples)
+    drawn = [output.drawn(chosen) for output in outputs]
     files = [addresses(*pair, page.parent) for pair in zip(outputs, drawn, strict=True)]
     true = [input_addresses(*pair, page.parent) for pair in zip(outputs, drawn, strict=True)]
     draw = _written if len(outputs) == 1 else _drawn
@@ -129,7 +129,7 @@ def write_page(outputs: Sequence[Output], page: Path, inputs: int | None = None)
         layers=[layer_rows(output) for output in outputs],
         sections=sections(outputs, drawn, samples, files),
         shown=len(samples),
-        drawn=len(single),
+        drawn=len(chosen),
         inputs=len({sample for output in outputs for sample in output.samples}),
         counts=[verdict_rows(output) for output in outputs],
         verdicts={kind.value: meaning for kind, meaning in VERDICTS.items()},
@@ -170,7 +170,7 @@ def _written(output: Output, drawn: pd.DataFrame) -> dict[str, str]:
     inputs = output.store.load_inputs(samples_on_page([output], most))
     with mpl.rc_context(plots.STYLE):
         if inputs and output.reads_inputs:
-            pictured = plots.pictured(drawn, list(inputs))
+            pictured = plots.pictured(output.results, list(inputs))
             recovered = output.store.load_recovered(pictured["key"])
             output.store.write_figure("recovered", plots.recovered_images(pictured, inputs, recovered))
         return {name: output.store.write_figure(name, figure) for name, figure in _figures(output, drawn).items()}
