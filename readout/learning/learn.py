@@ -128,7 +128,8 @@ def learn_layers(
                     raise ReadoutError(f"Learning at layer {job.layer!r} ended its worker {answer.times} times.")
                 learned[job.layer] = answer
     finally:
-        tidy(folder)
+        for each in {folder, *folders.values()}:
+            tidy(each)
     for layer, found in learned.items():
         say(shown, f"{layer}: {found}." if len(learned) > 1 else f"{found}.")
     return {layer: learned[layer] for layer in folders}
