@@ -129,7 +129,8 @@ def learn_layers(
                 learned[job.layer] = answer
                 bars.done(job.name)
     finally:
-        tidy(folder)
+        for each in {folder, *folders.values()}:
+            tidy(each)
     for layer in folders:
         say(shown, f"{layer}: {learned[layer]}." if len(folders) > 1 else f"{learned[layer]}.")
     return {layer: learned[layer] for layer in folders}
