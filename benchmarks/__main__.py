@@ -28,6 +28,7 @@ from benchmarks.suites import (
     speed,
     text_memory,
     texts,
+    workers,
 )
 from benchmarks.table import Table
 from benchmarks.work import Work
@@ -45,6 +46,7 @@ SUITES: dict[str, Callable[[Options], Table]] = {
     "readouts": readouts.run,
     "codes": codes.run,
     "scale": scale.run,
+    "workers": workers.run,
     "reference": reference.run,
     "architectures": architectures.run,
 }

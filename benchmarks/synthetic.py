@@ -8,14 +8,14 @@ import pandas as pd
 import torch
 
 from readout.analysis.gallery import shown_samples
-from readout.problems import Problem
+from readout.problems import Problem, Setting
 from readout.problems.design import FILE, Design
 from readout.problems.problem import cross
 from readout.store import ResultStore, judge
 
 LAYERS = tuple(f"conv{depth:02d}" for depth in range(1, 17))
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-SETTING = "0123456789abcdef"
+SETTING = Setting("network", "readout", "perturbation", steps=1, precision="32-true")
 RECORDS = 16
 """Recorded steps per trajectory."""
 
@@ -29,14 +29,14 @@ def problems(inputs: int) -> Iterator[list[Problem]]:
     """Yield the problems of each layer."""
     digests = [(name, f"{place:032x}") for place, name in enumerate(samples(inputs))]
     for layer in LAYERS:
-        yield cross(SETTING, digests, layer, LEVELS, draws=1, seed=0)
+        yield cross(SETTING.digest, digests, layer, LEVELS, draws=1, seed=0)
 
 
 def write_folder(folder: Path, inputs: int) -> None:
     """Write results of all :data:`LAYERS` and :data:`LEVELS`, one part per layer, as a finished sweep leaves them."""
     store, generator = ResultStore(folder), torch.Generator().manual_seed(0)
     names = samples(inputs)
-    store.write_text(FILE, Design(SETTING, 0, "grid", LAYERS, names, LEVELS, draws=1).to_json())
+    store.write_text(FILE, Design(SETTING.digest, 0, "grid", LAYERS, names, LEVELS, draws=1).to_json())
     for name in names:
         store.save_input(name, torch.rand(3, 8, 8, generator=generator))
     pictured = shown_samples(names, len(LAYERS), len(LEVELS))
@@ -86,7 +86,7 @@ def results(problems: list[Problem], depth: int) -> pd.DataFrame:
             "steps": steps[-1],
             "restarts": 0,
             "seconds": 1.0,
-            "setting": SETTING,
+            "setting": SETTING.digest,
             "key": [problem.key for problem in problems],
             "trajectory_step": [steps] * len(level),
         }

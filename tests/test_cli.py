@@ -207,7 +207,10 @@ def test_results_of_two_settings_in_one_folder_stay_apart(config: dict[str, Any]
     assert kept[9]["readout"]["optimizer"]["lr"] == 0.05
     assert kept[9]["moved_by"]["class"].endswith("GaussianPerturbation")
     assert len(pd.read_csv(tmp_path / "out" / "sizes.csv")) == 4
-    assert cli.main(["report", str(tmp_path / "out")]) == 0
+    for path in store.recovered.rglob("*.png"):
+        path.unlink()
+    assert cli.main(["report", str(tmp_path / "out"), "--pictures"]) == 0
+    assert len(list(store.recovered.rglob("*.png"))) == 8
 
 
 def test_the_papers_protocol_is_planned_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

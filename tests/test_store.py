@@ -207,6 +207,7 @@ def test_an_empty_store_holds_nothing(store: ResultStore) -> None:
     assert store.finished() == set()
     assert list(store.load().columns) == list(COLUMNS)
     assert len(store.load()) == 0
+    store.write_pictures()
     assert store.load_recovered([]) == {}
     assert not store.folder.exists()
 
@@ -511,7 +512,8 @@ def test_a_merge_that_breaks_off_loses_and_doubles_nothing(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
     expected, recovered = unmerged(store).load(trajectories=True), store.load_recovered("abcdefg")
-    unlink, deleted = Path.unlink, []
+    unlink = Path.unlink
+    deleted: list[Path] = []
 
     def killed(path: Path, missing_ok: bool = False) -> None:
         if path.suffix == ".parquet":
@@ -568,7 +570,8 @@ def test_parts_of_an_older_version_are_merged_with_newer_ones(store: ResultStore
 
 def test_a_merged_part_is_as_old_as_its_newest_rows(store: ResultStore) -> None:
     unmerged(store)
-    for age, path in enumerate(store._part(part) for part in sorted(store._index.parts, key=store._index.parts.get)):
+    for path in store.results.iterdir():
+        age = 2 if pd.read_parquet(path)["setting"].iloc[0] == "other" else 1
         os.utime(path, (age, age))
     store.merge("abc", "late")
     assert store.latest_setting() == "other"

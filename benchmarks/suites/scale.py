@@ -8,12 +8,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks import synthetic
+from benchmarks import bookkeeping, synthetic
 from benchmarks.options import Options
 from benchmarks.pace import peak_bytes, resident_bytes
 from benchmarks.table import Table
 from readout.analysis.report import report
 from readout.analysis.sizes import sizes_table
+from readout.problems.search import Search
 from readout.store import ResultStore, load_results
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -30,10 +31,38 @@ def run(options: Options) -> Table:
     for count in COUNTS[:1] if options.quick else COUNTS:
         inputs = max(1, count // per_input)
         with tempfile.TemporaryDirectory() as folder:
+            problems = inputs * per_input
+            table.add(problems=problems, step="plan", **_alone(_measured, _plan, Path(folder) / "new", inputs))
+            for search in ("grid", "bisection"):
+                own = Path(folder) / search
+                table.add(problems=problems, step=f"batches, {search}", **_alone(_batches, own, inputs, search))
             _alone(synthetic.write_folder, Path(folder), inputs)
             for name, step in STEPS.items():
-                table.add(problems=inputs * per_input, step=name, **_alone(_measured, step, Path(folder), inputs))
+                table.add(problems=problems, step=name, **_alone(_measured, step, Path(folder), inputs))
     return table
+
+
+def _plan(folder: Path, inputs: int) -> Callable[[], object]:
+    """Plan a sweep into an empty folder, its inputs and problems included; nothing is probed."""
+
+    def planned() -> None:
+        driver = bookkeeping.make_driver(folder, inputs, "grid")
+        with driver.working():
+            driver.plan(bookkeeping.QUIET)
+
+    return planned
+
+
+def _batches(folder: Path, inputs: int, search: Search) -> dict[str, float]:
+    """Run a sweep whose batches are answered at once."""
+    driver = bookkeeping.make_driver(folder, inputs, search)
+    with driver.working():
+        plan = driver.plan(bookkeeping.QUIET)
+    resident_bytes()
+    started, started_cpu = time.perf_counter(), time.process_time()
+    per_batch = bookkeeping.run(driver, plan)
+    took = {"seconds": time.perf_counter() - started, "CPU seconds": time.process_time() - started_cpu}
+    return {**took, "peak MiB": peak_bytes() / 2**20, **per_batch}
 
 
 def _forming(folder: Path, inputs: int) -> Callable[[], object]:

@@ -161,8 +161,8 @@ def flagged(sizes: pd.DataFrame, *flags: Flag) -> pd.Series[bool]:
 
 def print_sizes(sizes: pd.DataFrame, results: pd.DataFrame, console: Console) -> None:
     """Print one line per layer: sizes by two estimators, mean d_X by level, and the number of inversions by verdict."""
-    by_layer = [at_common_levels(group) for _, group in results.groupby("layer")]
-    levels = sorted(pd.concat(by_layer)["level"].unique())
+    by_layer = results.groupby("layer")
+    levels = sorted({level for _, group in by_layer for level in at_common_levels(group)["level"].unique()})
     shown = len(levels)
     while shown > 2 and _width(_printed(sizes, results, _spread(levels, shown))) > console.width:
         shown -= 1

@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from lightning.pytorch.loggers import Logger
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from readout.common.signals import Stop
+
+if TYPE_CHECKING:  # the board does without Lightning, whose import takes seconds
+    from lightning.pytorch.loggers import Logger
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Desk:
     report: Callable[[Report], None]
     say: Callable[[str], None]
     """Prints a sentence where the user sees it."""
-    loggers: Sequence[Logger] = ()
+    loggers: Sequence["Logger"] = ()
     """Open loggers; empty away from the process that holds them."""
     report_seconds: float = 0.25
     """Time between two reports."""
@@ -76,7 +77,7 @@ class Watch:
     stop: Stop
     report: Callable[[Report], None]
     say: Callable[[str], None]
-    loggers: Callable[[Job], Sequence[Logger]] = lambda job: ()
+    loggers: Callable[[Job], Sequence["Logger"]] = lambda job: ()
     """Opens the loggers of a job; called only if it runs in this process."""
     lost: Callable[[Job], None] = lambda job: None
     """Told when a job has lost its worker and will start again."""

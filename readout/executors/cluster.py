@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,8 @@ from readout.common.errors import ReadoutError, reason
 from readout.common.signals import KEPT, Stopped, handlers, set_handlers
 from readout.common.software import versions
 from readout.executors.base import Job, Lost, Watch
-from readout.executors.worker import Board, Facts, Refused, Worker
+from readout.executors.board import Board
+from readout.executors.worker import Facts, Refused, Worker
 
 if TYPE_CHECKING:
     from readout.executors.ray import Ray
@@ -27,6 +29,9 @@ TICK_SECONDS = 0.5
 
 START_SECONDS = 300.0
 """Longest wait for the first worker."""
+
+JOIN_SECONDS = 10.0
+"""Longest wait for a connection to the cluster."""
 
 OTHERS_SECONDS = 30.0
 """Longest wait for the next one, whose place another sweep may have."""
@@ -243,6 +248,8 @@ def _join(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the way that Ray is going to behave
     own: dict[str, Any] = {} if joining else {"include_dashboard": False, "num_cpus": _cores()}
     try:
+        if joining:
+            _check_reachable(joining)
         ray.init(address=joining or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # of any kind
         if joining:
@@ -251,6 +258,17 @@ def _join(address: str | None) -> None:
                 "its address (RAY_ADDRESS)."
             ) from error
         raise ReadoutError(f"Ray can't start on this machine ({reason(error)}).") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Connect to an address for a moment; Ray itself would try for more than two minutes.
+
+    Raises:
+        OSError: if there is nothing at a ``HOST:PORT``.
+    """
+    host, separator, port = address.rpartition(":")
+    if separator and port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), JOIN_SECONDS).close()
 
 
 def _resources() -> dict[str, float]:
@@ -273,10 +291,11 @@ def _cores() -> int:
 def _sent(work: Any) -> Any:
     try:
         return ray.put(work)
-    except Exception as error:  # pickling raises anything
+    except Exception as error:  # pickling raises anything, and Ray puts a description of the whole work before it
+        why = reason(error.__cause__ or error)
         raise ReadoutError(
-            f"The sweep can't be sent to workers ({reason(error)}); its parts must be picklable: define classes in a "
-            "module, and keep no open files or locks in them."
+            f"The sweep can't be sent to workers ({why}); its parts must be picklable: define classes in a module, and "
+            "keep no open files or locks in them."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What runs in the processes of a Ray cluster: workers, and the board on which they tell how far they are."""
+"""Worker: the actor of a Ray cluster that does jobs."""
 
 import platform
 import signal
@@ -38,41 +38,12 @@ class Refused:
     sentence: str
 
 
-class Board:
-    """Holds the newest report of each job until it is read, and whether to stop."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._reports: dict[str, Report] = {}
-        self._said: list[str] = []
-        self._stop = False
-
-    def tell(self, report: Report) -> bool:
-        """Take a report; return whether to stop."""
-        self._reports[report.job] = report
-        return self._stop
-
-    def say(self, sentence: str) -> None:
-        """Take a sentence for the user."""
-        self._said.append(sentence)
-
-    def read(self, stop: bool) -> tuple[list[Report], list[str]]:
-        """Hand out what was told since the last time, and note whether to stop."""
-        self._stop = stop
-        found = [*self._reports.values()], self._said
-        self._reports, self._said = {}, []
-        return found
-
-
 class Worker:
     """Does one job after the other.
 
     Args:
         work: What all jobs need.
-        board: Handle of the :class:`Board`.
+        board: Handle of the :class:`readout.executors.board.Board`.
         threads: Threads of PyTorch; Ray would set as many as the worker has cores, and the last digits depend on it.
     """
 

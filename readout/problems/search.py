@@ -27,12 +27,12 @@ class Found:
 
     def add(self, results: pd.DataFrame) -> None:
         """Add results."""
-        new = ~results["key"].isin(self.keys)
-        columns = (results.loc[new, name].tolist() for name in ("key", "sample", "level", "verdict"))
+        columns = (results[name].tolist() for name in ("key", "sample", "level", "verdict"))
         for key, sample, level, verdict in zip(*columns, strict=True):
-            self.keys.add(key)
-            recovered = self._recovered.setdefault(sample, {}).setdefault(float(level), [])
-            recovered.append(verdict == Verdict.RECOVERED.value)
+            if key not in self.keys:
+                self.keys.add(key)
+                recovered = self._recovered.setdefault(sample, {}).setdefault(float(level), [])
+                recovered.append(verdict == Verdict.RECOVERED.value)
 
     def levels(self, sample: str, repeats: int) -> dict[float, bool]:
         """Tell by level whether an input was recovered, at levels whose draws and readings are all done.

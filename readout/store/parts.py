@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -124,6 +125,24 @@ def counting_rows(rows: pa.Table, path: Path, index: Index) -> pa.Table:
     files = rows[FILE].to_pylist() if FILE in rows.column_names else [path.stem] * len(rows)
     held = zip(rows["key"].to_pylist(), files, strict=True)
     return rows.filter(pa.array([index[key] == Place(path.stem, file) for key, file in held]))
+
+
+def joined(parts: Iterable[pa.Table], later: Collection[str]) -> pd.DataFrame:
+    """Join rows of parts, whose columns may differ.
+
+    Args:
+        parts: Rows of each part.
+        later: Columns of :data:`LATER` to fill where older parts lack them.
+    """
+    by_schema: dict[str, list[pa.Table]] = {}  # converted together, because many small conversions are slow
+    for rows in parts:
+        by_schema.setdefault(str(rows.schema.remove_metadata()), []).append(rows)
+    tables: list[pd.DataFrame] = [pa.concat_tables(alike).to_pandas() for alike in by_schema.values()]
+    tables = [one.assign(**{name: LATER[name] for name in later if name not in one}) for one in tables]
+    table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+    if "readout" in later and table["readout"].isna().any():  # an older part has the readout of newer ones
+        table["readout"] = table.groupby("setting")["readout"].transform("first")
+    return table
 
 
 def _conformed(table: pa.Table, schema: pa.Schema, file: str) -> pa.Table:

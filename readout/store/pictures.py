@@ -11,7 +11,7 @@ from torch import Tensor
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
 from readout.data.images import is_image, read_image, write_png
-from readout.problems.identity import tensor_digest
+from readout.data.samples import values_digest
 from readout.problems.names import forget_listings, own_path, safe_name
 
 DIGEST = "digest"
@@ -49,12 +49,20 @@ def write_picture(path: Path, image: Tensor) -> None:
     Raises:
         ReadoutError: if the disk is full or the folder can't be written.
     """
-    digest = tensor_digest([("", image)])
-    if _pictured(path) != digest:
+    digest = values_digest(image)
+    if pictured_digest(path) != digest:
         text = PngInfo()
         text.add_text(DIGEST, digest)
         write_whole(path, lambda file: write_png(image, file, text))
         forget_listings()
+
+
+def pictured_digest(path: Path) -> str | None:
+    """Return the digest of what a file pictures; None if it is missing or damaged."""
+    try:
+        return _verified(path)
+    except Exception:  # a damaged file may raise anything
+        return None
 
 
 def read_picture(path: Path) -> Tensor:
@@ -89,14 +97,6 @@ def readable_name(row: dict[str, Any], suffix: str) -> str:
 def _variant(row: dict[str, Any]) -> str:
     reading = f"_reading={row['reading']}" if row.get("reading") else ""
     return f"level={row['level']}_draw={row['draw']}{reading}"
-
-
-def _pictured(path: Path) -> str | None:
-    """Return the digest of what an intact file pictures."""
-    try:
-        return _verified(path)
-    except Exception:  # it isn't there, or is damaged, and a damaged file may raise anything
-        return None
 
 
 def _verified(path: Path) -> str | None:

@@ -29,13 +29,14 @@ from readout.store.parts import (
     check_part,
     contents_of,
     counting_rows,
+    joined,
     merged_rows,
     merged_schema,
     read_contents,
     read_part,
     write_part,
 )
-from readout.store.pictures import read_picture, readable_path, write_picture, write_readable
+from readout.store.pictures import pictured_digest, read_picture, readable_path, write_picture, write_readable
 from readout.store.recovered import read_file, save_file
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -150,7 +151,7 @@ class ResultStore:
         Args:
             trajectories: Load the columns :data:`TRAJECTORY`, too.
             columns: Exactly these columns, as far as there are any; default: all but :data:`TRAJECTORY`.
-            keys: Keys of the problems; default: all. Little more than their rows is in memory at a time.
+            keys: Keys of the problems; default: all. Only a few rows besides theirs are in memory at a time.
 
         Raises:
             ReadoutError: if a part can't be read.
@@ -160,17 +161,10 @@ class ResultStore:
         def keep(name: str) -> bool:
             return name in wanted or (columns is None and (trajectories or name not in TRAJECTORY))
 
-        by_schema: dict[str, list[pa.Table]] = {}  # one conversion each, because many small ones are slow
-        for part in sorted(self._index.parts) if keys is None else self._index.holding(keys):
-            rows = self._read_rows(self._part(part), keep, keys)
-            by_schema.setdefault(str(rows.schema.remove_metadata()), []).append(rows)
-        if not by_schema:
+        parts = sorted(self._index.parts) if keys is None else self._index.holding(keys)
+        if not parts:
             return pd.DataFrame(columns=list(COLUMNS if columns is None else columns))
-        tables: list[pd.DataFrame] = [pa.concat_tables(alike).to_pandas() for alike in by_schema.values()]
-        tables = [one.assign(**{name: LATER[name] for name in LATER.keys() - {*one}}) for one in tables]
-        table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
-        if table["readout"].isna().any():  # an older part has the readout of newer ones of its setting
-            table["readout"] = table.groupby("setting")["readout"].transform("first")
+        table = joined([self._read_rows(self._part(part), keep, keys) for part in parts], list(filter(keep, LATER)))
         chosen = list(table) if columns is None else [name for name in columns if name in table]
         return table.sort_values(list(SORTED), ignore_index=True)[chosen]
 
@@ -193,6 +187,8 @@ class ResultStore:
         Raises:
             ReadoutError: if a file can't be read, the disk is full or the folder can't be written.
         """
+        if not self.finished():
+            return
         named = ["layer", "sample", "level", "draw", "reading", "setting", "key", "true_text", "recovered_text"]
         table = self.load(columns=named)
         table = table[table["setting"] == self.latest_setting()].set_index("key", drop=False)
@@ -207,6 +203,15 @@ class ResultStore:
         """
         if is_image(x):
             write_picture(self._input_path(sample), x)
+
+    def holds_input(self, sample: str, digest: str) -> bool:
+        """Return whether there is an intact picture of a true input.
+
+        Args:
+            sample: Name of the input.
+            digest: See :attr:`readout.data.Metadata.digest`.
+        """
+        return pictured_digest(self._input_path(sample)) == digest
 
     def readable_path(self, row: dict[str, Any], suffix: str) -> Path:
         """Return the path of a recovered input as a picture or text."""
@@ -292,7 +297,7 @@ class ResultStore:
             for path in parts:
                 with self._intact(path):
                     contents[path.stem] = read_contents(path)
-            # of a merged part, what was computed again counts less: a new file may have the name of a lost one
+            # merged parts last: if a file of theirs was lost and computed again, it may have its old name
             for part in sorted(contents, key=lambda part: part not in contents[part].keys):
                 index.add(part, contents[part])
             self._known = index
@@ -313,8 +318,11 @@ class ResultStore:
         return found
 
     def _read_tensors(self, name: str, keys: Collection[str]) -> dict[str, Tensor]:
-        with self._intact(self._file(name)):
-            return read_file(self._file(name), keys)
+        path = self._file(name)
+        if not path.exists():  # it was removed since the folder was read
+            return {}
+        with self._intact(path):
+            return read_file(path, keys)
 
     def _write_readable(self, table: pd.DataFrame, recovered: Mapping[str, Tensor]) -> None:
         """Write those recovered inputs as pictures or texts that are either."""

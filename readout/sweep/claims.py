@@ -37,8 +37,8 @@ def claimed(path: Path) -> Iterator[str]:
         ReadoutError: if another process holds the lock.
     """
     text = f"process {os.getpid()} on {socket.gethostname()} {secrets.token_hex(8)}"
-    created = [folder for folder in path.parents if not folder.exists()]
     try:
+        created = [folder for folder in path.parents if not folder.exists()]
         file = _locked(path)
     except OSError:  # writing results will fail with the reason
         yield ""

@@ -239,8 +239,8 @@ def make_setting(readout: Readout, moved_by: object, runtime: Runtime) -> Settin
     trainer = runtime.make_bare_trainer()
     if trainer.world_size > 1:
         raise ReadoutError(
-            f"A sweep runs on one device, not {trainer.world_size}; set `trainer.devices: 1`. To share a sweep among "
-            "devices, start the same command for each, with the same output."
+            f"A process runs on one device, not {trainer.world_size}; set `trainer.devices: 1`. To use several, add "
+            "--sweep.executor Ray."
         )
     steps = trainer.max_steps if readout.iterative else 1
     network, described = readout.extractor.fingerprint(), readout.describe(steps)

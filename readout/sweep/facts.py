@@ -19,7 +19,7 @@ def dashboard_of(driver: Driver, plan: Plan, judgement: Facts, more: Facts) -> D
     runtime, store = driver.runtime, driver.store
     if not runtime.loggers:
         return Dashboard([], [], {}, store, {}, judgement)
-    readout, inputs = driver.readout, driver.inputs
+    readout, shapes = driver.readout, driver.shapes
     described = driver.setting.readout if readout.automatic_optimization else {}  # a search has no optimiser
     optimizer, schedule = (described.get(part) or {} for part in ("optimizer", "lr_schedule"))
     facts = {
@@ -28,8 +28,8 @@ def dashboard_of(driver: Driver, plan: Plan, judgement: Facts, more: Facts) -> D
         "lr": optimizer.get("lr"),
         "lr_schedule": _short(schedule.get("class")),
         "loss": type(readout.loss).__name__ if readout.loss else None,
-        "inputs": len(inputs),
-        "input_shape": "×".join(map(str, next(iter(inputs.values())).shape)),
+        "inputs": len(shapes),
+        "input_shape": "×".join(map(str, next(iter(shapes.values())).shape)),
         "seed": runtime.seed,
         "setting": driver.setting.digest,
         "readout_version": __version__,

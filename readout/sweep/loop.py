@@ -208,9 +208,10 @@ class Loop:
         (first, times), count = self.given_up[0], len(self.given_up)
         problems = sum(len(batch.problems) for batch, _ in self.given_up)
         names = ", ".join(dict.fromkeys(problem.sample for problem in first.problems))
+        what = f"{count} batch{'es' if count > 1 else ''} ({problems} problem{'s' if problems > 1 else ''})"
+        why = f"each ended {times} workers, the first" if count > 1 else f"it ended {times} workers,"
         return (
-            f"{count} batch{'es' if count > 1 else ''} of {problems} problems were left out, because each ended "
-            f"{times} workers, the first at layer {first.layer!r} with the inputs {names:.200}; all others are stored. "
-            "Find what ends a process there (mostly memory: lower sweep.batch_size), then run the same "
-            "command again."
+            f"{what} {'were' if count > 1 else 'was'} left out, because {why} at layer {first.layer!r} with the inputs "
+            f"{names:.200}; all others are stored. Find what ends a process there (mostly memory: lower "
+            "sweep.batch_size), then run the same command again."
         )

@@ -190,7 +190,7 @@ class Sweep:
             if self.plan_only:
                 return None
             dashboard = dashboard_of(driver, plan, self._judgement(driver.threshold), self._facts())
-            results = driver.run(plan, dashboard, partial(self._keep, driver), progress_on, trajectories)
+            results = driver.run(plan, dashboard, partial(self._keep, driver, samples), progress_on, trajectories)
             if self.predict:
                 with console.status("predicting curves from the Jacobian"):
                     self._predict(driver, results)
@@ -255,14 +255,16 @@ class Sweep:
             pictured=set(shown_samples(samples, len(layers), len(self.levels))),
         )
 
-    def _keep(self, driver: Driver) -> None:
+    def _keep(self, driver: Driver, samples: Samples) -> None:
         """Write what describes the results: design and true inputs."""
         store, setting, seed = driver.store, driver.setting.digest, driver.runtime.seed
-        layers, samples = list(driver.problems), list(driver.inputs)
-        design = Design(setting, seed, self.search, layers, samples, self.levels, self.draws, self.readings)
+        layers, names = list(driver.problems), list(samples)
+        design = Design(setting, seed, self.search, layers, names, self.levels, self.draws, self.readings)
         store.write_text(DESIGN, design.to_json())
-        for name in [name for name, like in driver.shapes.items() if is_image(like)]:
-            store.save_input(name, driver.inputs[name])
+        for name, metadata in samples.metadata.items():
+            # asked before it is loaded, which takes longer
+            if is_image(metadata.like) and not store.holds_input(name, metadata.digest):
+                store.save_input(name, samples[name].input)
 
     def _predict(self, driver: Driver, results: pd.DataFrame) -> None:
         """Predict the curves of all problems that could be inverted."""

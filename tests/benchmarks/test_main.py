@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import SUITES, main
-from benchmarks.suites import scale
+from benchmarks.suites import scale, workers
 from benchmarks.suites.size import agreement
 from benchmarks.table import Table
 from readout.store import judge
@@ -91,7 +91,7 @@ def test_every_step_of_the_bookkeeping_is_measured(tmp_path: Path) -> None:
     target = tmp_path / "found.json"
     main(["--only", "scale", "--quick", "--json", str(target)])
     rows = json.loads(target.read_text())["tables"]["scale"]["rows"]
-    assert [row["step"] for row in rows] == list(scale.STEPS)
+    assert [row["step"] for row in rows] == ["plan", "batches, grid", "batches, bisection", *scale.STEPS]
     assert {row["problems"] for row in rows} == {16 * 11 * 5}
     assert all(row["seconds"] > 0 and row["peak MiB"] > 100 for row in rows)
     assert 0.1 < rows[-1]["page MB"] < 10
@@ -108,3 +108,12 @@ def test_coders_reach_the_objective_of_scikit_learn(tmp_path: Path) -> None:
     assert objectives["ours, FISTA, 100 iterations"] == pytest.approx(least, rel=1e-4)
     chosen = objectives["scikit-learn, orthogonal_mp"], objectives["ours, OrthogonalMatchingPursuit"]
     assert chosen[0] == pytest.approx(chosen[1], rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "driver", "seconds"), [(1, 0.0, 40.0), (2, 0.0, 20.0), (2, 30.0, 130.0), (9, 0.0, 10.0)]
+)
+def test_a_simulated_sweep_waits_for_workers_or_for_the_driver(count: int, driver: float, seconds: float) -> None:
+    four = workers.Sweep("four batches of 10 s", 4, 64, steps=10, step_seconds=1.0, batch=1, levels=1, layers=1)
+    took, busy = workers.simulate(four, count, driver)
+    assert (took, busy) == (seconds, 4 * driver / seconds)

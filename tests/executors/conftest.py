@@ -1,7 +1,8 @@
 """One Ray cluster for all tests of executors."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,11 @@ def kept(nodes: Any, kept_workers: Kept) -> Kept:
     while len(nodes.worker_nodes) < WORKERS:
         nodes.add_node(num_cpus=1)
     return kept_workers
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

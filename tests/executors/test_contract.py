@@ -1,25 +1,29 @@
 """A sweep gives the same bits on the workers of a cluster as in one process, whatever it reads and how."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 from torch.optim import AdamW
 
 from readout.data import InputData, TextFiles, UniformNoise
-from readout.executors import Desk, Executor, Here, Job, Watch
-from readout.common.signals import Stop
+from readout.executors import Executor, Here, Job
 from readout.extractors import BERT
 from readout.priors import Pixels, TokenLogits
 from readout.readouts import ClassReadout, ImageInversion, Readout, TextInversion, TrainedDecoder
+from readout.sweep import Sweep
 from readout.sweep.external import ExternalSweep
 from readout.sweep.options import RunOptions
+from readout.sweep.runtime import Runtime
+from tests.executors.conftest import WORKERS
+from tests.executors.jobs import WATCH, Where, one_by_one
 from tests.executors.kept import Kept
-from tests.helpers import runtime
+from tests.helpers import CPU, read_table, runtime
 from tests.sweep.interrupted import (
     assert_same_bits,
     dip,
@@ -56,13 +60,10 @@ def text_inversion(folder: Path) -> Readout:
     return TextInversion(BERT(save_tiny(folder / "bert")), TokenLogits(), metrics=[], record_every=5)
 
 
-def decoder(folder: Path) -> Readout:
-    training = UniformNoise(24, (3, 16, 16), seed=1)
-    return TrainedDecoder(TinyNet(), training, training_steps=6, batch_size=4, width=4, blocks=1)
-
-
 BISECTION = {"levels": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "search": "bisection", "threshold": 0.5, "batch_size": 3}
 BATCHES = {"layers": ["early", "middle"], "batch_size": 3}
+
+FOLDERS = ("results", "trained", "checkpoints")
 
 KINDS = {
     "grid": Kind(lambda _: dip(), sweep=BATCHES),
@@ -71,7 +72,6 @@ KINDS = {
     "dead ones that restart": Kind(lambda _: pixels_that_die(), sweep=BATCHES),
     "readings": Kind(pixels, sweep={"readings": 3, "levels": [0.0, 0.6], "batch_size": 3}),
     "texts": Kind(text_inversion, texts, {"layers": ["layer.0"], "levels": [0.0, 0.5], "batch_size": 2}),
-    "trained": Kind(decoder, sweep=BATCHES),
     "one pass": Kind(
         lambda _: ClassReadout(TinyClassifier()),
         lambda _: UniformNoise(count=3, shape=(3, 8, 8)),
@@ -84,12 +84,70 @@ KINDS = {
 def test_a_sweep_on_a_cluster_gives_the_bits_of_one_process(name: str, tmp_path: Path, kept: Kept) -> None:
     kind = KINDS[name]
     readout, data = kind.readout(tmp_path), kind.data(tmp_path)
-    for folder, executor in {"here": Here(), "cluster": kept}.items():  # the same objects: one sweep leaves no trace
-        run(tmp_path / folder, readout, data, **kind.sweep, executor=executor)
-    assert_same_bits(tmp_path / "cluster", tmp_path / "here")
-    assert parts(tmp_path / "cluster") == parts(tmp_path / "here")
+    for folder, executor in executors(tmp_path, kept):  # the same objects, in which a sweep leaves no trace
+        run(folder, readout, data, **kind.sweep, executor=executor)
+    assert_same_results(tmp_path)
+
+
+def test_a_training_on_a_worker_gives_the_same_weights_and_is_logged(tmp_path: Path, kept: Kept) -> None:
+    csv = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": ".", "name": "csv"}}
+    training = UniformNoise(24, (3, 16, 16), seed=1)
+    readout = TrainedDecoder(TinyNet(), training, training_steps=6, batch_size=4, width=4, blocks=1)
+    logged = []
+    for folder, executor in executors(tmp_path, kept):
+        sweep = Sweep(["early", "middle"], [0, 0.5], output=str(folder), batch_size=2, executor=executor)
+        sweep.measure(readout, noise(), Runtime({**CPU, "log_every_n_steps": 1}, [csv]), Console(quiet=True), False)
+        runs = {path.parent.name: read_table(path) for path in folder.glob("csv/*/metrics.csv")}
+        assert {name: len(table) for name, table in runs.items()} == {"early-training": 6, "middle-training": 6}
+        logged.append(runs)
+    assert_same_results(tmp_path)
+    for name, table in logged[0].items():
+        pd.testing.assert_frame_equal(logged[1][name], table, check_exact=True)
+
+
+def test_external_features_give_the_same_bits(tmp_path: Path, kept: Kept) -> None:
+    net, generator = TinyNet(), torch.Generator().manual_seed(3)
+    images = torch.rand(3, 3, 16, 16, generator=generator)
+    features = {
+        f"image {place}": {layer: net.extract(image[None], layer)[0] for layer in ("early", "middle")}
+        for place, image in enumerate(images)
+    }
+    readout, true = pixels(tmp_path), {"image 1": images[1]}
+    for folder, executor in executors(tmp_path, kept):
+        sweep = ExternalSweep(RunOptions(folder, batch_size=2, executor=executor))
+        sweep.run(readout, features, (3, 16, 16), runtime(20), true, Console(quiet=True))
+    assert_same_results(tmp_path)
+
+
+def test_no_more_jobs_are_taken_than_there_are_workers(kept: Kept) -> None:
+    jobs = one_by_one([*map(Where, range(12))])
+    taken = done = 0
+
+    def take() -> Job | None:
+        nonlocal taken
+        job = jobs()
+        taken += job is not None
+        assert taken <= done + WORKERS
+        return job
+
+    with kept.opened(None):
+        for _ in kept.run(take, WATCH):
+            done += 1
+    assert taken == done == 12
+
+
+def executors(folder: Path, kept: Kept) -> Iterator[tuple[Path, Executor]]:
+    """Both executors, each with its output folder."""
+    yield folder / "here", Here()
+    yield folder / "cluster", kept
+
+
+def assert_same_results(folder: Path) -> None:
+    """Compare results to the bit, and the names of files that say what they hold."""
+    assert_same_bits(folder / "cluster", folder / "here")
+    assert parts(folder / "cluster") == parts(folder / "here")
 
 
 def parts(folder: Path) -> dict[str, list[str]]:
-    """Names of all files that say what they hold: batches by their problems, weights by their training."""
-    return {kind: sorted(path.name for path in (folder / kind).glob("*")) for kind in ("results", "trained", "checkpoints")}
+    """Names of batches, weights and checkpoints by folder."""
+    return {kind: sorted(path.name for path in (folder / kind).glob("*")) for kind in FOLDERS}

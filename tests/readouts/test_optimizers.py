@@ -110,9 +110,8 @@ def swept(folder: Path, batch_size: Any, optimizer: Any, steps: int = 4) -> tupl
     inversion = ImageInversion(TinyNet(), Pixels(clamp=False), optimizer=optimizer, lr_schedule=None, metrics=[])
     data = UniformNoise(count=3, shape=(3, 16, 16))
     sweep = Sweep("early", [0, 0.3], output=str(folder), batch_size=batch_size)
-    inverted = sweep._invert(
-        inversion, data, runtime(steps), Console(file=said, width=300), Console(file=io.StringIO())
-    )
+    consoles = Console(file=said, width=300), Console(file=io.StringIO())
+    inverted = sweep._invert(inversion, data, runtime(steps), *consoles, trajectories=False)
     assert inverted is not None
     return inverted[0], said.getvalue()
 

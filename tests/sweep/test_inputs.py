@@ -20,6 +20,7 @@ from readout.perturbations import GaussianPerturbation, Perturbation, TangentPer
 from readout.priors import Pixels
 from readout.readouts import ClassReadout, FeatureInversion, Identification, Readout
 from readout.readouts.run import inputs_of, read
+from readout.store import ResultStore
 from readout.sweep import Sweep
 from readout.sweep.driver import Driver
 from readout.sweep.external import ExternalSweep
@@ -44,11 +45,11 @@ QUIET = Console(file=io.StringIO())
 
 
 class Counted(InputData):
-    """Inputs that are no images, and how often each was loaded."""
+    """Noise, and how often each input was loaded; with two channels, inputs are no images."""
 
-    def __init__(self, count: int, shift: float = 0) -> None:
+    def __init__(self, count: int, channels: int = 2, shift: float = 0) -> None:
         super().__init__()
-        self.count, self.shift = count, shift
+        self.count, self.channels, self.shift = count, channels, shift
         self.loads: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -57,11 +58,11 @@ class Counted(InputData):
     def __getitem__(self, index: int) -> Sample:
         self.loads[str(index)] += 1
         generator = torch.Generator().manual_seed(index)
-        return Sample(str(index), torch.rand(2, SIDE, SIDE, generator=generator) + self.shift)
+        return Sample(str(index), torch.rand(self.channels, SIDE, SIDE, generator=generator) + self.shift)
 
 
 def sweep(folder: Path, data: Counted, **options: Any) -> None:
-    """Two batches, one of the first two inputs and one of the last two."""
+    """Batches of two inputs each; the probe takes the first and those in the middle."""
     readout = FeatureInversion(Identity(), Pixels(), optimizer=fast)
     driver = Sweep(levels=[0, 0.5], batch_size=4, output=str(folder), **options)
     driver.measure(readout, data, runtime(3), QUIET, report=False)
@@ -73,20 +74,31 @@ def test_inputs_that_fit_in_memory_are_loaded_once(tmp_path: Path) -> None:
     assert set(data.loads.values()) == {1}
 
 
-def test_other_inputs_are_loaded_once_to_begin_with_and_once_per_probe_and_batch(
+def test_other_inputs_are_loaded_once_to_begin_with_and_once_per_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("readout.data.samples.MEMORY", 2 * SIDE * SIDE * 4)
-    data = Counted(4)
+    data, again, toward = Counted(12), Counted(12), Counted(12)
     sweep(tmp_path / "gaussian", data)
-    assert [data.loads[name] for name in "023"] == [1, 3, 3]
-    again = Counted(4)
+    assert [data.loads[name] for name in ("0", "9", "10", "11")] == [1, 2, 2, 2]
     sweep(tmp_path / "gaussian", again)
     assert set(again.loads.values()) == {1}  # nothing is left to do
-    toward = Counted(4)
     sweep(tmp_path / "toward", toward, perturbation=Toward())
-    assert [toward.loads[name] for name in "03"] == [1, 3]
-    assert toward.loads["2"] > data.loads["2"]  # where the input before it moves to
+    # the even ones are needed in the batch before, too
+    assert [toward.loads[name] for name in ("0", "9", "10", "11")] == [1, 2, 3, 2]
+
+
+def test_images_that_the_folder_holds_are_not_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("readout.data.samples.MEMORY", 0)
+    first, again = Counted(12, channels=1), Counted(12, channels=1)
+    sweep(tmp_path, first)
+    (tmp_path / "inputs" / "2.png").write_bytes(b"damaged")
+    sweep(tmp_path, again)
+    assert first.loads["11"] == 3  # to check it, for its picture, and for its batch
+    assert [again.loads[name] for name in ("1", "2", "11")] == [1, 2, 1]
+    torch.testing.assert_close(
+        ResultStore(tmp_path).load_inputs("2")["2"][:1], first[2].input, atol=0.5 / 255 + 1e-6, rtol=0
+    )
 
 
 def test_an_input_that_changes_during_a_sweep_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +121,7 @@ def images(count: int) -> ImagesInMemory:
 
 def sent(driver: Driver) -> bytes:
     """What another process needs to read a batch."""
-    return pickle.dumps((driver.readout, driver.perturbation, driver.label))
+    return pickle.dumps((driver.readout, driver.perturbation, driver.label, driver.example))
 
 
 def of_sweep(folder: Path, readout: Readout, layer: str, perturbation: Perturbation, count: int) -> Driver:
@@ -135,7 +147,7 @@ def test_what_was_sent_reads_the_same(tmp_path: Path, readout: Readout) -> None:
     driver = of_sweep(tmp_path, readout, "image", Toward(), 3)
     problems, trainer = driver.problems["image"], runtime(2).make_bare_trainer
     tables = []
-    for own, moved, label in ((driver.readout, driver.perturbation, driver.label), pickle.loads(sent(driver))):
+    for own, moved, label, _ in (pickle.loads(sent(driver)), (driver.readout, driver.perturbation, driver.label, None)):
         inputs = inputs_of(problems, driver.inputs, moved)
         rows, recovered = read(own, problems, inputs, moved, lambda each: each.run(trainer()))
         tables.append(label(rows, recovered, inputs).drop(columns="seconds"))
@@ -170,7 +182,7 @@ def test_external_features_and_the_network_go_along_once_and_true_inputs_do_not(
         inversion.run(readout, as_features(files, shapes, "TinyNet", shape), shape, runtime(2), known, QUIET)
     each = sum(x[0].nbytes + PER_FEATURE for x in features.values())
     assert len(found[1]) - len(found[0]) < 10 * each
-    readout, _, label = pickle.loads(found[0])
+    readout, _, label, _ = pickle.loads(found[0])
     by_layer = label.keywords["by_layer"]
     assert by_layer.args[0] is readout
     assert by_layer.args[1] is (readout.extractor if len(layers) == 1 else readout.extractor.network)

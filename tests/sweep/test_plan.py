@@ -8,6 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from readout.common.signals import Stop
+from readout.executors import Desk, Report
 from readout.perturbations import GaussianPerturbation
 from readout.priors import Pixels
 from readout.problems import cross
@@ -16,6 +18,8 @@ from readout.readouts.run import make_batch
 from readout.sweep.plan import LayerPlan, Plan, duration, size_in_words, unfinished
 from readout.sweep.probe import Cost
 from readout.sweep.progress import SweepProgress
+from readout.sweep.reporter import Reporter
+from readout.sweep.schedule import Batch
 from tests.helpers import runtime
 from tests.tiny import TinyNet
 
@@ -65,10 +69,10 @@ def test_a_search_is_planned_at_most_and_counted_by_what_it_took() -> None:
     clock = itertools.count(0, 25)  # seconds between two looks at it
     with SweepProgress(searched, console, quiet_seconds=0, clock=lambda: float(next(clock))) as progress:
         for layer in searched.layers:
-            progress.start_layer(layer)
-            progress.start(layer.batches[0])  # four of its six problems
-            progress.done()
-            progress.layer_done()
+            batch = Batch(layer.layer, layer.batches[0])  # four of its six problems
+            progress.start(batch)
+            progress.done(batch)
+            progress.layer_done(layer)
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
     assert "100 each, at most 1,200 in all" in printed
@@ -91,20 +95,43 @@ def test_plain_lines_are_printed_where_there_is_no_terminal() -> None:
     with SweepProgress(one, console, quiet_seconds=0) as progress:
         inversion = ImageInversion(TinyNet(), Pixels(), metrics=[])
         inputs = {name: torch.rand(3, 8, 8) for name in "ab"}
-        progress.start_layer(one.layers[0])
-        for batch in one.layers[0].batches:
+        desk = Desk(Stop(), progress.report, print, report_seconds=0)
+        for problems in one.layers[0].batches:
+            batch = Batch("layer 0", problems)
             progress.start(batch)
-            inversion.load(make_batch(batch, inputs, GaussianPerturbation()))
-            runtime(3).make_trainer([], progress).fit(inversion, range(3))
-            progress.done()
-        progress.layer_done()
+            inversion.load(make_batch(problems, inputs, GaussianPerturbation()))
+            runtime(3).make_trainer([], Reporter(desk, batch.name)).fit(inversion, range(3))
+            progress.done(batch)
+        progress.layer_done(one.layers[0])
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    assert re.search(
-        r"0/6 inversions · layer 0 at levels 0–0.9 · step 1 of 100 · d_X \d.*left, a first guess$", lines[0]
-    )
+    assert re.search(r"0/6 inversions · layer 0 at levels 0–0.9 · step 1 of 3 · d_X \d.*left, a first guess$", lines[0])
     assert re.search(r"d_X \d\.\d{3} \(\d\.\d\d–\d\.\d\d\) · [\d.]+ steps/s · [\w ]+ left$", lines[-4])
     assert lines[-1].startswith("100%  6/6 inversions · done in")
+
+
+def test_batches_that_run_at_the_same_time_are_counted_and_a_lost_one_again() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    one = plan(1.0)
+    first, second = (Batch("layer 0", problems) for problems in one.layers[0].batches)
+    with SweepProgress(one, console, lambda: 2, quiet_seconds=0, clock=lambda: 0.0) as progress:
+        progress.start(first)
+        progress.start(second)
+        progress.report(Report(second.name, 50, 100, seconds=10.0))
+        progress.lost(second.name)
+        progress.done(first)
+        progress.report(Report(first.name, 100, 100))  # late; its batch is done
+        progress.done(second)
+        progress.layer_done(one.layers[0])
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert re.search(r"0/6 inversions · 2 at once · layer 0 .* · step 50 of 100 · 5.0 steps/s · .* left", lines[0])
+    assert [line.split(" · ")[0] for line in lines[1:]] == [
+        " 67%  4/6 inversions",
+        "100%  6/6 inversions",
+        "100%  6/6 inversions",
+        "100%  6/6 inversions",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""Killed, interrupted, out of space, or two at once: nothing finished is lost and nothing counts twice."""
+"""Killed, interrupted, out of space, or not alone: nothing finished is lost and nothing counts twice."""
 
 import io
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -108,7 +107,7 @@ def test_a_signal_is_answered_with_a_checkpoint_and_a_sentence(
 def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     process = start(config_of(folder, steps=1_000_000, checkpoint_minutes=None))
-    wait_for(lambda: any((folder / "checkpoints").glob("*.claim")), process)
+    wait_for((folder / "planned.json").exists, process)
     time.sleep(0.5)
     process.signal(signal.SIGINT)
     process.signal(signal.SIGINT)
@@ -132,32 +131,25 @@ def test_kill_9_loses_no_more_than_what_came_after_the_last_checkpoint(tmp_path:
     assert_as_if_nothing_had_happened(folder, whole)
 
 
-def test_two_processes_share_the_layers(tmp_path: Path, whole: Path) -> None:
+def test_a_second_process_is_refused_and_changes_nothing(tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "out"
-    config = config_of(folder)
-    first, second = start(config), start(config)
-    ended = [process.finish() for process in (first, second)]
-    assert [code for code, _, _ in ended] == [0, 0], ended
-    keys = Counter(key for part in (folder / "results").glob("*.parquet") for key in pd.read_parquet(part)["key"])
-    assert set(keys.values()) == {1}
-    assert_as_if_nothing_had_happened(folder, whole)
-
-
-def test_who_waits_takes_over_from_one_that_is_killed(tmp_path: Path, whole: Path) -> None:
-    folder = tmp_path / "out"
-    slow = config_of(folder, layers=["early"])
-    first = start(slow, *OFTEN)
+    first = start(config_of(folder), *OFTEN)
     freeze_where(lambda: any((folder / "checkpoints").glob("*.ckpt")), first)
-    second = start(config_of(folder), "--sweep.layers", "[early, middle]")
-    waiting = "waiting for another process, which works on early"
-    wait_for(lambda: second.stdout.is_file() and waiting in second.stdout.read_text(), second)
-    assert len(load_results(folder)) == 4  # the other layer
-    first.kill()
-    first.join()
-    returncode, said, error = second.finish()
-    assert returncode == 0, error
-    assert "going on at step" in said.partition(waiting)[2]
+    before = files(folder)
+    returncode, _, error = start(config_of(folder)).finish()
+    assert returncode == 2
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert f"{str(folder)!r} is in use by process {first.pid} on " in line
+    assert "Traceback" not in error
+    assert files(folder) == before
+    first.signal(signal.SIGCONT)
+    assert first.finish()[0] == 0
     assert_as_if_nothing_had_happened(folder, whole)
+
+
+def files(folder: Path) -> dict[Path, int]:
+    """Times of the last change, by path."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def test_a_disk_without_room_is_one_sentence_and_what_is_finished_is_kept(tmp_path: Path, whole: Path) -> None:

@@ -33,14 +33,14 @@ class Sweep:
         return self
 
     def run_batch(self, name: str, size: int) -> None:
-        self.left.start_batch(name, size, self.now)
+        self.left.start_batch("batch", name, size, self.now)
         took = self.fit(name, size)
         for step in range(1, STEPS + 1):
-            self.left.step(self.now + took * step / STEPS, step / STEPS)
+            self.left.step("batch", self.now + took * step / STEPS, step / STEPS)
             self.shares.append(self.left.share)
         self.now += took + self.storing * size
-        self.left.end_batch(self.now)
-        self.after.append((self.now, self.left.seconds.most))
+        self.left.end_batch("batch", self.now)
+        self.after.append((self.now, self.left.seconds().most))
 
     def errors(self) -> list[float]:
         """Told over true time left after each batch but the last, minus 1."""
@@ -61,7 +61,7 @@ def linear(name: str, size: int) -> float:
 
 def test_before_anything_ran_the_forecast_is_the_probes() -> None:
     left = TimeLeft(layers())
-    assert left.seconds == Left(64 * 7, 64 * 7)
+    assert left.seconds() == Left(64 * 7, 64 * 7)
     assert (left.share, left.measured) == (0.0, False)
 
 
@@ -91,41 +91,41 @@ def test_a_layer_whose_probe_was_disturbed_is_corrected_by_its_own_first_batch()
 
 def test_the_first_steps_of_a_layer_which_set_things_up_do_not_move_the_forecast() -> None:
     left = TimeLeft({"one": layer_time(200, 1.0)})
-    left.start_batch("one", 100, 0.0)
-    left.step(2.0, 0.01)  # twice as long as forecast, and a tenth of what is trusted
-    assert left.seconds.most == pytest.approx(199)
-    left.step(110.0, 1.0)
-    assert left.seconds.most == pytest.approx(110)
+    left.start_batch("batch", "one", 100, 0.0)
+    left.step("batch", 2.0, 0.01)  # twice as long as forecast, and a tenth of what is trusted
+    assert left.seconds().most == pytest.approx(199)
+    left.step("batch", 110.0, 1.0)
+    assert left.seconds().most == pytest.approx(110)
 
 
 def test_restarts_take_time_and_no_progress_back() -> None:
     left = TimeLeft({"one": layer_time(8, 1.0)})
-    left.start_batch("one", 4, 0.0)
-    left.step(4.0, 1.0)
-    assert (left.share, left.seconds.most) == pytest.approx((0.5, 4.0))
-    left.step(4.0, 0.0)  # a problem died and starts again
-    left.step(6.0, 1.0)
-    assert (left.share, left.seconds.most) == pytest.approx((0.5, 6.0))
+    left.start_batch("batch", "one", 4, 0.0)
+    left.step("batch", 4.0, 1.0)
+    assert (left.share, left.seconds().most) == pytest.approx((0.5, 4.0))
+    left.step("batch", 4.0, 0.0)  # a problem died and starts again
+    left.step("batch", 6.0, 1.0)
+    assert (left.share, left.seconds().most) == pytest.approx((0.5, 6.0))
 
 
 def test_a_batch_that_goes_on_after_an_interruption_counts_what_it_took_before() -> None:
     left = TimeLeft({"only": layer_time(8, 1.0)})
-    left.start_batch("only", 4, 100.0)
-    left.step(100.0, 0.75, before=6.0)
-    left.step(101.0, 0.875)
-    assert left.seconds.most == pytest.approx(8 * (0.125 * 4 + 4) / 4)
-    left.step(102.0, 1.0)
-    left.end_batch(102.0)
-    assert left.seconds.most == pytest.approx(8.0)
+    left.start_batch("batch", "only", 4, 100.0)
+    left.step("batch", 100.0, 0.75, before=6.0)
+    left.step("batch", 101.0, 0.875)
+    assert left.seconds().most == pytest.approx(8 * (0.125 * 4 + 4) / 4)
+    left.step("batch", 102.0, 1.0)
+    left.end_batch("batch", 102.0)
+    assert left.seconds().most == pytest.approx(8.0)
 
 
 def test_a_search_ends_with_what_is_certainly_wanted_or_goes_on_as_long_as_it_can() -> None:
     left = TimeLeft({name: LayerTime(problems=20, least=6, forecast=1.0) for name in ("first", "second")})
-    assert left.seconds == Left(12, 40)
+    assert left.seconds() == Left(12, 40)
     for problems, least, most in ((6, 3, 7 + 10), (2, 3, 6 + 10)):
-        left.start_batch("first", problems, 0.0)
-        left.end_batch(problems / 2)  # twice as fast as foreseen
-        assert [left.seconds.least, left.seconds.most] == pytest.approx([least, most])
+        left.start_batch("batch", "first", problems, 0.0)
+        left.end_batch("batch", problems / 2)  # twice as fast as foreseen
+        assert [left.seconds().least, left.seconds().most] == pytest.approx([least, most])
     assert left.share == pytest.approx(8 / (8 + 6 + 13))
     left.end_layer("first", 1.0)
     assert left.share == pytest.approx(8 / (8 + 13))
@@ -134,7 +134,7 @@ def test_a_search_ends_with_what_is_certainly_wanted_or_goes_on_as_long_as_it_ca
 def test_layers_with_nothing_left_take_nothing() -> None:
     left = TimeLeft({"done": layer_time(0, 0.0), "todo": layer_time(4, 1.0)})
     left.end_layer("done", 0.0)
-    assert left.seconds.most == pytest.approx(4)
+    assert left.seconds().most == pytest.approx(4)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -155,10 +155,53 @@ def test_whatever_the_clock_learns_progress_never_runs_backwards_and_the_forecas
 
 def test_a_further_round_of_a_search_takes_no_progress_back() -> None:
     left = TimeLeft({"only": LayerTime(problems=4, least=2, forecast=1.0)})
-    left.start_batch("only", 2, 0.0)
-    left.end_batch(2.0)
+    left.start_batch("batch", "only", 2, 0.0)
+    left.end_batch("batch", 2.0)
     assert left.share == pytest.approx(2 / (2 + 1))  # none to two more
-    left.start_batch("only", 2, 2.0)  # two more, for certain
+    left.start_batch("batch", "only", 2, 2.0)  # two more, for certain
     assert left.share == pytest.approx(2 / 3)
-    left.end_batch(4.0)
+    left.end_batch("batch", 4.0)
     assert left.share == 1.0
+
+
+def test_two_batches_at_once_share_the_time_that_is_left() -> None:
+    left = TimeLeft({"one": layer_time(12, 1.0)})
+    left.start_batch("a", "one", 4, 0.0)
+    left.start_batch("b", "one", 4, 1.0)
+    left.step("a", 4.0, 0.5)
+    left.step("b", 5.0, 0.25)
+    # 2 + 1 problems done in the 4 + 4 seconds of two workers; 9 are left
+    assert left.seconds(workers=2).most == pytest.approx(9 * (8 / 3) / 2)
+    assert left.seconds().most == pytest.approx(9 * (8 / 3))
+    assert left.share == pytest.approx(3 / 12)
+    left.end_batch("b", 6.0)
+    left.end_batch("a", 8.0)
+    assert left.seconds(workers=2).most == pytest.approx(4 * (13 / 8) / 2)
+    assert left.share == pytest.approx(8 / 12)
+
+
+def test_batches_of_two_layers_at_once_count_for_their_own() -> None:
+    left = TimeLeft({"fast": layer_time(4, 1.0), "slow": layer_time(4, 1.0)})
+    left.start_batch("a", "fast", 2, 0.0)
+    left.start_batch("b", "slow", 2, 0.0)
+    left.end_batch("a", 2.0)
+    left.end_batch("b", 6.0)
+    left.end_layer("fast", 6.0)
+    assert left.seconds().most == pytest.approx(2 * 3.0)
+
+
+def test_a_batch_that_lost_its_worker_takes_its_time_and_starts_over() -> None:
+    left = TimeLeft({"one": layer_time(8, 1.0)})
+    left.start_batch("a", "one", 4, 0.0)
+    left.start_batch("b", "one", 4, 0.0)
+    left.step("a", 3.0, 0.75)
+    left.step("b", 4.0, 1.0)
+    assert left.share == pytest.approx(7 / 8)
+    left.lose_batch("a")
+    assert left.share == pytest.approx(7 / 8)  # progress never runs backwards
+    assert left.seconds().most == pytest.approx(4 * (3 + 4) / 4)
+    left.start_batch("a", "one", 4, 5.0)
+    left.end_batch("a", 9.0)
+    left.end_batch("b", 9.0)
+    left.end_layer("one", 9.0)
+    assert (left.share, left.seconds().most) == (1.0, 0.0)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning.pytorch import LightningModule, Trainer
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from readout.data.in_memory import ImagesInMemory
 from readout.readouts import LinearDecoder, TrainedDecoder, TrainedReadout
 from readout.readouts.linear_decoder import BATCH
 from readout.sweep import Sweep, training
-from readout.sweep.progress import SweepProgress
+from readout.sweep.reporter import Reporter
 from readout.sweep.runtime import Runtime
 from tests.helpers import CPU, tiny_config, write_config
 from tests.sweep.interrupted import LEVELS, assert_same_bits, checkpoint, hearing_signals, noise, run
@@ -38,20 +39,20 @@ def _signals_are_heard() -> Iterator[None]:
 
 
 class Steps:
-    """Training steps as they are shown; presses Ctrl-C after one of them."""
+    """Training steps as they are reported; presses Ctrl-C after one of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.press_at: int | None = None
         self._seen: list[int] = []
-        shown = SweepProgress.training_step
+        end = Reporter.on_train_batch_end
 
-        def training_step(progress: SweepProgress, step: int, steps: int, loss: Tensor | None) -> None:
-            self._seen.append(step)
-            shown(progress, step, steps, loss)
-            if step == self.press_at:
+        def on_train_batch_end(reporter: Reporter, trainer: Trainer, pl_module: LightningModule, *more: Any) -> None:
+            end(reporter, trainer, pl_module, *more)
+            self._seen.append(reporter.steps)
+            if reporter.steps == self.press_at:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(SweepProgress, "training_step", training_step)
+        monkeypatch.setattr(Reporter, "on_train_batch_end", on_train_batch_end)
 
     def taken(self) -> list[int]:
         """Return those since the last call."""
