@@ -186,19 +186,16 @@ def test_array_script_reads_a_layer_a_task(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("slurm")
 def test_ray_script_starts_nodes_and_a_sweep_on_them() -> None:
-    start = pytest.importorskip("ray.scripts.scripts").start
     *steps, command = sorted(called("readout.sbatch"), key=lambda line: line.startswith("python"))
     config = fit.build(arguments(command)[1:]).config["sweep"]
     assert config["output"] == "runs/paper"
     assert config["executor"]["class_path"] == "readout.executors.Ray"
-    nodes = [line.split(" ray start ")[1] for line in steps if line.startswith("srun")]
-    head, others = sorted(nodes, key=lambda node: "--head" not in node)
-    assert "--port=24711" in head
-    assert others.split()[0].endswith(":24711")
-    known = {option for parameter in start.params for option in parameter.opts}
-    for node in (head, others):
-        assert {option.partition("=")[0] for option in shlex.split(node)} <= known
-        assert {"--num-cpus=32", "--num-gpus=4", "--block"} <= {*shlex.split(node)}
+    head, others = sorted((shlex.split(step) for step in steps), key=lambda words: "--head" not in words)
+    assert {"--cpus-per-task=32", "--nodelist=n1", "--head", "--port=24711"} <= {*head}
+    assert {"--cpus-per-task=32", "--exclude=n1", "--nodes=3"} <= {*others}
+    (address,) = (word for word in others if word.startswith("--address="))
+    assert address.endswith(":24711")
+    assert all({"--num-cpus=32", "--num-gpus=4", "--block"} <= {*node} for node in (head, others))
 
 
 def script(name: str) -> str:
