@@ -1,6 +1,7 @@
 """Search: levels to invert next, by grid or bisection."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Literal
 
 import pandas as pd
@@ -53,14 +54,13 @@ def wanted_now(problems: Sequence[Problem], found: Found, search: Search) -> lis
         found: Their results so far.
         search: ``grid`` for all problems that are left, ``bisection`` for those at :func:`next_levels` of each sample.
     """
-    left = [problem for problem in problems if problem.key not in found.keys]
     if search == "grid":
-        return left
-    levels = sorted({problem.level for problem in problems})
-    repeats = len({(problem.draw, problem.reading) for problem in problems})
-    samples = dict.fromkeys(problem.sample for problem in problems)
+        return [problem for problem in problems if problem.key not in found.keys]
+    levels = sorted(set(map(attrgetter("level"), problems)))
+    repeats = len(set(map(attrgetter("draw", "reading"), problems)))
+    samples = dict.fromkeys(map(attrgetter("sample"), problems))
     wanted = {sample: next_levels(levels, found.levels(sample, repeats)) for sample in samples}
-    return [problem for problem in left if problem.level in wanted[problem.sample]]
+    return [each for each in problems if each.level in wanted[each.sample] and each.key not in found.keys]
 
 
 def next_levels(levels: Sequence[float], recovered: Mapping[float, bool]) -> list[float]:
