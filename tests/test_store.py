@@ -568,6 +568,15 @@ def test_parts_of_an_older_version_are_merged_with_newer_ones(store: ResultStore
     assert expected["reading"].tolist() == [0, 1]
 
 
+def test_parts_whose_true_inputs_are_unknown_are_merged(store: ResultStore) -> None:
+    for key in "ab":
+        store.append(table(key, trajectory_distance=[None, None]), pictures(1))
+    store.merge("abc", "late")
+    assert len(list(store.results.iterdir())) == 1
+    found = ResultStore(store.folder).load(trajectories=True)
+    assert [list(curve) for curve in found["trajectory_distance"]] == [[None, None]] * 2
+
+
 def test_a_merged_part_is_as_old_as_its_newest_rows(store: ResultStore) -> None:
     unmerged(store)
     for path in store.results.iterdir():

@@ -148,13 +148,15 @@ def joined(parts: Iterable[pa.Table], later: Collection[str]) -> pd.DataFrame:
 def _conformed(table: pa.Table, schema: pa.Schema, file: str) -> pa.Table:
     """Fill the columns that a part lacks."""
     missing = {**LATER, FILE: file}
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.repeat(pa.scalar(missing.get(field.name), field.type), len(table))
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+
+    def column(field: pa.Field) -> pa.ChunkedArray | pa.Array:
+        if field.name not in table.column_names:
+            return pa.repeat(pa.scalar(missing.get(field.name), field.type), len(table))
+        found = table[field.name]
+        # Arrow breaks lists of nulls that it casts to their own type
+        return found if found.type == field.type else found.cast(field.type)
+
+    return pa.table([column(field) for field in schema], schema=schema)
 
 
 def _opened(path: Path) -> pq.ParquetFile:
