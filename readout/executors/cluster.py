@@ -105,8 +105,11 @@ class Cluster:
                     if job is None:
                         break
                     running[self._begin(worker, job)] = worker, job
-                if not running and not waiting:
-                    return
+                if not running and not waiting:  # also without an idle worker there may be more
+                    job = take()
+                    if job is None:
+                        return
+                    waiting.append(job)
             elif not running:
                 raise Stopped(_sentence(stopped))
             if not running and not self._asked:

@@ -12,10 +12,17 @@ from readout.readouts import Readout
 
 
 class Slow(Callback):
-    """Makes steps long enough for something to happen between two."""
+    """Makes steps long enough for something to happen between two.
+
+    Args:
+        seconds: Seconds to wait after each.
+    """
+
+    def __init__(self, seconds: float = 0.02) -> None:
+        self.seconds = seconds
 
     def on_train_batch_end(self, *_: Any) -> None:
-        time.sleep(0.02)
+        time.sleep(self.seconds)
 
 
 class Poison(Callback):

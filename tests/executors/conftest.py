@@ -41,9 +41,28 @@ def kept_workers(nodes: Any) -> Iterator[Kept]:
 @pytest.fixture
 def kept(nodes: Any, kept_workers: Kept) -> Kept:
     """An executor with two workers, each on a node of its own."""
-    while len(nodes.worker_nodes) < WORKERS:
-        nodes.add_node(num_cpus=1)
+    have(nodes, WORKERS)
     return kept_workers
+
+
+@pytest.fixture
+def lonely(nodes: Any, kept_workers: Kept) -> Kept:
+    """The same with one worker, where the second would only cost time."""
+    have(nodes, 1)
+    return kept_workers
+
+
+def have(nodes: Any, count: int) -> None:
+    """Add or remove nodes until there are so many."""
+    while len(nodes.worker_nodes) < count:
+        nodes.add_node(num_cpus=1)
+    while len(nodes.worker_nodes) > count:
+        lose(nodes)
+
+
+def lose(nodes: Any) -> None:
+    """Lose a node with all its processes."""
+    nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
 
 
 def wait_for(true: Callable[[], bool]) -> None:

@@ -55,15 +55,15 @@ def test_a_callback_that_logs_in_each_fit() -> None:
 
 
 @pytest.mark.parametrize("error", [ReadoutError("Do it otherwise."), ValueError("a bug")])
-def test_an_error_in_a_job_is_the_same_here(error: Exception, kept: Kept) -> None:
-    with kept.opened(None), pytest.raises(type(error), match=f"^{error}$"):
-        next(kept.run(one_by_one([Fails(error)]), WATCH))
+def test_an_error_in_a_job_is_the_same_here(error: Exception, lonely: Kept) -> None:
+    with lonely.opened(None), pytest.raises(type(error), match=f"^{error}$"):
+        next(lonely.run(one_by_one([Fails(error)]), WATCH))
 
 
-def test_a_worker_with_other_software(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    with kept.opened(None):
-        assert kept._cluster is not None
+def test_a_worker_with_other_software(lonely: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lonely.opened(None):
+        assert lonely._cluster is not None
         monkeypatch.setattr(cluster, "versions", lambda: {"torch": "9.9"})
-        kept._cluster._ask(next(iter(kept._cluster._ready)))
+        lonely._cluster._ask(next(iter(lonely._cluster._ready)))
         with pytest.raises(ReadoutError, match=r"A worker has readout .*, but this process has torch 9\.9; install"):
-            [*kept.run(one_by_one([*map(Where, range(100))]), WATCH)]
+            [*lonely.run(one_by_one([*map(Where, range(100))]), WATCH)]
