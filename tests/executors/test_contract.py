@@ -9,11 +9,16 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 from torch.optim import AdamW
 
+from readout.codes import TopKEncoder
+from readout.codes.stored import NAME
 from readout.data import InputData, TextFiles, UniformNoise
 from readout.executors import Executor, Here, Job
 from readout.extractors import BERT
+from readout.learning import Activations, SparseAutoencoder
+from readout.learning.learn import learn, learn_layers
 from readout.priors import Pixels, TokenLogits
 from readout.readouts import ClassReadout, ImageInversion, Readout, TextInversion, TrainedDecoder
 from readout.sweep import Sweep
@@ -117,6 +122,20 @@ def test_external_features_give_the_same_bits(tmp_path: Path, kept: Kept) -> Non
         sweep = ExternalSweep(RunOptions(folder, batch_size=2, executor=executor))
         sweep.run(readout, features, (3, 16, 16), runtime(20), true, Console(quiet=True))
     assert_same_results(tmp_path)
+
+
+def test_dictionaries_of_several_layers_are_learnt_by_workers(tmp_path: Path, kept: Kept) -> None:
+    data = Activations(TinyNet(), ["early", "middle"], noise(), held_out=0.5)
+    learner, found = SparseAutoencoder(TopKEncoder(2), latents=8), []
+    for folder, executor in executors(tmp_path, kept):
+        learned = learn_layers(learner, data, folder, runtime(6), executor=executor)
+        found.append({layer: load_file(folder / layer / NAME) for layer in learned})
+    assert [*found[0]] == ["early", "middle"]
+    for layer, tensors in found[0].items():
+        alone = learn(SparseAutoencoder(TopKEncoder(2), latents=8), data.at(layer), tmp_path / layer, runtime(6))
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, found[1][layer][name])
+            assert torch.equal(tensor, load_file(alone.dictionary.path + f"/{NAME}")[name])
 
 
 def test_no_more_jobs_are_taken_than_there_are_workers(kept: Kept) -> None:
