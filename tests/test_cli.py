@@ -82,7 +82,8 @@ def test_a_sweep_leaves_everything_the_design_names(
         ["middle", "noise_001"],
     ]
     assert len(list((out / "recovered").rglob("*.png"))) == 8
-    assert len(list((out / "recovered").glob("*.safetensors"))) == len(list((out / "results").glob("*.parquet"))) == 4
+    assert len(list((out / "recovered").glob("*.safetensors"))) == 4  # one per batch
+    assert len(list((out / "results").glob("*.parquet"))) == 2  # one per layer
     assert {path.name for path in (out / "figures").iterdir()} >= {"recovery.png", "sizes.svg", "recovered.png"}
     assert "How far can a feature of TinyNet move" in (out / "report.html").read_text()
     assert not list(out.rglob("*.partial"))
