@@ -176,6 +176,9 @@ def test_all_batches_that_were_stopped_go_on(tmp_path: Path) -> None:
     run(tmp_path / "whole", pixels_that_leave(), noise(), layers=both)
     for layer, at in (("early", 9), ("middle", 14)):  # neither sweep touches the checkpoint of the other's layer
         interrupt(tmp_path / "out", pixels_that_leave(), noise(), at, layers=[layer])
+    first, second = sorted((tmp_path / "out" / "checkpoints").glob("*.ckpt"))
+    first.rename(first.with_stem(f"{first.stem[:8]}-early"))  # earlier versions named them by layer
+    second.rename(second.with_stem(f"{second.stem[:8]}-middle"))
     again = InterruptAt()
     said, _ = run(tmp_path / "out", pixels_that_leave(), noise(), again, layers=both)
     assert again.begun == [9, 0, 14, 0]
