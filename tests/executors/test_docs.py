@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ray.scripts.scripts import cli
 
@@ -30,7 +31,7 @@ def test_commands_and_flags_of_the_page_are_rays() -> None:
     found = uses(PAGE)
     assert {"start", "health-check", "get-auth-token"} <= dict(found).keys()
     for name, flags in found:
-        command = cli
+        command: Any = cli
         for word in name.split():
             command = command.commands[word]
         assert flags <= {option for parameter in command.params for option in parameter.opts}, name
