@@ -31,7 +31,7 @@ NOT_RUN = {
     r": pip install ": "would install into the environment of the tests; .ci/run installs from scratch",
     r"wandb\.yaml|: wandb ": "starts a service of W&B's, or needs an account; tests/callbacks/test_wandb.py runs it",
     r": (sbatch|export) ": "needs Slurm; the scripts are run with stand-ins below",
-    r": (helm|kubectl|ray) ": "needs Kubernetes or a cloud",
+    r": (kubectl|ray) ": "needs Kubernetes or a cloud",
     r"executor Ray": "starts a Ray cluster; tests/executors runs sweeps on one",
     r"google-bert/|facebook/": "weights from a model hub",
 }

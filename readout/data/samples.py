@@ -26,7 +26,7 @@ class Metadata(NamedTuple):
     like: Tensor
     """Tensor of the input's shape and type without values, on PyTorch's device ``meta``."""
     digest: str
-    """Digest of the input's type, shape and values; see :func:`values_digest`."""
+    """Digest of the input's type, shape and values; see :func:`readout.data.samples.values_digest`."""
 
 
 class Samples(Mapping[str, Sample]):

@@ -258,7 +258,7 @@ def _join(address: str | None) -> None:
         if joining:
             raise ReadoutError(
                 f"The Ray cluster {joining!r} can't be joined ({reason(error)}); start it with `ray start`, or correct "
-                "its address (RAY_ADDRESS)."
+                "its address (RAY_ADDRESS) or its token (RAY_AUTH_TOKEN)."
             ) from error
         raise ReadoutError(f"Ray can't start on this machine ({reason(error)}).") from error
 

@@ -60,7 +60,7 @@ def learn(
     console: Console | None = None,
     executor: Executor | None = None,
 ) -> Learned:
-    """Learn a dictionary at one layer; see :func:`learn_layers`, whose arguments these are.
+    """Learn a dictionary at one layer; see :func:`readout.learning.learn.learn_layers`, whose arguments these are.
 
     Examples:
         Latents of sums of known atoms, found from the sums alone:
@@ -162,7 +162,7 @@ class LearnJob(Job):
         """See :class:`Job`.
 
         Raises:
-            ReadoutError: see :func:`learn_layers`, and if this process does not see the output folder.
+            ReadoutError: see :func:`readout.learning.learn.learn_layers`, and if this process does not see the output folder.
         """
         if not is_seen(work.claim, work.text):
             raise ReadoutError(f"A worker does not see {str(self.folder)!r}; give an output folder on a shared disk.")

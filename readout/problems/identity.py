@@ -23,6 +23,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def batch_name(keys: Iterable[str]) -> str:
+    """Return the name of a batch, that of its results, its recovered inputs and its checkpoint, from its keys."""
+    return digest(list(keys))[:16]
+
+
 def tensor_digest(named_tensors: Iterable[tuple[str, Tensor]]) -> str:
     """Return the hex SHA-256 over the names, types, shapes and bytes of tensors."""
     sha = hashlib.sha256()

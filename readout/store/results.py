@@ -18,7 +18,7 @@ from readout.common.files import readable, user_path, write_whole
 from readout.common.seal import COMMENT
 from readout.data.images import is_image
 from readout.problems import Setting
-from readout.problems.identity import digest
+from readout.problems.identity import batch_name
 from readout.problems.names import own_path, set_aside_if_damaged
 from readout.store.columns import COLUMNS, LATER, SORTED, TRAJECTORY
 from readout.store.config import read_yaml
@@ -100,7 +100,7 @@ class ResultStore:
             ReadoutError: if the disk is full or the folder can't be written.
         """
         keys = table["key"].tolist()
-        name = digest(keys)[:16]
+        name = batch_name(keys)
         tensors = {key: x.contiguous() for key, x in zip(keys, recovered, strict=True) if x.numel()}
         write_whole(self._file(name), lambda path: save_file(tensors, path))
         self._write_readable(table if pictured is None else table[table["sample"].isin(pictured)], tensors)
@@ -128,7 +128,7 @@ class ResultStore:
         if len(parts) < 2:
             return
         keys = index.counting(parts)
-        merged = digest(sorted(chain(*keys.values())))[:16]
+        merged = batch_name(sorted(chain(*keys.values())))
         paths = [self._part(part) for part in sorted(parts)]
         schema, newest = merged_schema(paths), max(path.stat().st_mtime_ns for path in paths)
         self.reread()  # unless all goes well

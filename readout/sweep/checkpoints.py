@@ -20,6 +20,7 @@ from readout.common.signals import KEPT, Stop, Stopped
 from readout.common.software import versions
 from readout.executors import Desk
 from readout.problems import Problem
+from readout.problems.identity import batch_name
 from readout.problems.names import safe_name
 from readout.readouts import Readout
 from readout.readouts.inversion.resuming import Attempt
@@ -262,6 +263,7 @@ class Checkpoints:
             return self._ignored(path, "is of problems that are not all left to do")
         if self.limit is not None and len(keys) > self.limit:
             return self._ignored(path, f"is of {len(keys)} problems side by side, more than batch_size says")
+        path.replace(self.path(batch_name(keys)))  # earlier versions named it by its layer
         return [known[key] for key in keys]
 
     def _ignored(self, path: Path, why: str) -> list[Problem]:

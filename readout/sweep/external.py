@@ -93,7 +93,8 @@ class ExternalSweep:
         inputs = {name: true.get(name, unknown_input(readout, features[name], input_shape)) for name in features}
         index = [*readout.extractor.layers].index([*shapes][-1])  # of the deepest layer
         by_layer = partial(scores_by_layer, readout, readout.extractor, readout.loss)
-        runtime = runtime.on(self.options.executor)
+        # configured callbacks and loggers are for sweeps
+        runtime = replace(runtime, trainer={**runtime.trainer, "callbacks": []}, loggers=()).on(self.options.executor)
         with quiet_lightning(), as_one_layer(readout, shapes, self.layer_weights) as layer, ExitStack() as held:
             driver = self._driver(readout, layer, features, inputs, true, by_layer, runtime, index, console)
             held.enter_context(driver.working())
@@ -139,8 +140,7 @@ class ExternalSweep:
             store=store,
             options=self.options.for_readout(setting.readout),
             threshold=threshold,
-            # configured callbacks and loggers are for sweeps
-            runtime=replace(runtime, trainer={**runtime.trainer, "callbacks": []}, loggers=()),
+            runtime=runtime,
         )
 
 

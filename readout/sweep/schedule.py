@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from readout.problems import Problem, batches
-from readout.problems.identity import digest
+from readout.problems.identity import batch_name
 from readout.problems.search import Search, wanted_now
 from readout.sweep.plan import LayerPlan
 
@@ -23,7 +23,7 @@ class Batch:
     @cached_property
     def name(self) -> str:
         """Digest of the keys, under which checkpoint and results are kept."""
-        return digest([problem.key for problem in self.problems])[:16]
+        return batch_name(problem.key for problem in self.problems)
 
 
 @dataclass

@@ -54,9 +54,10 @@ class Kept(Ray):
             yield job.job, answer
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers; the next sweep starts others."""
         if self._cluster is not None:
             self._cluster.leave()
+            self._cluster = None
 
 
 class Relayed(Job):

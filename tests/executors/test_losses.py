@@ -80,8 +80,8 @@ def test_a_batch_that_always_ends_its_worker_is_left_out(
     tmp_path: Path, lonely: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lonely, "losses", 2)
-    poison = tmp_path / "poison"
     settings: dict[str, Any] = {"levels": [0.5], "batch_size": 1, "steps": 10}
+    poison = tmp_path / "poison"
     poison.touch()
     _, whole = run(tmp_path / "whole", dip(), noise(), InterruptAt(), **settings)
     ill, well = whole["sample"]

@@ -10,17 +10,19 @@ import pytest
 
 from readout import cli, load_results
 from readout.representation import linear_distance
-from tests.executors.conftest import wait_for
+from tests.executors.conftest import have, wait_for
+from tests.executors.kept import Kept
 from tests.helpers import Command, tiny_config, write_config
 from tests.sweep.interrupted import assert_same_bits
 
 
 @pytest.fixture
-def node(nodes: Any) -> Iterator[Any]:
-    """A node for two workers."""
-    node = nodes.add_node(num_cpus=2)
-    yield node
-    nodes.remove_node(node)
+def node(nodes: Any, kept_workers: Kept) -> Iterator[Any]:
+    """The only node, for two workers."""
+    kept_workers.close()  # those that wait for a node would take the places
+    have(nodes, 0)
+    yield nodes.add_node(num_cpus=2)
+    have(nodes, 0)
 
 
 def workers(node: Any) -> list[psutil.Process]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from safetensors.torch import load_file
 
 from readout.common.errors import ReadoutError
 from readout.perturbations import GaussianPerturbation
@@ -168,7 +168,7 @@ def test_a_smaller_batch_than_asked_for_is_gone_on_with_first(tmp_path: Path) ->
     again = InterruptAt()
     run(tmp_path, pixels_that_leave(), noise(), again, batch_size=8)
     assert again.begun == [9, 0]
-    assert sorted(parts(tmp_path)) == [4, 4]
+    assert sorted(batches(tmp_path)) == [4, 4]
 
 
 def test_all_batches_that_were_stopped_go_on(tmp_path: Path) -> None:
@@ -176,6 +176,9 @@ def test_all_batches_that_were_stopped_go_on(tmp_path: Path) -> None:
     run(tmp_path / "whole", pixels_that_leave(), noise(), layers=both)
     for layer, at in (("early", 9), ("middle", 14)):  # neither sweep touches the checkpoint of the other's layer
         interrupt(tmp_path / "out", pixels_that_leave(), noise(), at, layers=[layer])
+    first, second = sorted((tmp_path / "out" / "checkpoints").glob("*.ckpt"))
+    first.rename(first.with_stem(f"{first.stem[:8]}-early"))  # earlier versions named them by layer
+    second.rename(second.with_stem(f"{second.stem[:8]}-middle"))
     again = InterruptAt()
     said, _ = run(tmp_path / "out", pixels_that_leave(), noise(), again, layers=both)
     assert again.begun == [9, 0, 14, 0]
@@ -189,13 +192,13 @@ def test_problems_in_two_checkpoints_are_read_once(tmp_path: Path) -> None:
     interrupt(tmp_path, pixels_that_leave(), noise(), 9, batch_size=2)
     assert sorted(len(keys_in(path)) for path in (tmp_path / "checkpoints").glob("*.ckpt")) == [2, 4]
     run(tmp_path, pixels_that_leave(), noise())
-    assert sum(parts(tmp_path)) == 8
+    assert sum(batches(tmp_path)) == 8
     assert not (tmp_path / "checkpoints").exists()
 
 
-def parts(folder: Path) -> list[int]:
-    """Rows of each part of the results."""
-    return [len(pd.read_parquet(path)) for path in (folder / "results").glob("*.parquet")]
+def batches(folder: Path) -> list[int]:
+    """Problems of each batch."""
+    return [len(load_file(path)) for path in (folder / "recovered").glob("*.safetensors")]
 
 
 def test_a_checkpoint_of_another_setting_is_left_alone(tmp_path: Path) -> None:
