@@ -162,7 +162,8 @@ class LearnJob(Job):
         """See :class:`Job`.
 
         Raises:
-            ReadoutError: see :func:`readout.learning.learn.learn_layers`, and if this process does not see the output folder.
+            ReadoutError: see :func:`readout.learning.learn.learn_layers`, and if this process does not see the output
+                folder.
         """
         if not is_seen(work.claim, work.text):
             raise ReadoutError(f"A worker does not see {str(self.folder)!r}; give an output folder on a shared disk.")

@@ -140,7 +140,7 @@ def _numbers() -> Iterator[tuple[Any, str]]:
     functions = [*RUN, Sweep, PlainModule, representation.linear_size]
     functions += [statistics.bootstrap_interval, statistics.paired_difference]
     for taker in dict.fromkeys([*public, *functions]):
-        if inspect.isabstract(taker) or is_dataclass(taker):
+        if inspect.isabstract(taker) or is_dataclass(taker) or taker is data.Samples:  # which no user makes
             continue
         for parameter in inspect.signature(taker).parameters.values():
             annotation = parameter.annotation
