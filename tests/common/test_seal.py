@@ -26,6 +26,7 @@ from readout.common.seal import COMMENT, UNSEALED, is_damaged
 from readout.common.software import versions
 from readout.prediction import beside
 from readout.problems import Setting
+from readout.problems.identity import batch_name
 from readout.store import ResultStore, read_config
 from readout.sweep.checkpoints import FOLDER, Checkpoints, WholeFiles, file_name
 from readout.sweep.options import RunOptions
@@ -128,7 +129,7 @@ def test_another_content_is_never_a_traceback(store: ResultStore, pattern: str) 
 def test_a_damaged_checkpoint_is_not_gone_on_with(tmp_path: Path) -> None:
     keys = ["a", "b"]
     problems = cast(Any, [SimpleNamespace(key=key) for key in keys])
-    path = tmp_path / FOLDER / file_name("setting", "batch")
+    path = tmp_path / FOLDER / file_name("setting", batch_name(keys))
     attempt = {"todo": [0, 1], "rows": [], "recovered": [], "restart": 0}
     batch = {"keys": keys, "versions": versions(), "attempt": attempt}
     WholeFiles().save_checkpoint({"batch": batch, "inversion": {"step": 7}, "weights": torch.rand(2000)}, path)

@@ -54,7 +54,7 @@ def test_a_batch_whose_node_is_lost_goes_on_from_its_checkpoint(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # workers have another working directory
     lose_a_batch(Path(), kept, lose_a_node)
-    assert any(told.first > 10 for told in kept.reports)
+    assert any(told.first > 0 for told in kept.reports)
 
 
 def test_a_node_that_joins_is_used(nodes: Any, lonely: Kept) -> None:

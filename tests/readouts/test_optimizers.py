@@ -111,7 +111,7 @@ def swept(folder: Path, batch_size: Any, optimizer: Any, steps: int = 4) -> tupl
     data = UniformNoise(count=3, shape=(3, 16, 16))
     sweep = Sweep("early", [0, 0.3], output=str(folder), batch_size=batch_size)
     consoles = Console(file=said, width=300), Console(file=io.StringIO())
-    inverted = sweep._invert(inversion, data, runtime(steps), *consoles, trajectories=False)
+    inverted = sweep._invert(inversion, data, runtime(steps), *consoles, trajectories=True)
     assert inverted is not None
     return inverted[0], said.getvalue()
 
