@@ -133,7 +133,7 @@ class Driver:
 
         Raises:
             ReadoutError: if results vanish twice, or batches were given up.
-            KeyboardInterrupt: after Ctrl-C; see :func:`readout.common.signals.stoppable`.
+            KeyboardInterrupt: after Ctrl-C.
         """
         self._run(plan, dashboard, keep, console)
         results = self._reread(trajectories)

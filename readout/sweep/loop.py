@@ -64,7 +64,7 @@ class Loop:
 
         Raises:
             ReadoutError: if batches were given up.
-            KeyboardInterrupt: after Ctrl-C; see :func:`readout.common.signals.stoppable`.
+            KeyboardInterrupt: after Ctrl-C; see :func:`stoppable`.
         """
         with ExitStack() as held:
             stop = held.enter_context(stoppable())
