@@ -57,6 +57,7 @@ def test_a_batch_whose_node_is_lost_goes_on_from_its_checkpoint(
     assert any(told.first > 0 for told in kept.reports)
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_is_used(nodes: Any, lonely: Kept) -> None:
     found: set[str] = set()
     jobs = map(Where, range(10_000))
@@ -68,6 +69,7 @@ def test_a_node_that_joins_is_used(nodes: Any, lonely: Kept) -> None:
     assert joined.node_id in found
 
 
+@pytest.mark.slow
 def test_a_batch_whose_node_is_lost_starts_over_without_a_folder_that_workers_see(
     tmp_path: Path, kept: Kept, lose_a_node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_batch_whose_node_is_lost_starts_over_without_a_folder_that_workers_se
     assert {told.first for told in kept.reports} == {0}
 
 
+@pytest.mark.slow
 def test_a_batch_that_always_ends_its_worker_is_left_out(
     tmp_path: Path, lonely: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_batch_that_always_ends_its_worker_is_left_out(
     assert_same_bits(tmp_path / "out", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_job_is_not_blamed_for_workers_that_died_before_it(
     nodes: Any, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def fit(folder: Path, output: str, slowly: bool, **sweep: Any) -> list[str]:
     return ["fit", "--config", str(write_config(folder / f"{output}.yaml", config))]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_in_every_way_goes_on_to_the_bit(tmp_path: Path, nodes: Any, node: Any) -> None:
     checkpoints = tmp_path / "out" / "checkpoints"
 
@@ -73,6 +74,7 @@ def test_a_sweep_that_is_stopped_in_every_way_goes_on_to_the_bit(tmp_path: Path,
     assert not checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_the_closed_form_on_a_cluster_of_this_machine(tmp_path: Path) -> None:
     arguments = ["--config", "linear_check.yaml", "--sweep.output", "out", "--sweep.batch_size", "40"]
     code, shown, said = Command("fit", *arguments, "--sweep.executor", "Ray", cwd=tmp_path).finish()
