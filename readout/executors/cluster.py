@@ -59,6 +59,7 @@ class Cluster:
         """Workers by the answer that says that they have started or, after a loss, that they are still there."""
         self._ready: dict[Any, Facts] = {}
         self._failed_starts = 0
+        self._told_devices = False
         before = handlers()
         _join(options.address)
         set_handlers(before)  # Ray's own would end this process at once
@@ -154,6 +155,10 @@ class Cluster:
 
     def _look_at_board(self, watch: Watch) -> None:
         """Pass on what jobs have told, and tell them if a stop was asked for."""
+        devices = sorted({facts.device for facts in self._ready.values()})
+        if len(devices) > 1 and not self._told_devices:
+            self._told_devices = True
+            watch.say(f"workers have different devices ({', '.join(devices)}), which may round differently")
         reports, said = ray.get(self._board.read.remote(watch.stop.asked is not None))
         for sentence in said:
             watch.say(sentence)
