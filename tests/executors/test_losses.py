@@ -35,7 +35,7 @@ def lose_a_node(nodes: Any, kept: Kept) -> Iterator[Callable[[Callable[[], bool]
 
 def lose_a_batch(folder: Path, kept: Kept, lose_a_node: Any) -> None:
     """Lose a node in the middle of a batch, and compare what is found in the end with a sweep in one process."""
-    settings: dict[str, Any] = {"levels": [0.3, 0.7], "batch_size": 2, "steps": 200, "checkpoint_minutes": 1e-9}
+    settings: dict[str, Any] = {"levels": [0.7], "batch_size": 1, "steps": 100, "checkpoint_minutes": 1e-9}
     run(folder / "whole", dip(), noise(), InterruptAt(), **settings)
     out = folder / "out"
 
@@ -44,7 +44,7 @@ def lose_a_batch(folder: Path, kept: Kept, lose_a_node: Any) -> None:
         return len({told.job for told in kept.reports if told.step > 10}) == 2 and len(saved) == 2 * kept.sees_folder
 
     lose_a_node(both_run)
-    run(out, dip(), noise(), InterruptAt(), Slow(), **settings, executor=kept)
+    run(out, dip(), noise(), InterruptAt(), Slow(0.1), **settings, executor=kept)
     assert_same_bits(out, folder / "whole")
     assert not (out / "checkpoints").exists()
 
