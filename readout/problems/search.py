@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -23,6 +23,7 @@ class Found:
     def __init__(self, results: pd.DataFrame | None = None) -> None:
         self.keys: set[str] = set()
         self._recovered: dict[str, dict[float, list[bool]]] = {}
+        self._searched: Searched | None = None
         if results is not None:
             self.add(results)
 
@@ -45,6 +46,34 @@ class Found:
         known = self._recovered.get(sample, {})
         return {level: all(recovered) for level, recovered in known.items() if len(recovered) == repeats}
 
+    def wanted_levels(self, problems: Sequence[Problem]) -> dict[str, list[float]]:
+        """Return the levels that a bisection wants next, by input; inputs whose size is known are left out.
+
+        Args:
+            problems: All problems of the layer, always the same.
+        """
+        if self._searched is None:
+            self._searched = Searched(
+                levels=sorted(set(map(attrgetter("level"), problems))),
+                repeats=len(set(map(attrgetter("draw", "reading"), problems))),
+                samples=list(dict.fromkeys(map(attrgetter("sample"), problems))),
+            )
+        levels, repeats, samples = self._searched
+        found = ((sample, next_levels(levels, self.levels(sample, repeats))) for sample in samples)
+        wanted = {sample: next_ones for sample, next_ones in found if next_ones}
+        self._searched = self._searched._replace(samples=list(wanted))  # no more results come for the others
+        return wanted
+
+
+class Searched(NamedTuple):
+    """What the problems of a layer cross, found out once."""
+
+    levels: list[float]
+    repeats: int
+    """Problems per level, draws × readings."""
+    samples: list[str]
+    """Inputs whose size is not known yet."""
+
 
 def wanted_now(problems: Sequence[Problem], found: Found, search: Search) -> list[Problem]:
     """Return the problems of one layer to invert next; none once every size is known.
@@ -56,11 +85,8 @@ def wanted_now(problems: Sequence[Problem], found: Found, search: Search) -> lis
     """
     if search == "grid":
         return [problem for problem in problems if problem.key not in found.keys]
-    levels = sorted(set(map(attrgetter("level"), problems)))
-    repeats = len(set(map(attrgetter("draw", "reading"), problems)))
-    samples = dict.fromkeys(map(attrgetter("sample"), problems))
-    wanted = {sample: next_levels(levels, found.levels(sample, repeats)) for sample in samples}
-    return [each for each in problems if each.level in wanted[each.sample] and each.key not in found.keys]
+    wanted = found.wanted_levels(problems)
+    return [each for each in problems if each.level in wanted.get(each.sample, ()) and each.key not in found.keys]
 
 
 def next_levels(levels: Sequence[float], recovered: Mapping[float, bool]) -> list[float]:
