@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from readout.store import ResultStore
-from readout.sweep import driver
+from readout.sweep import jobs
 from tests.helpers import read_table
 
 LEARN = importlib.import_module("readout.learning.learn")
@@ -51,7 +51,7 @@ def run_again(
     def refuse(*_: Any) -> None:
         raise AssertionError("inverted or learnt again")
 
-    monkeypatch.setattr(driver, "read", refuse)
+    monkeypatch.setattr(jobs, "read", refuse)
     monkeypatch.setattr(LEARN, "run_training", refuse)
     monkeypatch.setattr(ResultStore, "write_figure", lambda *_: None)  # it would draw the same once more
     after = run(main, output)

@@ -21,7 +21,7 @@ def test_smoke_recovers_with_and_without_the_prior_and_resumes(tmp_path: Path, m
     assert (sizes["threshold"] == SCALES["smoke"].threshold).all()
     assert (tmp_path / "figures" / "examples.png").is_file()
     # run again with the sweeps of before: nothing is inverted, and none is copied
-    monkeypatch.setattr("readout.sweep.driver.read", None)
+    monkeypatch.setattr("readout.sweep.jobs.read", None)
     again = tmp_path / "again"
     main(["--scale", "smoke", "--output", str(again), "--sweeps", str(tmp_path)])
     pd.testing.assert_frame_equal(pd.read_csv(again / "vision_recovery.csv"), results)
