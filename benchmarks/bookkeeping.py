@@ -136,7 +136,7 @@ def run(driver: Driver, plan: Plan) -> dict[str, float]:
 
 def _read(job: ReadJob) -> tuple[pd.DataFrame, list[Tensor]]:
     """Make up the answer of a batch."""
-    table = synthetic.results([*job.problems], synthetic.LAYERS.index(job.layer))
+    table = synthetic.results(job.batch.problems, synthetic.LAYERS.index(job.layer))
     return table.drop(columns="spread"), list(torch.rand(len(table), 3, 4, 4))
 
 

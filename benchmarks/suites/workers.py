@@ -18,7 +18,7 @@ WORKERS = (1, 8, 64)
 
 @dataclass(frozen=True)
 class Sweep:
-    """What decides how long a sweep takes."""
+    """A sweep, as far as it decides how long it takes."""
 
     name: str
     inputs: int

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -16,7 +15,6 @@ SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name)
 
 KEPT = "what is finished is kept, and the same command goes on from there."
 
-POLL_SECONDS = 0.2
 STDOUT, STDERR = 1, 2
 SHOW_CURSOR = b"\x1b[?25h"
 
@@ -60,17 +58,6 @@ class Stop:
         """
         if self.asked is not None:
             raise Stopped(f"{where}; {KEPT}")
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, but stop if that is requested.
-
-        Raises:
-            Stopped: if a stop is requested.
-        """
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.check("Stopped while waiting")
-            time.sleep(POLL_SECONDS)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked is not None:

@@ -19,7 +19,7 @@ MEMORY = 2**30
 
 
 class Metadata(NamedTuple):
-    """What is known of an input without loading it."""
+    """Properties of an input that need no loading."""
 
     label: str | None
     """Class of the input, if known."""

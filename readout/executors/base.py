@@ -32,7 +32,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Desk:
-    """What a job finds where it runs."""
+    """The surroundings of a job where it runs."""
 
     stop: Stop
     """Asked between steps."""
@@ -72,7 +72,7 @@ class Job(ABC):
 
 @dataclass(frozen=True)
 class Watch:
-    """What the process that hands out jobs provides."""
+    """Callbacks of the process that hands out jobs, and its request to stop."""
 
     stop: Stop
     report: Callable[[Report], None]

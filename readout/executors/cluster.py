@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.5
 """Time between two looks at the board and the cluster."""
 
-START_SECONDS = 300.0
-"""Longest wait for the first worker."""
-
 JOIN_SECONDS = 10.0
 """Longest wait for a connection to the cluster."""
+
+START_SECONDS = 300.0
+"""Longest wait for the first worker."""
 
 OTHERS_SECONDS = 30.0
 """Longest wait for the next one, whose place another sweep may have."""

@@ -20,7 +20,7 @@ REPORT_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Facts:
-    """What a worker says of itself."""
+    """Node, software and free memory of a worker."""
 
     node: str
     versions: dict[str, str]

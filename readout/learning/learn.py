@@ -138,7 +138,7 @@ def learn_layers(
 
 @dataclass
 class LearnWork:
-    """What the learning at every layer needs."""
+    """The parts of the learning that every layer needs."""
 
     learner: DictionaryLearner
     data: Activations

@@ -14,7 +14,7 @@ Search = Literal["grid", "bisection"]
 
 
 class Found:
-    """What a search needs of the results of one layer, kept in memory as they come.
+    """Results of one layer as far as a search needs them, kept in memory as they come.
 
     Args:
         results: Results so far, one row per problem, with verdicts.
@@ -66,7 +66,7 @@ class Found:
 
 
 class Searched(NamedTuple):
-    """What the problems of a layer cross, found out once."""
+    """Levels and inputs that the problems of a layer cross, found out once."""
 
     levels: list[float]
     repeats: int

@@ -15,7 +15,7 @@ class Place(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a part holds."""
+    """Contents of a part."""
 
     keys: Mapping[str, Collection[str]]
     """Keys of problems by the file with their recovered inputs."""

@@ -97,7 +97,7 @@ class Checkpoint(Callback):
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint says of its batch."""
+    """Keys, step and finished runs of the batch in a checkpoint."""
 
     keys: list[str]
     step: int

@@ -172,6 +172,21 @@ class Driver:
         assert isinstance(self.readout, TrainedReadout)
         return weights_path(self.readout, self.setting, layer, self.options.output)
 
+    def share_weights(self, layer: str) -> str | None:
+        """Send the kept weights of a layer to workers, once.
+
+        Returns:
+            Name of the shared value; None if the readout has no weights, or is not trained there yet.
+        """
+        if not isinstance(self.readout, TrainedReadout):
+            return None
+        kept, executor = self.weights_path(layer), self.options.executor
+        if not executor.has(kept.stem):
+            if not kept.exists():
+                return None
+            executor.share(kept.stem, load_file(kept))
+        return kept.stem
+
     def _probes(self, wanted: Mapping[str, Sequence[Problem]]) -> Iterator[ProbeJob]:
         """Yield a probe of each layer that has something left; the first also checks that problems don't mix."""
         size = self.options.batch_size
@@ -184,11 +199,8 @@ class Driver:
             tried = candidates(largest_first, limit)
             moved_most = max(self.problems[layer], key=lambda problem: problem.level)
             inputs = self.inputs_of([*tried, moved_most])
-            shared = None
-            if isinstance(self.readout, TrainedReadout) and (kept := self.weights_path(layer)).exists():
-                shared = kept.stem
-                self.options.executor.share(shared, load_file(kept))
-            yield ProbeJob(layer, tried, len(problems), inputs, size, moved_most if check else None, shared)
+            couples = moved_most if check else None
+            yield ProbeJob(layer, tried, len(problems), inputs, size, couples, self.share_weights(layer))
             check = False
 
     def _plan_layer(

@@ -21,6 +21,7 @@ from readout.sweep.independence import check_independent
 from readout.sweep.probe import BatchSize, Cost, probe
 from readout.sweep.reporter import Reporter
 from readout.sweep.runtime import Runtime
+from readout.sweep.schedule import Batch
 from readout.sweep.training import TrainingCheckpoint, rehearse, train
 
 Inputs = Mapping[str, Tensor]
@@ -35,7 +36,7 @@ Label = Callable[[list[Row], list[Tensor], Inputs], pd.DataFrame]
 
 @dataclass
 class Work:
-    """What every job of a sweep needs; it is sent to workers, so it holds no inputs."""
+    """The parts of a sweep that every job needs; they are sent to workers, so they hold no inputs."""
 
     readout: Readout
     perturbation: Perturbation
@@ -98,7 +99,7 @@ class ProbeJob(Job):
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe found."""
+    """Result of a probe."""
 
     cost: Cost
     batch_size: int
@@ -135,7 +136,7 @@ class TrainJob(Job):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave."""
+    """Result of a training."""
 
     weights: dict[str, Tensor]
     logged: list[tuple[dict[str, float], int | None]]
@@ -146,28 +147,29 @@ class Trained:
 class ReadJob(Job):
     """Reading of one batch."""
 
-    name: str
-    layer: str
-    problems: Sequence[Problem]
+    batch: Batch
     inputs: Inputs
     shared: str | None = None
 
+    def __post_init__(self) -> None:
+        self.name, self.layer = self.batch.name, self.batch.layer
+
     def do(self, work: Work, desk: Desk, shared: Mapping[str, Tensor] | None) -> tuple[pd.DataFrame, list[Tensor]]:
         """See :class:`Job`; ``shared`` are the weights of the readout, if it has any."""
-        readout = work.readout
+        readout, problems = work.readout, self.batch.problems
         if shared is not work.using:
             assert isinstance(readout, TrainedReadout)
             assert shared is not None
             readout.use(self.layer, shared)
             work.using = shared
-        path = work.path(file_name(self.problems[0].setting, self.name))
-        checkpoint = BatchCheckpoint(path, [problem.key for problem in self.problems], work.minutes, desk)
+        path = work.path(file_name(problems[0].setting, self.name))
+        checkpoint = BatchCheckpoint(path, [problem.key for problem in problems], work.minutes, desk)
         checkpoint.told = work.told
 
         def run(readout: Readout) -> None:
             checkpoint.run(work.runtime.make_trainer(desk.loggers, Reporter(desk, self.name), checkpoint), readout)
 
-        rows, recovered = read(readout, self.problems, self.inputs, work.perturbation, run, checkpoint.attempt)
+        rows, recovered = read(readout, problems, self.inputs, work.perturbation, run, checkpoint.attempt)
         work.told = checkpoint.told
         return work.label(rows, recovered, self.inputs), recovered
 

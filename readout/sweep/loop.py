@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
-from safetensors.torch import load_file
 from torch import Tensor
 
 from readout.analysis.sizes import sizes_table
@@ -77,7 +76,7 @@ class Loop:
                 if isinstance(job, TrainJob):
                     self._trained(job, answer)
                 elif isinstance(job, ReadJob):
-                    self._read(Batch(job.layer, [*job.problems]), answer)
+                    self._read(job.batch, answer)
                 self._finish_layers()
         self.checkpoints.clean()
         if self.given_up:
@@ -119,15 +118,7 @@ class Loop:
             self.progress.start_training(job.name, due, steps)
             return job
         self.progress.start(due)
-        shared = self._share_weights(due.layer) if isinstance(driver.readout, TrainedReadout) else None
-        return ReadJob(due.name, due.layer, due.problems, driver.inputs_of(due.problems), shared)
-
-    def _share_weights(self, layer: str) -> str:
-        """Send the weights of a layer to workers, once."""
-        name = self._weights_name(layer)
-        if not self.executor.has(name):
-            self.executor.share(name, load_file(self.driver.weights_path(layer)))
-        return name
+        return ReadJob(due, driver.inputs_of(due.problems), driver.share_weights(due.layer))
 
     def _loggers(self, job: Job) -> Sequence[Logger]:
         """Open the runs of a job that runs in this process."""

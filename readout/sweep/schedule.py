@@ -28,7 +28,7 @@ class Batch:
 
 @dataclass
 class LayerSchedule:
-    """What is left of one layer."""
+    """The batches that are left of one layer."""
 
     plan: LayerPlan
     batches: InitVar[Iterable[list[Problem]]]
