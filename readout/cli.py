@@ -23,6 +23,7 @@ COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
     "learn": "learn a dictionary of sparse codes from the features of a layer",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
+    "compare": "compare layers with each other, with another model or with responses",
     "invert": "recover inputs from external features in files",
     "report": "rewrite figures and report.html of an output folder",
 }

@@ -16,6 +16,7 @@ from readout.analysis.comparison import merged
 from readout.analysis.curves import mean_trajectory, recovery_curves
 from readout.analysis.drawn import drawn_inputs
 from readout.analysis.frontier import Comparison
+from readout.analysis.similarity import sides
 from readout.analysis.sizes import beside, lower_bounds, symbol_of
 from readout.analysis.statistics import median
 from readout.data.images import to_pixels
@@ -213,6 +214,24 @@ def trajectories(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> S
     for panel in axes[::PANELS]:
         panel.set_ylabel("$d_X$")
     _legend_beside(axes, title="level")
+    return axes
+
+
+def similarity(table: pd.DataFrame, axes: Axes | None = None) -> Axes:
+    """Plot similarities as a map, layers × others.
+
+    Args:
+        table: From :func:`readout.analysis.similarity.similarity_table`.
+        axes: Axes to draw on; None for a new figure.
+    """
+    layers, others = sides(table)
+    axes = axes or _axes(2.4 + 0.3 * len(others), 1.4 + 0.3 * len(layers))
+    values = table.pivot(index="layer", columns="other", values="similarity").loc[layers, others]
+    drawn = axes.imshow(values, vmin=min(0, values.min().min()), vmax=1)
+    figure_of(axes).colorbar(drawn, ax=axes, label=str(table["measure"].iloc[0]))
+    axes.set_xticks(range(len(others)), map(label, others), rotation=90)
+    axes.set_yticks(range(len(layers)), map(label, layers))
+    axes.grid(visible=False)
     return axes
 
 

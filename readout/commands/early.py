@@ -27,6 +27,9 @@ OPTIONS = {
 }
 OPTIONS["learn"] = (*OPTIONS["fit"][:-1], "output", "executor")
 OPTIONS["invert"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
+OPTIONS["compare"] = (
+    *(*OPTIONS["fit"], "other", "other_layers", "responses", "measure", "units", "resamples", "sizes", "output"),
+)
 """Sections and single options that each command takes."""
 
 

@@ -82,7 +82,7 @@ def matched(
         first = [*names][:3]
         example = _spellings(last_part(first[0]), suffixes)[-1] + (".txt" if ".txt" in suffixes else ".png")
         raise ReadoutError(
-            f"No {kind} in {where!r} has the name of a feature; features are named {', '.join(map(repr, first))}"
+            f"No {kind} in {where!r} has one of the names {', '.join(map(repr, first))}"
             f"{' …' if len(names) > 3 else ''}, so give {kind}s such as {example}."
         )
     return found

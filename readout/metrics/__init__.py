@@ -14,9 +14,11 @@ from readout.metrics.interpretability import MachineInterpretability, Monosemant
 from readout.metrics.latents import FVU, L0, DeadLatents, LinearR2, LossRecovered, feature_dimensionality
 from readout.metrics.matching import PWMCC, CodeMCC, DictionaryMCC, dictionary_mcc_chance, mcc_chance
 from readout.metrics.signals import ZeroOne
+from readout.metrics.similarity import CKA, RSA, OneToOne, Procrustes, Similarity
 from readout.metrics.texts import EmbeddingCosine, ExactMatch, TokenErrorRate
 
 __all__ = [
+    "CKA",
     "DCI",
     "DISTS",
     "FVU",
@@ -25,6 +27,7 @@ __all__ = [
     "MIG",
     "PSNR",
     "PWMCC",
+    "RSA",
     "SSIM",
     "CodeMCC",
     "CorrelationDistance",
@@ -37,7 +40,10 @@ __all__ = [
     "LossRecovered",
     "MachineInterpretability",
     "Monosemanticity",
+    "OneToOne",
+    "Procrustes",
     "SampleMetric",
+    "Similarity",
     "SupportDistance",
     "TokenErrorRate",
     "ZeroOne",

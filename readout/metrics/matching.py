@@ -67,11 +67,11 @@ class CodeMCC(DatasetMetric):
 
     def matching(self) -> Tensor:
         """Return the found latent that is matched to each true one, −1 for none, shape (N,)."""
-        return _match(self.correlations())[1]
+        return match(self.correlations())[1]
 
     def compute(self) -> Tensor:
         """Return the mean over true latents."""
-        return _match(self.correlations())[0].mean().float()
+        return match(self.correlations())[0].mean().float()
 
 
 def mcc_chance(codes: Tensor, features: Tensor, latents: int | None = None, encoders: int = 20, seed: int = 0) -> float:
@@ -183,7 +183,7 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(check_seed("seed", seed) ^ SALT)
 
 
-def _match(similarity: Tensor) -> tuple[Tensor, Tensor]:
+def match(similarity: Tensor) -> tuple[Tensor, Tensor]:
     """Return the similarity of each row to the column matched to it, and that column; 0 and −1 where there is none."""
     from scipy.optimize import linear_sum_assignment
 
@@ -201,7 +201,7 @@ def _mean_cosine(true: Tensor, found: Tensor) -> Tensor:
         raise ReadoutError(
             f"Atoms have {true.shape[1]} and {found.shape[1]} dimensions; compare dictionaries of the same features."
         )
-    return _match((true @ found.T).abs())[0].mean()
+    return match((true @ found.T).abs())[0].mean()
 
 
 def _inverse_norm(square: Tensor, total: Tensor, count: Tensor) -> Tensor:

@@ -288,7 +288,7 @@ class TestTrueTexts:
         [
             ({"cat.txt": "a small cat"}, 6, "'cat' has 5 tokens, special ones included, but its feature has 6; give"),
             ({"cat.txt": "a [SEP] cat"}, 5, "holds a special token"),
-            ({"dog.txt": "a small dog"}, 5, "has the name of a feature; features are named 'cat', so give .* cat.txt"),
+            ({"dog.txt": "a small dog"}, 5, "has one of the names 'cat', so give .* cat.txt"),
             ({"cat.txt": "a", "deep/cat.txt": "a"}, 3, "Two texts in .* are named 'cat'"),
             ({"cat.md": "a"}, 3, "holds no .txt files"),
         ],
