@@ -80,7 +80,13 @@ class Command(ForkServerProcess):
 
 
 multiprocessing.get_context("forkserver").set_forkserver_preload(
-    ["readout.commands.fit", "readout.commands.invert", "readout.commands.layers", "readout.analysis.report"]
+    [
+        "readout.commands.fit",
+        "readout.commands.compare",
+        "readout.commands.invert",
+        "readout.commands.layers",
+        "readout.analysis.report",
+    ]
 )
 
 

@@ -33,6 +33,9 @@ LAYERS = 4
 WITH_BANDS = 3
 """Most columns that are printed with their bands."""
 
+WIDTH = 5
+"""Characters of a similarity without its band."""
+
 Matrices = Mapping[str, Tensor]
 """Representations by name, each of shape (inputs, units)."""
 
@@ -108,7 +111,7 @@ def similarity_table(
         >>> table[["other", "similarity", "p"]].round(2)
            other  similarity     p
         0     2x        1.00  0.05
-        1  noise       -0.01  0.65
+        1  noise        0.02  0.45
     """
     check_whole("resamples", resamples, 1)
     generator = torch.Generator().manual_seed(check_seed("seed", seed))
@@ -203,42 +206,43 @@ def sides(table: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def print_similarity(table: pd.DataFrame, console: Console) -> None:
-    """Print similarities, layers × others, with sizes beside them if there are any."""
-    others, first = sides(table)[1], table.iloc[0]
-    title = f"{first['measure']} over {first['inputs']} inputs" + (
-        "; in brackets band over inputs, mean of the null, and p" if len(others) <= WITH_BANDS else ""
-    )
-    printed = Table(box=SIMPLE_HEAD, title_justify="left", title=title)
+    """Print similarities, layers × others, with sizes beside them if there are any; as many others as fit."""
+    layers, others = sides(table)
+    room = (console.width - 1 - max(map(len, [*layers, "over layers"]))) // (WIDTH + 1) - ("size" in table)
+    step = -(-len(others) // max(room, 1))
+    shown = others[::step]
+    brackets = "; in brackets: band over inputs; mean of the null; p" if len(others) <= WITH_BANDS else ""
+    title = f"{table['measure'].iloc[0]} over {table['inputs'].iloc[0]} inputs{brackets}"
+    printed = Table(box=SIMPLE_HEAD, title_justify="left", title=title, padding=0)
     printed.add_column("layer", no_wrap=True)
-    for name in [*others, *(["size"] if "size" in table else [])]:
-        printed.add_column(Text(str(name), overflow="fold"), justify="right")
+    for name in [*shown, *(["size"] if "size" in table else [])]:
+        printed.add_column(Text(str(name), overflow="fold"), justify="right", min_width=WIDTH)
     for layer, group in table.groupby("layer", sort=False):
-        cells = {row["other"]: _cell(row, len(others)) for row in group.to_dict("records")}
-        size = [f"{group['size'].iloc[0]:.2f}".replace("nan", "–")] if "size" in table else []
-        printed.add_row(Text(str(layer)), *(cells.get(other, "") for other in others), *size)
-    if "size" not in table:
-        console.print(printed)
-        return
-    by_other = table.groupby("other").first().loc[others]
-    if by_other["size_correlation"].notna().any():
-        correlated = by_other["size_correlation"].map("{:.2f}".format).str.replace("nan", "–")
+        cells = {row["other"]: _cell(row, brackets != "") for row in group.to_dict("records")}
+        size = [_number(group["size"].iloc[0])] if "size" in table else []
+        printed.add_row(Text(str(layer)), *(cells.get(other, "") for other in shown), *size)
+    if "size" in table:
+        of_layers = table.groupby("other").first().loc[shown]
         printed.add_section()
-        printed.add_row("rank correlation with size", *correlated, "")
-        printed.add_row("n, layers", *by_other["size_layers"].map(str), "")
+        printed.add_row("ρ with size", *map(_number, of_layers["size_correlation"]))
+        printed.add_row("over layers", *map(str, of_layers["size_layers"]))
     console.print(printed)
-    if by_other["size_correlation"].isna().any():
-        say(
-            console,
-            f"Where there is no rank correlation with size, fewer than {LAYERS} layers have sizes, or all are equal.",
-        )
+    if "size" in table and of_layers["size_correlation"].isna().any():
+        say(console, f"Without a rank correlation ρ, fewer than {LAYERS} layers have sizes, or all values are equal.")
+    if step > 1:
+        say(console, f"{len(shown)} of {len(others)} columns, as many as fit here; similarity.csv has all.")
 
 
-def _cell(row: Mapping[str, float], others: int) -> str:
-    """Return a similarity, with its band and null where there is room for them."""
-    if others > WITH_BANDS:
-        return f"{row['similarity']:.2f}"
-    band = f"{row['inputs_low']:.2f} to {row['inputs_high']:.2f}"
-    return f"{row['similarity']:.2f} ({band}; {row['null']:.2f}; {row['p']:.2g})"
+def _cell(row: Mapping[str, float], brackets: bool) -> str:
+    """Return a similarity, with its band and null if wanted."""
+    if not brackets:
+        return _number(row["similarity"])
+    band = f"{_number(row['inputs_low'])} to {_number(row['inputs_high'])}"
+    return f"{_number(row['similarity'])} ({band}; {_number(row['null'])}; {row['p']:.2g})"
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2f}"
 
 
 def _draw(count: int, kept: int, generator: torch.Generator) -> Tensor:

@@ -41,6 +41,7 @@ def run(arguments: Sequence[str]) -> None:
     names, seed = list(samples), runtime.seed
 
     def features(network: FeatureExtractor, layers: Sequence[str]) -> dict[str, Tensor]:
+        network.find_layers(samples.stack(names[:1]))
         network.to(device).lay_out(device)
         return layer_features(network, samples, network.resolve(layers), given.units, seed)
 

@@ -11,11 +11,13 @@ from torch import Tensor
 from readout.codes import Dictionary, GaussianDictionary, OrthonormalDictionary
 from readout.common.errors import ReadoutError
 from readout.metrics import (
+    CKA,
     DCI,
     FVU,
     L0,
     MIG,
     PWMCC,
+    RSA,
     CodeMCC,
     DatasetMetric,
     DeadLatents,
@@ -24,6 +26,8 @@ from readout.metrics import (
     LossRecovered,
     MachineInterpretability,
     Monosemanticity,
+    OneToOne,
+    Procrustes,
     absorption,
     dictionary_mcc_chance,
     feature_dimensionality,
@@ -77,6 +81,7 @@ METRICS = {
         Entry(MIG, (CODES, OTHERS)),
         Entry(Monosemanticity, (CODES, normal(60, 4))),
         Entry(MachineInterpretability, (CODES, normal(60, 4))),
+        *(Entry(measure, (CODES, OTHERS)) for measure in (CKA, RSA, Procrustes, OneToOne)),
     )
 }
 of_samples = pytest.mark.parametrize("entry", METRICS.values(), ids=METRICS)

@@ -1,0 +1,109 @@
+"""The command ``compare``, as a user runs it on a tiny network."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from readout import cli
+from readout.data import UniformNoise
+from tests.helpers import run_cli, tiny_config, write_config
+from tests.tiny import TinyNet
+
+COUNT = 12
+NAMES = [f"noise_{place:03d}" for place in range(COUNT)]
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = {"count": COUNT, "shape": [3, 8, 8]}
+    config = tiny_config(Path("swept"), data={"init_args": data}, sweep={"layers": "all"})
+    write_config(Path("config.yaml"), config)
+
+
+def compare(*arguments: str) -> int:
+    return cli.main(["compare", "--config", "config.yaml", "--resamples", "9", *arguments])
+
+
+def written(folder: str = "runs/compare") -> pd.DataFrame:
+    return pd.read_csv(Path(folder) / "similarity.csv")
+
+
+def features(layer: str) -> np.ndarray:
+    x = torch.stack([sample.input for sample in UniformNoise(COUNT, (3, 8, 8))])
+    return TinyNet().extract(x, layer).flatten(1).numpy()
+
+
+def test_layers_are_compared_with_each_other(tmp_path: Path) -> None:
+    done = run_cli("compare", "--config", "config.yaml", "--resamples", "9", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"CKA over {COUNT} inputs" in done.stdout
+    assert len(written()) == 6
+    assert Path("runs/compare/figures/similarity.png").is_file()
+    assert compare("--config", "runs/compare/config.yaml", "--output", "again") == 0
+    pd.testing.assert_frame_equal(written(), written("again"))
+
+
+def test_layers_are_compared_with_those_of_another_network(capsys: pytest.CaptureFixture[str]) -> None:
+    other = ["--other", "tests.tiny.TinyNet", "--other_layers", "[late, middle]"]
+    assert compare(*other, "--measure", "OneToOne", "--units", "100") == 0
+    assert "in brackets: band over inputs" in capsys.readouterr().out
+    table = written()
+    assert table["other"].tolist() == ["middle", "late"] * 3
+    same = table[table["layer"] == table["other"]]  # of the same network, with the same units drawn
+    assert same["similarity"].tolist() == pytest.approx([1, 1])
+    assert compare(*other, "--other.seed", "1") == 0
+    assert (written()["similarity"] < 0.999).all()
+
+
+def test_layers_are_compared_with_responses_to_the_same_inputs(capsys: pytest.CaptureFixture[str]) -> None:
+    order = np.random.default_rng(0).permutation(COUNT)[:10]
+    noise = np.random.default_rng(1).normal(size=(10, 50))
+    responses = {"V1": 2 * features("early")[order] + 1, "noise": noise}
+    np.savez("responses.npz", names=[f"{NAMES[place]}.png" for place in order], **responses)
+    assert compare("--responses", "responses.npz", "--measure", "CKA", "--measure.debiased", "false") == 0
+    assert f"10 of {COUNT} inputs have responses" in capsys.readouterr().out
+    values = written().set_index(["layer", "other"])
+    assert values["similarity"]["early", "V1"] == pytest.approx(1, abs=1e-5)
+    assert values["p"]["early", "V1"] == 0.1
+    assert values["similarity"].drop(("early", "V1")).max() < 0.999
+
+
+def test_sizes_stand_beside(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fit", "--config", "config.yaml", "--data.count", "2", "--trainer.max_steps", "2"]) == 0
+    capsys.readouterr()
+    assert compare("--sizes", "swept") == 0
+    said = capsys.readouterr().out
+    assert "ρ with size" in said
+    assert "fewer than 4 layers have sizes" in said
+    sizes = pd.read_csv("swept/sizes.csv").groupby("layer")["representation_size"].median()
+    assert written().groupby("layer")["size"].first().to_dict() == sizes.to_dict()
+    assert compare("--sizes", "swept", "--model.extractor.seed", "1") == 2
+    assert "are of other weights than those of TinyNet" in capsys.readouterr().err
+
+
+def test_what_can_not_be_compared_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*arguments: str, **arrays: Any) -> str:
+        np.savez("responses.npz", **arrays)
+        assert compare(*arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    given = ["--responses", "responses.npz"]
+    responses = np.random.default_rng(0).normal(size=(COUNT, 3))
+    assert "lacks `names` or responses" in said(*given, V1=responses)
+    assert "lacks `names` or responses" in said(*given, names=NAMES)
+    assert "names 'noise_000' twice; average the repeats" in said(*given, names=[NAMES[0], *NAMES[:-1]], V1=responses)
+    assert "has one of the names 'noise_000', " in said(*given, names=[*"abcdefghijkl"], V1=responses)
+    assert "give numbers of shape (12, units), one row per name" in said(*given, names=NAMES, V1=responses[:5])
+    assert "other V1 has values that are NaN" in said(*given, names=NAMES, V1=responses * np.nan)
+    assert "There are 6 inputs" in said(*given, names=NAMES[:6], V1=responses[:6])
+    assert "CKA got 2 inputs; give at least 4" in said("--data.count", "2")
+    assert "both set" in said(*given, "--other", "tests.tiny.TinyNet", names=NAMES, V1=responses)
+    assert "measure: there is no class CAK (did you mean CKA?)" in said("--measure", "CAK")
+    assert "There is no option --respones (did you mean --responses?)" in said("--respones", "responses.npz")
