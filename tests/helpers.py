@@ -80,13 +80,7 @@ class Command(ForkServerProcess):
 
 
 multiprocessing.get_context("forkserver").set_forkserver_preload(
-    [
-        "readout.commands.fit",
-        "readout.commands.compare",
-        "readout.commands.invert",
-        "readout.commands.layers",
-        "readout.analysis.report",
-    ]
+    [*(f"readout.commands.{name}" for name in ("fit", "invert", "layers", "compare")), "readout.analysis.report"]
 )
 
 

@@ -9,18 +9,21 @@ import pytest
 import torch
 
 from readout import cli
+from readout.commands.compare import read_responses
+from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
 from tests.helpers import run_cli, tiny_config, write_config
 from tests.tiny import TinyNet
 
 COUNT = 12
 NAMES = [f"noise_{place:03d}" for place in range(COUNT)]
+RESPONSES = np.random.default_rng(0).normal(size=(COUNT, 3))
 
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    data = {"count": COUNT, "shape": [3, 8, 8]}
+    data = {"count": COUNT, "shape": [3, 12, 12]}
     config = tiny_config(Path("swept"), data={"init_args": data}, sweep={"layers": "all"})
     write_config(Path("config.yaml"), config)
 
@@ -34,7 +37,7 @@ def written(folder: str = "runs/compare") -> pd.DataFrame:
 
 
 def features(layer: str) -> np.ndarray:
-    x = torch.stack([sample.input for sample in UniformNoise(COUNT, (3, 8, 8))])
+    x = torch.stack([sample.input for sample in UniformNoise(COUNT, (3, 12, 12))])
     return TinyNet().extract(x, layer).flatten(1).numpy()
 
 
@@ -86,24 +89,33 @@ def test_sizes_stand_beside(capsys: pytest.CaptureFixture[str]) -> None:
     assert "are of other weights than those of TinyNet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"V1": RESPONSES}, "lacks `names` or responses"),
+        ({"names": NAMES}, "lacks `names` or responses"),
+        ({"names": [NAMES[0], *NAMES[:-1]], "V1": RESPONSES}, "names 'noise_000' twice; average the repeats"),
+        ({"names": [*"abcdefghijkl"], "V1": RESPONSES}, "has one of the names 'noise_000', "),
+        ({"names": NAMES, "V1": RESPONSES[:5]}, r"give numbers of shape \(12, units\), one row per name"),
+        ({"names": NAMES, "V1": RESPONSES + 1j}, "holds complex128 of shape"),
+    ],
+)
+def test_responses_that_can_not_be_used_are_refused(arrays: dict[str, Any], words: str) -> None:
+    np.savez("responses.npz", **arrays)
+    with pytest.raises(ReadoutError, match=words):
+        read_responses("responses.npz", NAMES)
+
+
 def test_what_can_not_be_compared_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    def said(*arguments: str, **arrays: Any) -> str:
-        np.savez("responses.npz", **arrays)
+    def said(*arguments: str) -> str:
         assert compare(*arguments) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         return error
 
-    given = ["--responses", "responses.npz"]
-    responses = np.random.default_rng(0).normal(size=(COUNT, 3))
-    assert "lacks `names` or responses" in said(*given, V1=responses)
-    assert "lacks `names` or responses" in said(*given, names=NAMES)
-    assert "names 'noise_000' twice; average the repeats" in said(*given, names=[NAMES[0], *NAMES[:-1]], V1=responses)
-    assert "has one of the names 'noise_000', " in said(*given, names=[*"abcdefghijkl"], V1=responses)
-    assert "give numbers of shape (12, units), one row per name" in said(*given, names=NAMES, V1=responses[:5])
-    assert "other V1 has values that are NaN" in said(*given, names=NAMES, V1=responses * np.nan)
-    assert "There are 6 inputs" in said(*given, names=NAMES[:6], V1=responses[:6])
+    np.savez("responses.npz", names=NAMES, V1=RESPONSES * np.nan)
+    assert "other V1 has values that are NaN" in said("--responses", "responses.npz")
+    assert "both set" in said("--responses", "responses.npz", "--other", "tests.tiny.TinyNet")
     assert "CKA got 2 inputs; give at least 4" in said("--data.count", "2")
-    assert "both set" in said(*given, "--other", "tests.tiny.TinyNet", names=NAMES, V1=responses)
     assert "measure: there is no class CAK (did you mean CKA?)" in said("--measure", "CAK")
     assert "There is no option --respones (did you mean --responses?)" in said("--respones", "responses.npz")

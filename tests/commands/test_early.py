@@ -20,7 +20,7 @@ def refusal(command: str, *arguments: str) -> str:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_configurations_of_the_package_pass(name: str) -> None:
     learns = "output" in yaml.safe_load(find_config(name).read_text(encoding="utf-8"))
-    for command in ["learn"] if learns else ["fit", "invert"]:
+    for command in ["learn"] if learns else ["fit", "invert", "compare"]:
         check(command, ["--config", name])
 
 
