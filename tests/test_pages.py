@@ -104,7 +104,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     for name in ("photos", "IMAGES", "stimuli"):
         (folder / name).mkdir()
-        write_noise_images(folder / name, 64)
+        write_noise_images(folder / name, 64, count=8 if name == "IMAGES" else 2)
     (folder / "stimuli" / "0.png").rename(folder / "stimuli" / "cat.png")
     np.savez(folder / "decoded_texts.npz", first=np.random.default_rng(0).normal(size=(9, 384)))
     with pytest.MonkeyPatch.context() as patch:
@@ -253,6 +253,8 @@ def small(given: list[str]) -> list[str]:
     name, *rest = given
     if name == "layers":
         return [name, *rest, *(["--model.weights=random"] if "VGG19" in rest else [])]
+    if name == "compare":
+        return [*given, "--resamples=2", "--model.extractor.weights=random", *["--data.limit=8"] * ("IMAGES" in rest)]
     if name == "learn":
         few = "--data.inputs.count=40", "--trainer.max_steps=3", "--model.latents=64"
         images = ["--data.inputs.size=32", "--data.extractor.weights=random", "--model.resample_every=null"]

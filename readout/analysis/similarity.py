@@ -84,8 +84,11 @@ def similarity_table(
     """Return the similarity of every layer to every other, or to other representations of the same inputs.
 
     Bands hold the middle 95 % of the similarities of subsamples: half of the inputs, or half of the units of each side,
-    drawn without replacement. Where a measure depends on how many there are, as :class:`OneToOne` does on both, a band
-    need not hold the similarity. The null is the similarity after the inputs of the other side were permuted.
+    drawn without replacement. The null is the similarity after the inputs of the other side were permuted.
+
+    A band need not hold the similarity where that depends on how many inputs or units there are. Half of the units are
+    a noisier view, so that bands over units tend to lie lower, far lower for :class:`readout.metrics.OneToOne`, where
+    a unit may lose its match.
 
     Args:
         measure: How similarity is measured.
