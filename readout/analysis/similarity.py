@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -236,7 +237,7 @@ def print_similarity(table: pd.DataFrame, console: Console) -> None:
         say(console, f"{len(shown)} of {len(others)} columns, as many as fit here; similarity.csv has all.")
 
 
-def _cell(row: Mapping[str, float], brackets: bool) -> str:
+def _cell(row: Mapping[Any, Any], brackets: bool) -> str:
     """Return a similarity, with its band and null if wanted."""
     if not brackets:
         return _number(row["similarity"])

@@ -37,7 +37,8 @@ def run(arguments: Sequence[str]) -> None:
     given, extractor = cli.config_init, cli.model.extractor
     if given.other and given.responses:
         raise ReadoutError("--other and --responses are both set; compare with one of them at a time.")
-    samples, others = load_samples(cli.datamodule, extractor), None
+    samples = load_samples(cli.datamodule, extractor)
+    others: Matrices | None = None
     names, seed = list(samples), runtime.seed
 
     def features(network: FeatureExtractor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -125,5 +126,5 @@ def read_sizes(folder: str, extractor: FeatureExtractor) -> dict[str, float]:
             f"The sizes in {folder!r} are of other weights than those of {extractor.name} ({extractor.weights_name}); "
             "give a sweep of the same network."
         )
-    medians: dict[str, float] = output.sizes.groupby("layer")["representation_size"].median().to_dict()
-    return medians
+    medians = output.sizes.groupby("layer")["representation_size"].median()
+    return {str(layer): float(size) for layer, size in medians.items()}

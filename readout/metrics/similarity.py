@@ -183,7 +183,8 @@ class Procrustes(Similarity):
 
     def between(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the nuclear norm."""
-        return torch.linalg.matrix_norm(x.T @ y, "nuc")
+        similarity: Tensor = torch.linalg.matrix_norm(x.T @ y, "nuc")
+        return similarity
 
 
 class OneToOne(Similarity):
@@ -237,4 +238,7 @@ def unit(x: Tensor) -> Tensor:
 
 def _shorter(x: Tensor) -> Tensor:
     """Return rows with the same inner products, shape (inputs, at most as many)."""
-    return x if x.shape[1] <= len(x) else torch.linalg.qr(x.T, mode="r").R.T
+    if x.shape[1] <= len(x):
+        return x
+    triangle: Tensor = torch.linalg.qr(x.T, mode="r").R
+    return triangle.T

@@ -66,7 +66,7 @@ def test_layers_are_compared_with_those_of_another_network(capsys: pytest.Captur
 def test_layers_are_compared_with_responses_to_the_same_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     order = np.random.default_rng(0).permutation(COUNT)[:10]
     noise = np.random.default_rng(1).normal(size=(10, 50))
-    responses = {"V1": 2 * features("early")[order] + 1, "noise": noise}
+    responses: dict[str, Any] = {"V1": 2 * features("early")[order] + 1, "noise": noise}
     np.savez("responses.npz", names=[f"{NAMES[place]}.png" for place in order], **responses)
     assert compare("--responses", "responses.npz", "--measure", "CKA", "--measure.debiased", "false") == 0
     assert f"10 of {COUNT} inputs have responses" in capsys.readouterr().out
