@@ -228,7 +228,8 @@ class OneToOne(Similarity):
 
     def between(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the mean correlation of matched units."""
-        return match(x.T @ y)[0].sum() / min(x.shape[1], y.shape[1])
+        similarity: Tensor = match(x.T @ y)[0].sum() / min(x.shape[1], y.shape[1])
+        return similarity
 
 
 def unit(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor
 
 from readout.analysis.similarity import layer_features, print_similarity, similarity_table, with_sizes
 from readout.common.errors import ReadoutError
-from readout.data import UniformNoise, load_samples
+from readout.data import Sample, Samples, UniformNoise, load_samples
+from readout.extractors import LanguageModel
 from readout.metrics import CKA, RSA, OneToOne, Procrustes, Similarity
 from tests.tiny import TinyNet, concrete_classes
+from tests.tiny_text import save_tiny
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -230,3 +233,12 @@ def test_features_are_rows_of_the_same_drawn_units() -> None:
     assert torch.equal(drawn["late"], whole["late"])  # no wider than that
     kept = (drawn["early"][:, :, None] == whole["early"][:, None]).all(0).nonzero()[:, 1]
     assert len(kept.unique()) == 256
+
+
+def test_features_of_texts_are_averaged_over_their_positions(tmp_path: Path) -> None:
+    network = LanguageModel(save_tiny(tmp_path))
+    texts = [torch.arange(5, 5 + length) for length in (4, 9)]
+    samples = Samples.of([Sample(str(len(ids)), ids) for ids in texts])
+    found = layer_features(network, samples, ["embeddings", "layer.1"])["layer.1"]
+    plain = [network.extract(network.embed(ids.unsqueeze(0)), "layer.1")[0].mean(0) for ids in texts]
+    torch.testing.assert_close(found, torch.stack(plain))
