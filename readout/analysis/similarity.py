@@ -87,9 +87,10 @@ def similarity_table(
     Bands hold the middle 95 % of the similarities of subsamples: half of the inputs, or half of the units of each side,
     drawn without replacement. The null is the similarity after the inputs of the other side were permuted.
 
-    A band need not hold the similarity where that depends on how many inputs or units there are. Half of the units are
-    a noisier view, so that bands over units tend to lie lower, far lower for :class:`readout.metrics.OneToOne`, where
-    a unit may lose its match.
+    A band need not hold the similarity where that depends on how many inputs or units there are. With fewer inputs,
+    biased measures are larger (:class:`readout.metrics.Procrustes`, :class:`readout.metrics.OneToOne`, biased
+    :class:`readout.metrics.CKA`), and so are their bands over inputs. Half of the units are a noisier view, so that
+    bands over units tend to lie lower, far lower for :class:`readout.metrics.OneToOne`, where units lose their matches.
 
     Args:
         measure: How similarity is measured.
