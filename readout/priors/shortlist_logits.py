@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from readout.common.checks import check_whole
 from readout.common.errors import ReadoutError
 from readout.priors.expected_embedding import CHUNK_BYTES
+from readout.priors.listed_embedding import listed_embedding
 from readout.priors.tokens import FREE, TokenPrior
 
 
@@ -91,9 +91,7 @@ class ShortlistLogits(TokenPrior):
         if optimising and self._gradient is not None:
             self._exchange(self._gradient, table)
             self._gradient = None
-        # the gather and the weighted sum in one pass, without a copy of the gathered embeddings
-        weights = self.logits.softmax(1).to(table)
-        found = F.embedding_bag(self.tokens, table, mode="sum", per_sample_weights=weights).to(self.logits)
+        found = listed_embedding(self.logits.softmax(1).to(table), self.tokens, table).to(self.logits)
         if optimising:
             if self._step % self.interval == 0:
                 found.register_hook(self._keep_gradient)
