@@ -93,9 +93,7 @@ class ShortlistLogits(TokenPrior):
             self._gradient = None
         found = listed_embedding(self.logits.softmax(1).to(table), self.tokens, table).to(self.logits)
         if optimising:
-            if self._step % self.interval == 0:
-                found.register_hook(self._keep_gradient)
-            self._step += 1
+            found.register_hook(self._take_gradient)
         inputs: Tensor = self.embedding(self.known.clamp_min(0)).to(found)
         return inputs.index_put((self.free,), found)
 
@@ -114,10 +112,14 @@ class ShortlistLogits(TokenPrior):
         super().resume({name: tensor for name, tensor in progress.items() if name not in own})
         self._step, self._gradient = (progress[name] for name in own)
 
-    def _keep_gradient(self, gradient: Tensor) -> Tensor | None:
-        """Keep ∂L/∂x for the next exchange; the first step passes no gradient on, since its list is about to go."""
-        self._gradient = gradient.detach().clone()
-        return torch.zeros_like(gradient) if self._step == 1 else None
+    def _take_gradient(self, gradient: Tensor) -> Tensor | None:
+        """Count a backward pass, and keep every ``interval``-th ∂L/∂x for the exchange before the next step."""
+        first = self._step == 0
+        if self._step % self.interval == 0:
+            self._gradient = gradient.detach().clone()
+        self._step += 1
+        # the first moves no logits, since it replaces their tokens
+        return torch.zeros_like(gradient) if first else None
 
     @torch.no_grad()
     def _exchange(self, gradient: Tensor, table: Tensor) -> None:
