@@ -17,8 +17,8 @@ def run(options: Options) -> Table:
     """
     table = Table("Peak memory of texts, token logits on a 6-layer BERT, against a plain loop on transformers")
     table.note(
-        "Copies: peak over the bytes of one copy of all tokens' logits. Logits, gradient and AdamW's two moments are four; "
-        "what the network keeps for its backward pass comes on top. The loop takes one text at a time."
+        "Copies: peak over the bytes of one copy of the logits of all tokens. Logits, gradient and AdamW's two moments "
+        "are four; what the network keeps for its backward pass comes on top. The loop takes one text at a time."
     )
     tokens = 32 if options.quick else 128
     for side, prior, count in (
