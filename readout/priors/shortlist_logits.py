@@ -55,6 +55,10 @@ class ShortlistLogits(TokenPrior):
     """Shortlists, shape (free positions, size)."""
     known: Tensor
     free: Tensor
+    _step: int
+    """Backward passes so far."""
+    _gradient: Tensor | None
+    """∂L/∂x at the free positions, if tokens are to be exchanged before the next step."""
 
     def __init__(self, size: int = 128, exchanged: int = 16, interval: int = 10) -> None:
         super().__init__()
@@ -81,11 +85,8 @@ class ShortlistLogits(TokenPrior):
         self.register_buffer("free", free, persistent=False)
         self._step, self._gradient = 0, None
 
-    _gradient: Tensor | None
-    """∂L/∂x at the free positions, from the last step if the list is to be exchanged after it."""
-
     def forward(self) -> Tensor:
-        """Return expected embeddings, shape (problems, positions, width); exchange tokens if the last step asked."""
+        """Return expected embeddings, shape (problems, positions, width), after exchanging tokens if it is time."""
         table = self.embedding.weight
         optimising = torch.is_grad_enabled()
         if optimising and self._gradient is not None:
