@@ -34,7 +34,7 @@ class Work:
     problems: int = 1
     """Problems per batch; 0 for as many as a sweep would choose."""
     prior: str = "dip"
-    """``dip`` or ``pixels``."""
+    """``dip`` or ``pixels``; of texts ``all tokens`` or ``shortlist``."""
     precision: str = "32-true"
     device: str = "cpu"
     weights: str = "normalized"

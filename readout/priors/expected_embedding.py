@@ -17,7 +17,7 @@ def expected_embedding(logits: Tensor, table: Tensor, temperature: float = 1.0, 
     """Return each row's expected embedding under softmax(logits / temperature); only the logits get a gradient.
 
     The backward pass recomputes the probabilities, a chunk of rows at a time, so that memory beyond ``logits`` and its
-    gradient does not grow with the number of rows.
+    gradient does not grow with the number of rows. Under autocast both products with the table have its precision.
 
     Args:
         logits: Shape (rows, vocabulary).
@@ -39,13 +39,14 @@ def expected_embedding(logits: Tensor, table: Tensor, temperature: float = 1.0, 
 class _ExpectedEmbedding(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, table: Tensor, temperature: float, hard: bool) -> Tensor:
-        table = table.to(logits.dtype)
+        device = logits.device.type
+        table = table.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else logits.dtype)
         expected = logits.new_empty(len(logits), table.shape[1])
         for rows, probabilities in _softmax(logits, temperature):
-            torch.mm(probabilities, table, out=expected[rows])
+            _product(probabilities, table, expected[rows])
         ctx.save_for_backward(logits, table, expected)
         ctx.temperature = temperature
-        return table[logits.argmax(1)] if hard else expected.clone()
+        return table[logits.argmax(1)].to(logits) if hard else expected.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
@@ -55,7 +56,7 @@ class _ExpectedEmbedding(torch.autograd.Function):
         along = (gradient * expected).sum(1, keepdim=True)
         out = torch.empty_like(logits)
         for rows, probabilities in _softmax(logits, ctx.temperature):
-            torch.mm(gradient[rows], table.T, out=out[rows]).sub_(along[rows]).mul_(probabilities)
+            _product(gradient[rows], table.T, out[rows]).sub_(along[rows]).mul_(probabilities)
         return out.div_(ctx.temperature), None, None, None
 
 
@@ -68,3 +69,8 @@ def _softmax(logits: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor
         chunk = buffer[: len(logits[rows])]
         torch.softmax(torch.div(logits[rows], temperature, out=chunk), 1, out=chunk)
         yield rows, chunk
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    """Write a product in the precision of ``right`` to ``out``."""
+    return torch.mm(left, right, out=out) if out.dtype == right.dtype else out.copy_(left.to(right) @ right)

@@ -27,6 +27,21 @@ def test_value_and_gradient_are_the_plain_ones(temperature: float) -> None:
     torch.testing.assert_close(ours.grad, plain.grad)
 
 
+def test_under_autocast_only_the_products_are_rounded() -> None:
+    rounded, plain = (LOGITS.float().requires_grad_() for _ in range(2))
+    upstream = torch.randn(7, 3, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = expected_embedding(rounded, TABLE.float())
+    expected = expected_embedding(plain, TABLE.float())
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+    found.backward(upstream)
+    expected.backward(upstream)
+    assert not torch.equal(rounded.grad, plain.grad)  # type: ignore[arg-type]
+    torch.testing.assert_close(rounded.grad, plain.grad, rtol=0.02, atol=0.01)
+
+
 def test_the_gradient_is_that_of_finite_differences() -> None:
     logits = LOGITS.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: expected_embedding(x, TABLE, 0.7), logits)
