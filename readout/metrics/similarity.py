@@ -234,7 +234,8 @@ class OneToOne(Similarity):
 
 def unit(x: Tensor) -> Tensor:
     """Scale a tensor to a norm of 1."""
-    return x / x.norm()
+    scaled: Tensor = x / x.norm()
+    return scaled
 
 
 def _shorter(x: Tensor) -> Tensor:
