@@ -4,6 +4,7 @@ from readout.priors.base import Prior
 from readout.priors.decoder import DecoderPrior
 from readout.priors.deep_image_prior import DeepImagePrior
 from readout.priors.pixels import Pixels
+from readout.priors.pyramid_pixels import PyramidPixels
 from readout.priors.token_logits import TokenLogits
 from readout.priors.token_sequence import TokenSequence
 from readout.priors.tokens import TokenPrior
@@ -15,6 +16,7 @@ __all__ = [
     "DeepImagePrior",
     "Pixels",
     "Prior",
+    "PyramidPixels",
     "TokenLogits",
     "TokenPrior",
     "TokenSequence",
