@@ -20,9 +20,9 @@ class BatchedLBFGS(Optimizer):
     """L-BFGS (Nocedal & Wright, 2006, algorithm 7.4) with curvature and step length of its own for every problem.
 
     The first dimension of every parameter counts problems, which share nothing: a problem moves as it would alone, so
-    all run in one batch, where ``torch.optim.LBFGS`` must run one at a time. There is no line search: each step costs one
-    evaluation, and is as long as the curvature says, up to a limit. The objective should be smooth. Every tensor of the
-    state has its parameter's shape, so that finished problems can leave.
+    all run in one batch, where ``torch.optim.LBFGS`` must run one at a time. There is no line search: each step costs
+    one evaluation, and is as long as the curvature says, up to a limit. The objective should be smooth. Every tensor of
+    the state has its parameter's shape, so that finished problems can leave.
 
     Args:
         params: Parameters of shape (problems, ...).
