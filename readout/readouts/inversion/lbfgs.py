@@ -75,7 +75,7 @@ class BatchedLBFGS(Optimizer):
         direction = _direction(gradient, pairs, lr)
         size = direction.square().mean(1, keepdim=True).sqrt().clamp_min(1e-30)
         direction = direction * (lr / size).clamp_max(1)
-        parts = direction.split([each[0].numel() for each in parameters], dim=1)
+        parts = torch.split(direction, [each[0].numel() for each in parameters], dim=1)
         for each, grad, part in zip(parameters, gradients, parts, strict=True):
             self.state[each] |= {"step": count + 1, NEW: grad.clone(), OLD: each.clone()}
             each += part.view_as(each)
