@@ -57,6 +57,22 @@ class Pixels(Prior):
         """Return the weighted total variation of each image."""
         if not self.total_variation:
             return super().penalty(recovered)
-        rows = recovered.diff(dim=-2).abs().flatten(1).mean(1)
-        columns = recovered.diff(dim=-1).abs().flatten(1).mean(1)
-        return self.total_variation * (rows + columns)
+        return self.total_variation * total_variation(recovered)
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Return the mean absolute difference between vertical neighbours plus that between horizontal ones.
+
+    Args:
+        images: Shape (problems, ..., height, width).
+
+    Returns:
+        Shape (problems,).
+
+    Examples:
+        >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]]))
+        tensor([1.])
+    """
+    rows = images.diff(dim=-2).abs().flatten(1).mean(1)
+    columns = images.diff(dim=-1).abs().flatten(1).mean(1)
+    return rows + columns

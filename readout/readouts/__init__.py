@@ -6,6 +6,7 @@ from readout.readouts.class_readout import ClassReadout
 from readout.readouts.code_readout import CodeReadout
 from readout.readouts.identification import Identification
 from readout.readouts.inversion import (
+    BatchedLBFGS,
     DiscrepancyProtocol,
     FastProtocol,
     FeatureInversion,
@@ -25,6 +26,7 @@ from readout.readouts.trained import TrainedReadout
 from readout.readouts.trained_decoder import TrainedDecoder
 
 __all__ = [
+    "BatchedLBFGS",
     "ClassReadout",
     "CodeReadout",
     "DiscrepancyProtocol",

@@ -204,6 +204,7 @@ MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
 ExternalFeatures GaussianPerturbation NearestLoss NormalPerturbation ResidualPerturbation
 TangentPerturbation Toward UnitLoss
 DeepImagePrior Pixels ShortlistLogits TokenLogits TokenSequence VAEDecoder VGGDecoder
+CosinePixels DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder
 DiscrepancyProtocol FastProtocol LastIteration PaperProtocol TokenByToken
 CoordinateDescent FISTA ISTA LearnedEncoder MatchingPursuit OnePass OrthogonalMatchingPursuit Refined
 CorrelationDistance DISTS EmbeddingCosine ExactMatch LPIPS PSNR SSIM SupportDistance TokenErrorRate ZeroOne

@@ -9,7 +9,7 @@ from torch.optim import SGD, Adagrad, AdamW
 
 from readout.perturbations import GaussianPerturbation
 from readout.priors import DeepImagePrior, Pixels, Prior
-from readout.readouts import DiscrepancyProtocol, ImageInversion, Outcome, ProblemBatch
+from readout.readouts import BatchedLBFGS, DiscrepancyProtocol, ImageInversion, Outcome, ProblemBatch
 from readout.readouts.inversion.optimizers import can_drop_rows, keep_rows
 from tests.helpers import runtime
 from tests.tiny import TinyNet
@@ -111,7 +111,7 @@ def test_an_optimiser_with_a_state_of_its_own_keeps_everyone() -> None:
     assert set(rows) == {4}
 
 
-@pytest.mark.parametrize("kind", [AdamW, Adagrad, SGD])
+@pytest.mark.parametrize("kind", [AdamW, Adagrad, SGD, BatchedLBFGS])
 def test_state_stays_with_its_rows(kind: Any) -> None:
     def steps(values: Tensor, leaving: bool) -> Tensor:
         parameter = torch.nn.Parameter(values.clone())

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 from readout.common.errors import ReadoutError
 from readout.data import UniformNoise
 from readout.priors import Pixels
-from readout.readouts import ImageInversion
+from readout.readouts import BatchedLBFGS, ImageInversion
 from readout.readouts.inversion.optimizers import couples, fused
 from readout.sweep import Sweep
 from tests.helpers import runtime
@@ -88,6 +88,8 @@ class ByGradient(LRScheduler):
         (partial(SGD, lr=3072.0), None, False),
         (partial(SGD, lr=0.1, momentum=0.9), None, False),
         (partial(Rprop, foreach=False), None, False),
+        (partial(BatchedLBFGS, lr=0.5), None, False),
+        (partial(BatchedLBFGS, history=2), partial(StepLR, step_size=3), False),
         (LBFGS, None, True),
         (partial(LBFGS, lr=1e-3, line_search_fn="strong_wolfe"), None, True),
         (Adafactor, None, True),
@@ -138,6 +140,8 @@ def test_l_bfgs_recovers_inputs_whatever_the_batch_size(tmp_path: Path) -> None:
         (partial(SGD, lr=1.0, momentum=float("inf")), "momentum of torch.optim.sgd.SGD is inf"),
         (partial(AdamW, weight_decay=float("nan")), "nan"),
         (partial(LBFGS, tolerance_grad=float("nan")), "tolerance_grad of torch.optim.lbfgs.LBFGS is nan"),
+        (partial(BatchedLBFGS, lr=-1.0), "lr is -1.0; give a number of at least 0"),
+        (partial(BatchedLBFGS, history=0), "history is 0"),
         (torch.optim.SparseAdam, "SparseAdam can't be used here: SparseAdam does not support dense gradients"),
         *(
             [(torch.optim.Muon, "Muon can't be used here: Muon only supports 2D")]

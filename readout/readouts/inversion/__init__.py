@@ -2,6 +2,7 @@
 
 from readout.readouts.inversion.base import FeatureInversion
 from readout.readouts.inversion.image import ImageInversion
+from readout.readouts.inversion.lbfgs import BatchedLBFGS
 from readout.readouts.inversion.protocols import (
     DiscrepancyProtocol,
     FastProtocol,
@@ -13,6 +14,7 @@ from readout.readouts.inversion.protocols import (
 from readout.readouts.inversion.text import TextInversion
 
 __all__ = [
+    "BatchedLBFGS",
     "DiscrepancyProtocol",
     "FastProtocol",
     "FeatureInversion",
