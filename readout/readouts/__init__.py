@@ -23,6 +23,7 @@ from readout.readouts.one_pass import OnePassReadout
 from readout.readouts.token_search import TokenSearch
 from readout.readouts.trained import TrainedReadout
 from readout.readouts.trained_decoder import TrainedDecoder
+from readout.readouts.whitened_error import WhitenedError
 
 __all__ = [
     "ClassReadout",
@@ -49,4 +50,5 @@ __all__ = [
     "TokenSearch",
     "TrainedDecoder",
     "TrainedReadout",
+    "WhitenedError",
 ]

@@ -1,6 +1,7 @@
 """Losses between a recovered input's feature and the target, one value per problem."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -9,6 +10,11 @@ from torch.nn import functional as F
 from readout.common.checks import check_number
 from readout.common.errors import ReadoutError
 from readout.common.padding import masked_mean
+from readout.data import Samples
+from readout.extractors import FeatureExtractor
+
+Extract = Callable[[Tensor], Tensor]
+"""Maps inputs to their features at a layer, on the device of the readout."""
 
 
 class FeatureLoss(nn.Module, ABC):
@@ -16,6 +22,23 @@ class FeatureLoss(nn.Module, ABC):
 
     capturable: ClassVar[bool] = False
     """Whether :meth:`forward` can run in a CUDA graph: it never waits for the device, and every step is alike."""
+
+    def meet(self, extractor: FeatureExtractor, samples: Samples, shape: Sequence[int] | None) -> None:
+        """Load what the loss is made from, before anything else is asked; by default nothing.
+
+        Args:
+            extractor: The frozen network.
+            samples: True inputs, as far as they are known.
+            shape: Shape of every input; None for texts.
+        """
+
+    def prepare(self, extract: Extract, layer: str) -> None:
+        """Measure what the loss needs to know of a layer, before it is used there; by default nothing.
+
+        Args:
+            extract: Computes features at the layer.
+            layer: Layer name.
+        """
 
     @abstractmethod
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
