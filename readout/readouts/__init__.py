@@ -18,8 +18,9 @@ from readout.readouts.inversion import (
 )
 from readout.readouts.layer_codes import LayerCodes
 from readout.readouts.linear_decoder import LinearDecoder
-from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine, RelativeSquaredError
 from readout.readouts.one_pass import OnePassReadout
+from readout.readouts.refined import RefinedInversion
 from readout.readouts.token_search import TokenSearch
 from readout.readouts.trained import TrainedReadout
 from readout.readouts.trained_decoder import TrainedDecoder
@@ -45,6 +46,8 @@ __all__ = [
     "ProblemBatch",
     "Protocol",
     "Readout",
+    "RefinedInversion",
+    "RelativeSquaredError",
     "TextInversion",
     "TokenByToken",
     "TokenSearch",

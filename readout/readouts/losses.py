@@ -64,7 +64,7 @@ class FeatureLoss(nn.Module, ABC):
         Returns:
             Shape (problems,).
         """
-        mean = masked_mean(feature, mask).view(-1, *[1] * (feature.ndim - 1)).expand_as(feature)
+        mean = expanded(masked_mean(feature, mask), feature)
         scale: Tensor = self(mean, feature) if mask is None else self(mean, feature, mask)
         return scale
 
@@ -83,6 +83,23 @@ class MeanSquaredError(FeatureLoss):
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`."""
         return masked_mean((feature - target).square(), mask)
+
+
+class RelativeSquaredError(MeanSquaredError):
+    """Mean squared error over the variance of h′.
+
+    A prior's penalty of fixed weight then counts more the noisier a feature is, and equally at every layer.
+
+    Examples:
+        >>> import torch
+        >>> RelativeSquaredError()(torch.zeros(2, 2), torch.tensor([[1.0, -1.0], [3.0, -3.0]]))
+        tensor([1., 1.])
+    """
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`."""
+        mean = expanded(masked_mean(target, mask), target)
+        return super().forward(feature, target, mask) / super().forward(mean, target, mask)
 
 
 class MeanSquaredErrorAndCosine(FeatureLoss):
@@ -116,3 +133,8 @@ class MeanSquaredErrorAndCosine(FeatureLoss):
         squared_error = masked_mean((feature - target).square(), mask)
         cosine = masked_mean(1 - F.cosine_similarity(feature, target, dim=-1), mask)
         return self.squared_error * squared_error + self.cosine * cosine
+
+
+def expanded(values: Tensor, like: Tensor) -> Tensor:
+    """Expand a value per row, shape (rows,), to the shape of ``like``, (rows, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1)).expand_as(like)

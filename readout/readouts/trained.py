@@ -58,6 +58,11 @@ class TrainedReadout(OnePassReadout):
             self.training_data, "model.training_data", self.least_inputs, self.extractor, samples, shape
         )
 
+    @property
+    def trained(self) -> "TrainedReadout":
+        """See :class:`Readout`."""
+        return self
+
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`; training inputs go by their digests."""
         described: dict[str, Any] = describe(self, skip=("extractor", "training_data"))

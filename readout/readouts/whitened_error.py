@@ -80,12 +80,13 @@ class WhitenedError(FeatureLoss):
         if self._layer is None:
             raise ReadoutError("WhitenedError is for inversions of one layer at a time; choose another loss.")
         if self._weighted is None or self._weighted[0] is not target:
-            whitening, centred = self._whitening, _positions(target).float() - self._whitening.mean
+            whitening = self._whitening.to(target.device)
+            directions, centred = whitening.directions.double(), _positions(target).double() - whitening.mean
             if mask is not None:  # so that means over positions are those over tokens
-                share = mask.float().mean(1)[:, None, None]
+                share = mask.double().mean(1)[:, None, None]
                 centred = centred.where(mask.unsqueeze(2), 0) / share.sqrt()
-            gain = whitening.gain(centred @ whitening.directions.T, centred)
-            self._weighted = target, whitening.directions.T * gain.float().unsqueeze(1)
+            gain = whitening.gain(centred @ directions.T, centred)
+            self._weighted = target, directions.T * gain.unsqueeze(1)
         return self._weighted[1]
 
 

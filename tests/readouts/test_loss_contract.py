@@ -7,7 +7,7 @@ import torch
 
 from readout.data import Samples, UniformNoise
 from readout.external.joined import SumOverLayers
-from readout.readouts import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine, WhitenedError
+from readout.readouts import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine, RelativeSquaredError, WhitenedError
 from tests.tiny import TinyNet, concrete_classes
 
 
@@ -20,6 +20,7 @@ def whitened() -> FeatureLoss:
 
 LOSSES: dict[str, Callable[[], FeatureLoss]] = {
     "squared error": MeanSquaredError,
+    "relative squared error": RelativeSquaredError,
     "squared error and cosine": MeanSquaredErrorAndCosine,
     "sum over layers": lambda: SumOverLayers(MeanSquaredError(), {"a": (1,), "b": (3,)}, {"b": 2.0}),
     "balanced sum": lambda: SumOverLayers(MeanSquaredError(), {"a": (1,), "b": (3,)}, "balanced"),
