@@ -20,8 +20,8 @@ class RefinedInversion(ImageInversion):
     """An inversion that begins at what a trained readout read from h′, instead of noise.
 
     It is another readout than either: what it reads depends on the start as well as on the prior. The trained readout
-    sees h′ alone, and is trained at each layer before anything is read. Readings begin at the same answer, each with the
-    prior's own noise around it.
+    sees h′ alone, and is trained at each layer before anything is read. Readings begin at the same answer, each with
+    the prior's own noise around it.
 
     Args:
         extractor: Frozen network f.

@@ -68,7 +68,10 @@ READOUTS = {
     "identification": Entry(lambda _: Identification(TinyNet())),
     "refined": Entry(
         lambda _: RefinedInversion(
-            TinyNet(), partial(LinearDecoder, training_data=UniformNoise(64, (3, 8, 8), seed=1)), optimizer=fast, metrics=[]
+            TinyNet(),
+            partial(LinearDecoder, training_data=UniformNoise(64, (3, 8, 8), seed=1)),
+            optimizer=fast,
+            metrics=[],
         )
     ),
     "linear decoder": Entry(lambda _: LinearDecoder(TinyNet(), UniformNoise(64, (3, 8, 8), seed=1))),

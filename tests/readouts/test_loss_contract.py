@@ -7,7 +7,13 @@ import torch
 
 from readout.data import Samples, UniformNoise
 from readout.external.joined import SumOverLayers
-from readout.readouts import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine, RelativeSquaredError, WhitenedError
+from readout.readouts import (
+    FeatureLoss,
+    MeanSquaredError,
+    MeanSquaredErrorAndCosine,
+    RelativeSquaredError,
+    WhitenedError,
+)
 from tests.tiny import TinyNet, concrete_classes
 
 

@@ -68,7 +68,7 @@ def test_an_inversion_measures_it_at_its_layer_and_names_its_images_in_keys() ->
 
 def test_a_loss_never_sees_what_is_read_with_it() -> None:
     images = UniformNoise(20, (2, 4, 4))
-    with pytest.raises(ReadoutError, match="is also in loss.images"):
+    with pytest.raises(ReadoutError, match="is also in loss"):
         prepared(images, [images[3]])
 
 
