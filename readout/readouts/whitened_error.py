@@ -25,8 +25,8 @@ class WhitenedError(FeatureLoss):
 
     A deep feature varies a hundred times more along some directions than along others, and a squared error sees the
     first alone. Here each principal component, at every position, is multiplied by √λ / (λ + σ²), with λ its variance
-    over other images and σ² the noise that h′ shows by itself (:class:`readout.decoders.Whitening`): far above the
-    noise, all count alike.
+    over other images and σ² the noise that h′ shows by itself (:class:`readout.decoders.whitening.Whitening`): all that
+    are far above the noise count alike.
 
     Args:
         images: Images to measure the components on, of the shape of those to be read; 100 are enough.
