@@ -63,7 +63,7 @@ class WhitenedError(FeatureLoss):
         """Measure the components of a layer's features."""
         if layer == self._layer:
             return
-        rows = _positions(torch.cat([extract(some) for some in self._inputs.split(ROWS)]).float())
+        rows = _positions(torch.cat([extract(some) for some in torch.split(self._inputs, ROWS)]).float())
         size = rows.shape[2]
         self._whitening = Whitening(size, size if size <= FULL_RANK else LOW_RANK).to(rows.device)
         self._whitening.fit(rows, rows[..., :0])
