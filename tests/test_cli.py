@@ -454,9 +454,7 @@ def test_the_discrepancy_protocol_is_another_readout_and_named_so(config: dict[s
 
 
 @pytest.mark.real_weights
-@pytest.mark.parametrize(
-    ("layer", "prior"), [("vgg_pixels", "Pixels"), ("vgg_decoder_prior", "VGGDecoder"), ("whitened", "DeepImagePrior")]
-)
+@pytest.mark.parametrize(("layer", "prior"), [("vgg_pixels", "Pixels"), ("vgg_decoder_prior", "VGGDecoder")])
 def test_configurations_that_exchange_the_prior_run_on_real_weights(layer: str, prior: str, tmp_path: Path) -> None:
     arguments = ["--data.names", "[coffee]", "--sweep.layers", "conv1_2", "--sweep.levels", "[0]"]
     arguments += ["--trainer.max_steps", "5", "--sweep.output", str(tmp_path / "out")]
