@@ -23,6 +23,8 @@ COMMANDS = {
     "fit": "measure representation sizes: perturb features, recover inputs, report",
     "learn": "learn a dictionary of sparse codes from the features of a layer",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
+    "encode": "predict responses, such as a brain's, from the features of a layer",
+    "decode": "predict features of layers from responses, for invert",
     "invert": "recover inputs from external features in files",
     "report": "rewrite figures and report.html of an output folder",
 }
