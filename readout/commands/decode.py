@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 from rich.table import Table
+from torch import Tensor
 
 from readout.commands.encode import build
 from readout.commands.invert import image_side
-from readout.common.files import user_path
+from readout.common.files import user_path, write_whole
 from readout.common.terminal import make_console, say
-from readout.encoding.decode import FEATURES, decode
-from readout.encoding.responses import read_responses
+from readout.encoding.decode import FEATURES, MEANS, decode, summarise, tangent_sizes
+from readout.encoding.responses import Responses, read_responses
 from readout.encoding.stimuli import find_stimuli
 from readout.sweep.runtime import quiet_lightning
 
@@ -27,7 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     config = cli.config
     side = image_side(config, extractor)
 
-    def read(path: str) -> tuple:
+    def read(path: str) -> tuple[Responses, Tensor]:
         responses = read_responses(path, config.mask)
         return responses, find_stimuli(responses, config.stimuli, extractor, side)
 
@@ -37,7 +38,9 @@ def run(arguments: Sequence[str]) -> None:
     test = read(config.test) if config.test else None
     console = make_console()
     with console.status("decoding"):
-        summary = decode(extractor, layers, responses, stimuli, output, test, config.folds, config.seed_everything)
+        decoded = decode(extractor, layers, responses, stimuli, output, test, config.folds, config.seed_everything)
+        summary = summarise(decoded, tangent_sizes(extractor, layers, test[1] if test else stimuli))
+    write_whole(output / "layers.csv", lambda file: summary.to_csv(file, index=False))
     console.print(_shown(summary))
     say(console, f"To see what was decoded: {_invert(arguments, config.output, config.stimuli)}")
 
@@ -47,12 +50,8 @@ def _shown(summary: pd.DataFrame) -> Table:
     for column in ("layer", "d_H", "d_H of the mean", "two-way", "tangent size", "d_H is"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for row in summary.to_dict("records"):
-        means = [
-            f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
-            for name in ("feature_distance", "chance_distance", "two_way")
-        ]
-        where = "inside" if row["inside"] else "outside"
-        table.add_row(str(row["layer"]), *means, f"{row['tangent_size']:.3f}", where)
+        means = [f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})" for name in MEANS]
+        table.add_row(str(row["layer"]), *means, f"{row['tangent_size']:.3f}", str(row["position"]))
     return table
 
 

@@ -1,8 +1,8 @@
 """Decode: features of layers predicted from responses to stimuli that the decoder was not trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -59,11 +59,9 @@ def decode(
         seed: Seed of the folds.
 
     Returns:
-        One row per layer. Means over stimuli, with bootstrap intervals ``…_low`` and ``…_high``, of
-        ``feature_distance``, d_H between decoded and true feature; ``chance_distance``, that between the mean of the
-        training features and the true one; and ``two_way``, the share of the other stimuli of the fold whose feature
-        correlates less with the decoded one than the true one does, 0.5 by chance. Also ``tangent_size``, predicted
-        (:func:`readout.prediction.tangent.tangent_size`), and ``inside``, whether the mean d_H is below it.
+        One row per (layer, stimulus): ``feature_distance``, d_H between decoded and true feature; ``chance_distance``,
+        that between the mean of the training features and the true one; and ``two_way``, the share of the other stimuli
+        of the fold whose feature correlates less with the decoded one than the true one does, 0.5 by chance.
 
     Raises:
         ReadoutError: if there are too few stimuli, or some to decode are among those to train on.
@@ -82,7 +80,6 @@ def decode(
         names += more.names
     decoded_places = torch.cat([fold for _, fold in parts]).sort().values
     rows: list[dict[str, Any]] = []
-    sizes: dict[str, float] = {}
     for layer in layers:
         features = stimulus_features(extractor, layer, images)
         flat, decoded = features.flatten(1), torch.empty_like(features).flatten(1)
@@ -94,12 +91,40 @@ def decode(
         kept = decoded[decoded_places].view(-1, *features.shape[1:]).numpy()
         arrays = {layer: kept, "names": [names[place] for place in decoded_places.tolist()]}
         write_whole(own_path(output / FEATURES, layer, ".npz"), lambda file, own=arrays: save_arrays(file, own))
-        prior = "natural" if is_image(images[0]) else "none"
-        shown = images[decoded_places[:SIZED]]
-        sizes[layer] = sum(tangent_size(extractor, layer, x, prior=prior) for x in shown) / len(shown)
     table = pd.DataFrame(rows)
     write_whole(output / "decoded.csv", lambda file: table.to_csv(file, index=False))
-    return _summary(table, sizes, output)
+    return table
+
+
+def tangent_sizes(extractor: FeatureExtractor, layers: Sequence[str], stimuli: Tensor) -> dict[str, float]:
+    """Return the mean tangent size of each layer over the first stimuli, at most :data:`SIZED`."""
+    prior: Literal["natural", "none"] = "natural" if is_image(stimuli[0]) else "none"
+    shown = stimuli[:SIZED]
+    return {layer: sum(tangent_size(extractor, layer, x, prior=prior) for x in shown) / len(shown) for layer in layers}
+
+
+def summarise(decoded: pd.DataFrame, sizes: Mapping[str, float]) -> pd.DataFrame:
+    """Return means over stimuli with bootstrap intervals, one row per layer.
+
+    Args:
+        decoded: Table of :func:`decode`.
+        sizes: Tangent size by layer.
+
+    Returns:
+        Columns of ``decoded`` with ``…_low`` and ``…_high``, ``tangent_size``, and ``position``: whether the mean d_H
+        lies ``inside`` or ``outside`` that size; or ``as the mean`` where it is not surely below ``chance_distance``.
+    """
+    rows: list[dict[str, Any]] = []
+    for layer, group in decoded.groupby("layer", sort=False):
+        row: dict[str, Any] = {"layer": layer}
+        for name in MEANS:
+            found = bootstrap_interval(group[name])
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        size = sizes[str(layer)]
+        gain = bootstrap_interval(group["chance_distance"] - group["feature_distance"])
+        position = "inside" if row["feature_distance"] < size else "outside"
+        rows.append({**row, "tangent_size": size, "position": position if gain.low > 0 else "as the mean"})
+    return pd.DataFrame(rows)
 
 
 def _scores(decoded: Tensor, true: Tensor, mean: Tensor) -> tuple[list[float], ...]:
@@ -112,20 +137,6 @@ def _scores(decoded: Tensor, true: Tensor, mean: Tensor) -> tuple[list[float], .
     farther = ((near < own).double() + (near == own).double() / 2).sum(1) - 0.5  # a stimulus is no rival of itself
     distances = correlation_distance(decoded, true), correlation_distance(mean.expand_as(true), true)
     return *(each.tolist() for each in distances), (farther / (len(true) - 1)).tolist()
-
-
-def _summary(table: pd.DataFrame, sizes: dict[str, float], output: Path) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for layer, group in table.groupby("layer", sort=False):
-        row: dict[str, Any] = {"layer": layer}
-        for name in MEANS:
-            found = bootstrap_interval(group[name])
-            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-        size = sizes[str(layer)]
-        rows.append({**row, "tangent_size": size, "inside": row["feature_distance"] < size})
-    summary = pd.DataFrame(rows)
-    write_whole(output / "layers.csv", lambda file: summary.to_csv(file, index=False))
-    return summary
 
 
 def _check_apart(stimuli: Tensor, test: Tensor, names: Sequence[str]) -> None:
