@@ -88,17 +88,17 @@ SCALES = {
     "cpu": Scale(
         weights="normalized",
         size=64,
-        training_data=partial(_cifar, "train", 800),
-        test_data=partial(_cifar, "test", 50),
+        training_data=partial(_cifar, "train", 500),
+        test_data=partial(_cifar, "test", 30),
         photographs=("astronaut", "chelsea", "coffee"),
-        inverted=3,
+        inverted=2,
         layers=("conv2_1", "conv3_1", "conv4_1"),
         layer="conv3_1",
         voxels=500,
         ceilings=(0.3, 0.6, 0.9),
         repeats=4,
         folds=3,
-        levels=(0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95),
+        levels=(0.3, 0.6, 0.75, 0.9, 0.95),
         readout=Readout(DeepImagePrior(filters=(16, 32, 64, 128)), 5e-3, 150),
     ),
 }
@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     photographs = Photographs(scale.photographs, size=scale.size)
     test = Stimuli.of([photographs, scale.test_data(experiment)], network, scale.layer)
     brain = Brain.planted(training.features, scale.voxels)
+    images = torch.cat([training.images, test.images])
+    features_of = {layer: stimulus_features(network, layer, images) for layer in scale.layers}
     sizes = tangent_sizes(network, scale.layers, test.images)
     found: dict[str, list[pd.DataFrame]] = {"encoded": [], "decoded": [], "inverted": [], "sizes": []}
     for ceiling in (*scale.ceilings, 0.0):  # 0: the control
@@ -177,12 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not ceiling:
             shuffled = torch.randperm(len(seen.names), generator=torch.Generator().manual_seed(0))
             seen = Responses(seen.names, seen.trials[shuffled])
-        scores = encode(network, scale.layer, seen, training.images, folder, scale.folds)
+        scores = encode(network, scale.layer, training.features, seen, folder, scale.folds)
         distances = [seen.standardised(seen).noise_distance(repeats) for repeats in (1, scale.repeats)]
         noise = dict(zip(("one", "mean"), distances, strict=True))
         found["encoded"].append(scores.assign(planted=ceiling, **noise))
         layers = scale.layers if ceiling else (scale.layer,)
-        decoded = decode(network, layers, seen, training.images, folder, (unseen, test.images))
+        decoded = decode(features_of.__getitem__, layers, seen, folder, unseen)
         found["decoded"].append(summarise(decoded, sizes).assign(planted=ceiling))
         if ceiling:
             found["inverted"].append(invert(experiment, network, ceiling, test).assign(planted=ceiling))

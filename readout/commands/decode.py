@@ -2,8 +2,10 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
+import torch
 from rich.table import Table
 from torch import Tensor
 
@@ -11,9 +13,9 @@ from readout.commands.encode import build
 from readout.commands.invert import image_side
 from readout.common.files import user_path, write_whole
 from readout.common.terminal import make_console, say
-from readout.encoding.decode import FEATURES, MEANS, decode, summarise, tangent_sizes
+from readout.encoding.decode import FEATURES, MEANS, check_apart, decode, summarise, tangent_sizes
 from readout.encoding.responses import Responses, read_responses
-from readout.encoding.stimuli import find_stimuli
+from readout.encoding.stimuli import find_stimuli, stimulus_features
 from readout.sweep.runtime import quiet_lightning
 
 OWN = ("--responses", "--layer", "--mask", "--folds", "--test", "--output")
@@ -35,11 +37,14 @@ def run(arguments: Sequence[str]) -> None:
     responses, stimuli = read(config.responses)
     extractor.find_layers(stimuli[:1])
     layers, output = extractor.resolve(config.layer), user_path(config.output)
-    test = read(config.test) if config.test else None
+    test, shown = read(config.test) if config.test else (None, stimuli[:0])
     console = make_console()
+    if test is not None:
+        check_apart(stimuli, shown, test.names)
+    features_of = partial(stimulus_features, extractor, stimuli=torch.cat([stimuli, shown]))
     with console.status("decoding"):
-        decoded = decode(extractor, layers, responses, stimuli, output, test, config.folds, config.seed_everything)
-        summary = summarise(decoded, tangent_sizes(extractor, layers, test[1] if test else stimuli))
+        decoded = decode(features_of, layers, responses, output, test, config.folds, config.seed_everything)
+        summary = summarise(decoded, tangent_sizes(extractor, layers, shown if test else stimuli))
     write_whole(output / "layers.csv", lambda file: summary.to_csv(file, index=False))
     console.print(_shown(summary))
     say(console, f"To see what was decoded: {_invert(arguments, config.output, config.stimuli)}")

@@ -15,7 +15,7 @@ from readout.common.terminal import make_console, say
 from readout.encoding.encode import encode, in_words
 from readout.encoding.model import LAYER
 from readout.encoding.responses import read_responses
-from readout.encoding.stimuli import find_stimuli
+from readout.encoding.stimuli import find_stimuli, stimulus_features
 from readout.sweep.runtime import quiet_lightning
 
 CONFIG = "encoding.yaml"
@@ -35,7 +35,8 @@ def run(arguments: Sequence[str]) -> None:
         raise ReadoutError(f"--layer names {len(layers)} layers; give one here.")
     output = user_path(config.output)
     with console.status("encoding"):
-        table = encode(extractor, layers[0], responses, stimuli, output, config.folds, config.seed_everything)
+        features = stimulus_features(extractor, layers[0], stimuli)
+        table = encode(extractor, layers[0], features, responses, output, config.folds, config.seed_everything)
     init = {"path": config.output, "extractor": config.model.init_args.extractor.as_dict()}
     model = {"extractor": {"class_path": "readout.encoding.EncodingModel", "init_args": init}}
     whole = {"model": {"init_args": model}, "sweep": {"layers": LAYER}}

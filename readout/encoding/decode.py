@@ -1,6 +1,6 @@
 """Decode: features of layers predicted from responses to stimuli that the decoder was not trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from readout.data.samples import values_digest
 from readout.decoders.linear_map import fit_linear_map
 from readout.encoding.encode import save_arrays
 from readout.encoding.responses import Responses
-from readout.encoding.stimuli import make_folds, others, stimulus_features
+from readout.encoding.stimuli import make_folds, others
 from readout.extractors import FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.prediction.tangent import tangent_size
@@ -32,12 +32,11 @@ MEANS = ("feature_distance", "chance_distance", "two_way")
 
 
 def decode(
-    extractor: FeatureExtractor,
+    features_of: Callable[[str], Tensor],
     layers: Sequence[str],
     responses: Responses,
-    stimuli: Tensor,
     output: Path,
-    test: tuple[Responses, Tensor] | None = None,
+    test: Responses | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -49,12 +48,12 @@ def decode(
     ``features/LAYER.npz`` holds what was decoded, ``decoded.csv`` one row per (layer, stimulus).
 
     Args:
-        extractor: The network.
+        features_of: Returns the features of a layer, in the order of the responses and then of those to test, shape
+            (stimuli, *feature_shape).
         layers: Layer names.
         responses: The responses.
-        stimuli: Images in the order of the responses, shape (stimuli, *input_shape).
         output: Output folder.
-        test: Responses to decode and their stimuli; None decodes ``responses`` by fold.
+        test: Responses to decode; None decodes ``responses`` by fold.
         folds: Number of folds without ``test``.
         seed: Seed of the folds.
 
@@ -69,19 +68,17 @@ def decode(
     scale = responses
     responses = responses.standardised(scale)
     measured, names = responses.mean.float(), list(responses.names)
-    images = stimuli
     if test is None:
         parts = [(others(fold, len(names)), fold) for fold in make_folds(len(names), folds, seed)]
     else:
-        _check_apart(stimuli, test[1], test[0].names)
-        more = test[0].standardised(scale)
+        more = test.standardised(scale)
         parts = [(torch.arange(len(names)), torch.arange(len(more.names)) + len(names))]
-        images, measured = torch.cat([stimuli, test[1]]), torch.cat([measured, more.mean.float()])
+        measured = torch.cat([measured, more.mean.float()])
         names += more.names
     decoded_places = torch.cat([fold for _, fold in parts]).sort().values
     rows: list[dict[str, Any]] = []
     for layer in layers:
-        features = stimulus_features(extractor, layer, images)
+        features = features_of(layer)
         flat, decoded = features.flatten(1), torch.empty_like(features).flatten(1)
         for training, fold in parts:
             decoded[fold] = fit_linear_map(measured[training], flat[training], shared=True)(measured[fold])
@@ -139,7 +136,17 @@ def _scores(decoded: Tensor, true: Tensor, mean: Tensor) -> tuple[list[float], .
     return *(each.tolist() for each in distances), (farther / (len(true) - 1)).tolist()
 
 
-def _check_apart(stimuli: Tensor, test: Tensor, names: Sequence[str]) -> None:
+def check_apart(stimuli: Tensor, test: Tensor, names: Sequence[str]) -> None:
+    """Check that no stimulus to decode is among those to train on.
+
+    Args:
+        stimuli: Images to train on.
+        test: Images to decode.
+        names: Names of the images to decode.
+
+    Raises:
+        ReadoutError: if one is, or there is only one to decode.
+    """
     trained = {values_digest(image) for image in stimuli}
     both = [name for name, image in zip(names, test, strict=True) if values_digest(image) in trained]
     if both:

@@ -12,7 +12,7 @@ from readout.common.files import write_whole
 from readout.decoders.linear_map import fit_linear_map
 from readout.encoding.model import LAYER, NAME, store
 from readout.encoding.responses import Responses
-from readout.encoding.stimuli import make_folds, others, stimulus_features
+from readout.encoding.stimuli import make_folds, others
 from readout.extractors import FeatureExtractor
 
 RESIDUALS = "residuals.npz"
@@ -22,8 +22,8 @@ RESIDUALS = "residuals.npz"
 def encode(
     extractor: FeatureExtractor,
     layer: str,
+    features: Tensor,
     responses: Responses,
-    stimuli: Tensor,
     output: Path,
     folds: int = 5,
     seed: int = 0,
@@ -36,8 +36,8 @@ def encode(
     Args:
         extractor: The network.
         layer: Layer name.
+        features: Of the layer, in the order of the responses, shape (stimuli, ...).
         responses: The responses; the mean of repeats is fitted.
-        stimuli: Images in the order of the responses, shape (stimuli, *input_shape).
         output: Output folder.
         folds: Number of folds.
         seed: Seed of the folds.
@@ -51,7 +51,7 @@ def encode(
         ReadoutError: if there are too few stimuli.
     """
     parts = make_folds(len(responses.names), folds, seed)
-    features = stimulus_features(extractor, layer, stimuli).flatten(1)
+    features = features.flatten(1)
     responses = responses.standardised(responses)
     measured = responses.mean.float()
     predicted, observed = torch.empty_like(measured), torch.empty_like(measured)

@@ -109,7 +109,8 @@ def read_responses(path: str | Path, mask: str | None = None) -> Responses:
     trials = torch.from_numpy(np.stack([np.concatenate(own) for own in rows.values()]).astype(np.float64))
     flat = trials.flatten(0, 1)
     _refuse(~flat.isfinite().all(0), where, "have responses that are NaN or infinite")
-    _refuse(flat.amin(0) == flat.amax(0), where, "always give the same response")
+    if len(flat) > 1:
+        _refuse(flat.amin(0) == flat.amax(0), where, "always give the same response")
     return Responses(list(rows), trials)
 
 

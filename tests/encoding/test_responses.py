@@ -138,7 +138,11 @@ def test_files_that_lack_something_are_refused() -> None:
     save_file({"a": FLAT}, "nameless.safetensors")
     np.savez("two.npz", a=FLAT, b=FLAT, names=NAMES * 2)
     for path, mask, sentence in (
-        ("unnamed.h5", None, "lacks labels 'stimulus_name'; it has VoxelData, ROI_V1, stimulus_name, and labels of run"),
+        (
+            "unnamed.h5",
+            None,
+            "lacks labels 'stimulus_name'; it has VoxelData, ROI_V1, stimulus_name, and labels of run",
+        ),
         ("brain.h5", "ROI_V2", "lacks columns 'ROI_V2'"),
         ("damaged.h5", None, "can't be read"),
         ("missing.npz", None, "There is no file 'missing.npz'"),
