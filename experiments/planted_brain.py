@@ -11,6 +11,7 @@ shuffled stimuli are the control. Run again to resume inversions.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -90,9 +91,9 @@ SCALES = {
         size=64,
         training_data=partial(_cifar, "train", 500),
         test_data=partial(_cifar, "test", 30),
-        photographs=("astronaut", "chelsea", "coffee"),
-        inverted=2,
-        layers=("conv2_1", "conv3_1", "conv4_1"),
+        photographs=("astronaut", "coffee"),
+        inverted=1,
+        layers=("conv2_1", "conv3_1"),
         layer="conv3_1",
         voxels=500,
         ceilings=(0.3, 0.6, 0.9),
@@ -171,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     brain = Brain.planted(training.features, scale.voxels)
     images = torch.cat([training.images, test.images])
     features_of = {layer: stimulus_features(network, layer, images) for layer in scale.layers}
-    sizes = tangent_sizes(network, scale.layers, test.images)
+    sizes = tangent_sizes(network, scale.layers, test.images[: len(scale.photographs)])
     found: dict[str, list[pd.DataFrame]] = {"encoded": [], "decoded": [], "inverted": [], "sizes": []}
     for ceiling in (*scale.ceilings, 0.0):  # 0: the control
         own, folder = ceiling or scale.ceilings[-1], experiment.folder / f"ceiling-{ceiling}"
@@ -179,12 +180,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not ceiling:
             shuffled = torch.randperm(len(seen.names), generator=torch.Generator().manual_seed(0))
             seen = Responses(seen.names, seen.trials[shuffled])
-        scores = encode(network, scale.layer, training.features, seen, folder, scale.folds)
+        make = partial(encode, network, scale.layer, training.features, seen, folder, scale.folds)
+        scores = kept(folder / "scores.csv", make)
         distances = [seen.standardised(seen).noise_distance(repeats) for repeats in (1, scale.repeats)]
         noise = dict(zip(("one", "mean"), distances, strict=True))
         found["encoded"].append(scores.assign(planted=ceiling, **noise))
         layers = scale.layers if ceiling else (scale.layer,)
-        decoded = decode(features_of.__getitem__, layers, seen, folder, unseen)
+        make = partial(decode, features_of.__getitem__, layers, seen, folder, unseen)
+        decoded = kept(folder / "decoded.csv", make)
         found["decoded"].append(summarise(decoded, sizes).assign(planted=ceiling))
         if ceiling:
             found["inverted"].append(invert(experiment, network, ceiling, test).assign(planted=ceiling))
@@ -199,6 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "examples", draw_examples(experiment, tables["inverted"], test.images, test.names)
         )
     experiment.finish(tables["decoded"], figure, *conclude(tables))
+
+
+def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return a table that ``make`` writes, read back from an earlier run if there was one, to the bit."""
+    return pd.read_csv(path, float_precision="round_trip") if path.exists() else make()
 
 
 def chosen(scale: Scale, test: Stimuli) -> Mapping[str, Tensor]:

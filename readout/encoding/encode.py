@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from scipy import stats
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from readout.common.files import write_whole
 from readout.decoders.linear_map import fit_linear_map
@@ -43,9 +44,10 @@ def encode(
         seed: Seed of the folds.
 
     Returns:
-        One row per target: ``score``, the correlation of predicted and measured responses, each minus its mean within a
-        fold; its 95 % interval ``low`` to ``high`` (Fisher's z); the noise ``ceiling``; ``normalised``, score divided
-        by ceiling; and ``penalty``. Ceilings are NaN without repeats.
+        One row per target: ``score``, the correlation of predicted and measured responses, a mean over folds; its 95 %
+        interval ``low`` to ``high`` (Fisher's z, widened by √2, which is right where there is nothing to predict, and
+        wide elsewhere); the noise ``ceiling``; ``normalised``, score divided by ceiling; and ``penalty``. Ceilings are
+        NaN without repeats.
 
     Raises:
         ReadoutError: if there are too few stimuli.
@@ -54,15 +56,18 @@ def encode(
     features = features.flatten(1)
     responses = responses.standardised(responses)
     measured = responses.mean.float()
-    predicted, observed = torch.empty_like(measured), torch.empty_like(measured)
+    scores = []
     for fold in parts:
         training = others(fold, len(measured))
-        found = fit_linear_map(features[training], measured[training])(features[fold])
-        predicted[fold], observed[fold] = (each - each.mean(0) for each in (found, measured[fold]))
+        predicted = fit_linear_map(features[training], measured[training])(features[fold])
+        pair = (each.double() - each.double().mean(0) for each in (predicted, measured[fold]))
+        scores.append(cosine_similarity(*pair, dim=0))
     fitted = fit_linear_map(features, measured)
-    score = torch.nn.functional.cosine_similarity(predicted.double(), observed.double(), dim=0).numpy()
-    freedom = len(measured) - folds  # a mean is taken off within each fold
-    reach = stats.norm.ppf(0.975) / max(freedom - 2, 1) ** 0.5
+    # a correlation over all folds at once would be below 0 where there is nothing to predict
+    score = torch.stack(scores).mean(0).numpy()
+    # Where there is nothing to predict, every pair of stimuli counts twice, once in either's fold, which doubles the
+    # variance; a mean is taken off within each fold.
+    reach = stats.norm.ppf(0.975) * (2 / max(len(measured) - folds - 2, 1)) ** 0.5
     ceiling = responses.ceiling.numpy()
     table = pd.DataFrame(
         {

@@ -15,6 +15,9 @@ from readout.readouts.one_pass import check_memory
 BATCH = 32
 """Stimuli per run of the network."""
 
+LEAST = 3
+"""Fewest stimuli of a fold; any two points correlate by 1 or −1."""
+
 
 def find_stimuli(responses: Responses, folder: str, extractor: FeatureExtractor, size: int) -> Tensor:
     """Find the image of every response by name; see :func:`readout.external.true.matched`.
@@ -70,10 +73,12 @@ def make_folds(count: int, folds: int, seed: int) -> Sequence[Tensor]:
         Places of the stimuli of each fold.
 
     Raises:
-        ReadoutError: if a fold would have fewer than two, which leaves nothing to correlate.
+        ReadoutError: if a fold would have fewer than :data:`LEAST`.
     """
-    if count < 2 * folds:
-        raise ReadoutError(f"{count} stimuli are too few for {folds} folds of at least two; give more, or fewer folds.")
+    if count < LEAST * folds:
+        raise ReadoutError(
+            f"{count} stimuli are too few for {folds} folds of at least {LEAST}; give more, or fewer folds."
+        )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed("folds", seed)))
     return torch.tensor_split(order, folds)
 

@@ -172,7 +172,7 @@ def test_the_size_of_responses_is_that_of_a_linear_network(white: tuple[list[str
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"--folds": "9"}, "12 stimuli are too few for 9 folds of at least two; give more, or fewer folds."),
+        ({"--folds": "5"}, "12 stimuli are too few for 5 folds of at least 3; give more, or fewer folds."),
         ({"--folds": "1"}, "--folds is 1; give a whole number of at least 2"),
         ({"--layer": "early middle"}, "--layer names 2 layers; give one here."),
         ({"--layer": "erly"}, "has no layer 'erly'. Did you mean early?"),
