@@ -98,7 +98,7 @@ def test_shuffled_responses_are_at_chance() -> None:
     ready("decode", *mine, "--layer", "early", "--output", "runs/decode")
     scores = pd.read_csv("runs/encode/scores.csv")
     assert abs(scores["score"].mean()) < 0.03
-    assert 1 < (scores["low"] > 0).sum() < 15  # 2.5 % of 300
+    assert 1 < (scores["low"] > 0).sum() < 15  # where 7.5 of 300 are expected
     (layer,) = pd.read_csv("runs/decode/layers.csv").to_dict("records")
     assert layer["two_way_low"] < 0.5 < layer["two_way_high"]
     assert layer["feature_distance"] >= layer["chance_distance"] - 1e-3
@@ -125,6 +125,7 @@ def test_scores_reach_the_ceiling_less_what_the_fit_costs(white: tuple[list[str]
     assert scores["ceiling"].mean() == pytest.approx(1.5**-0.5, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_trained_decoder_errs_alike_in_feature_and_image(white: tuple[list[str], Tensor, Tensor]) -> None:
     """h = Vx with unit noise: V undone gives d_H 0.553 and d_X 0.293, a decoder with infinite data 0.293 for both."""
     names, features, _ = white
@@ -143,12 +144,13 @@ def test_a_trained_decoder_errs_alike_in_feature_and_image(white: tuple[list[str
     assert inverted["undone"].tolist() == pytest.approx([1 - 5**-0.5, 1 - 2**-0.5], abs=0.02)
     feature, image = inverted["decoded"]
     assert feature == pytest.approx(image, abs=0.005)
-    assert 0.29 < image < 0.34
+    assert 0.29 < image < 0.36  # 0.41, 0.34, 0.30 with 360, 980, 4,000 stimuli
     (layer,) = pd.read_csv("runs/decode/layers.csv").to_dict("records")
     assert layer["feature_distance"] == pytest.approx(feature, abs=1e-4)
     assert layer["position"] == "outside"
 
 
+@pytest.mark.slow
 def test_the_size_of_responses_is_that_of_a_linear_network(white: tuple[list[str], Tensor, Tensor]) -> None:
     """Responses that are the feature itself, with isotropic noise, assumed or measured."""
     names, features, _ = white
@@ -157,7 +159,8 @@ def test_the_size_of_responses_is_that_of_a_linear_network(white: tuple[list[str
     ready("encode", *LINEAR, "--responses", "responses.npz", "--stimuli", "stimuli", "--layer", "linear")
     # responses have unit variance, and so a Newton step is smaller by the variance of a feature
     rate = ("--model.optimizer.init_args.lr", str(SIDE**2 * 3 / 2 * VARIANCE))
-    own = ("--data.shape", f"[3, {SIDE}, {SIDE}]", "--sweep.levels", "[0, 0.5]", "--trainer.max_steps", "20")
+    own = ("--data.shape", f"[3, {SIDE}, {SIDE}]", "--sweep.levels", "[0, 0.5]", "--trainer.max_steps", "12")
+    own = (*own, "--data.count", "64", "--sweep.batch_size", "64")
     configs = (*LINEAR[:-2], "--config", "runs/encode/encoding.yaml")
     ready("fit", *configs, *rate, *own, "--sweep.output", "runs/assumed")
     noisy = ("ResidualPerturbation", "--sweep.perturbation.residuals", "runs/encode/residuals.npz")
