@@ -190,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         decoded = kept(folder / "decoded.csv", make)
         found["decoded"].append(summarise(decoded, sizes).assign(planted=ceiling))
         if ceiling:
-            found["inverted"].append(invert(experiment, network, ceiling, test).assign(planted=ceiling))
+            for layer in layers:
+                found["inverted"].append(invert(experiment, network, layer, ceiling, test).assign(planted=ceiling))
             found["sizes"].append(identify(experiment, EncodingModel(network, str(folder)), ceiling, test))
     tables = {name: pd.concat(each, ignore_index=True) for name, each in found.items()}
     for name, table in tables.items():
@@ -205,8 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return a table that ``make`` writes, read back from an earlier run if there was one, to the bit."""
-    return pd.read_csv(path, float_precision="round_trip") if path.exists() else make()
+    """Return a table that ``make`` writes, read back from an earlier run if there was one."""
+    return pd.read_csv(path) if path.exists() else make()
 
 
 def chosen(scale: Scale, test: Stimuli) -> Mapping[str, Tensor]:
@@ -215,12 +216,14 @@ def chosen(scale: Scale, test: Stimuli) -> Mapping[str, Tensor]:
     return dict(zip(test.names[:count], test.images[:count], strict=True))
 
 
-def invert(experiment: Experiment[Scale], network: FeatureExtractor, ceiling: float, test: Stimuli) -> pd.DataFrame:
-    """Invert decoded features of the layer that voxels see, as the command ``invert`` does."""
+def invert(
+    experiment: Experiment[Scale], network: FeatureExtractor, layer: str, ceiling: float, test: Stimuli
+) -> pd.DataFrame:
+    """Invert decoded features of a layer, as the command ``invert`` does."""
     scale, true = experiment.scale, chosen(experiment.scale, test)
-    file = experiment.folder / f"ceiling-{ceiling}" / FEATURES / f"{scale.layer}.npz"
-    shape = {scale.layer: tuple(test.features.shape[1:])}
-    features = as_features(collect([file], network), shape, network.name, test.images.shape[1:])
+    file = experiment.folder / f"ceiling-{ceiling}" / FEATURES / f"{layer}.npz"
+    shape = network.shapes(test.images[:1])[layer]
+    features = as_features(collect([file], network), {layer: shape}, network.name, test.images.shape[1:])
     sweep = ExternalSweep(RunOptions(output=experiment.sweep_store(f"inverted-{ceiling}").folder))
     runtime = Runtime({"max_steps": scale.readout.steps, "devices": 1})
     inversion, own = scale.readout.inversion(network), {name: features[name] for name in true}

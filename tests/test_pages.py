@@ -283,7 +283,7 @@ def small(given: list[str]) -> list[str]:
     if "TrainedDecoder" in rest:
         end += ["--model.training_steps=2", "--model.width=4", "--model.blocks=1"]
     if name == "invert":
-        return [name, *rest, *end]
+        return [name, *rest, *end, *(["--size=32"] if "runs/decode/features" in rest else [])]
     Path("small.yaml").write_text(yaml.safe_dump(SMALL["texts" if text else "images"]))
     place = max(index for index, item in enumerate(rest) if item == "--config") + 2
     return [name, *rest[:place], "--config", "small.yaml", *rest[place:], *end]

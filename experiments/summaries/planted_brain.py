@@ -45,19 +45,21 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def draw_examples(experiment: Experiment[Any], inverted: pd.DataFrame, images: Tensor, names: Sequence[str]) -> Figure:
-    """Show the true images above those recovered at each ceiling."""
-    shown, ceilings = list(dict.fromkeys(inverted["sample"])), list(dict.fromkeys(inverted["planted"]))
-    figure = Figure(figsize=(1.5 * len(shown), 1.7 * (len(ceilings) + 1)), layout="constrained")
-    grid = figure.subplots(len(ceilings) + 1, len(shown), squeeze=False)
+    """Show the true images above those recovered at each layer and ceiling."""
+    shown = list(dict.fromkeys(inverted["sample"]))
+    rows = [(layer, ceiling) for layer in inverted["layer"].unique() for ceiling in inverted["planted"].unique()]
+    figure = Figure(figsize=(1.7 * len(shown), 1.6 * (len(rows) + 1)), layout="constrained")
+    grid = figure.subplots(len(rows) + 1, len(shown), squeeze=False)
     for column, sample in enumerate(shown):
         grid[0][column].imshow(to_pixels(images[list(names).index(sample)]))
-        for row, ceiling in enumerate(ceilings, start=1):
-            one = inverted[(inverted["sample"] == sample) & (inverted["planted"] == ceiling)].iloc[0]
+        for row, (layer, ceiling) in enumerate(rows, start=1):
+            own = inverted[(inverted["sample"] == sample) & (inverted["planted"] == ceiling)]
+            one = own[own["layer"] == layer].iloc[0]
             recovered = experiment.sweep_store(f"inverted-{ceiling}").load_recovered([one["key"]])
             grid[row][column].imshow(to_pixels(recovered[one["key"]]))
             grid[row][column].set_title(f"$d_X$ {one['distance']:.2f}", fontsize=8)
-    for row, label in enumerate(["true", *(f"ceiling {ceiling}" for ceiling in ceilings)]):
-        grid[row][0].set_ylabel(label)
+    for row, label in enumerate(["true", *(f"{layer}\nceiling {ceiling}" for layer, ceiling in rows)]):
+        grid[row][0].set_ylabel(label, fontsize=8)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
@@ -83,9 +85,9 @@ def conclude(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
         for _, row in tables["decoded"].iterrows()
     )
     pictures = "; ".join(
-        f"{_named(planted)} {group['distance'].mean():.3f} ({group['distance'].min():.3f} to "
+        f"{_named(planted)} {layer} {group['distance'].mean():.3f} ({group['distance'].min():.3f} to "
         f"{group['distance'].max():.3f})"
-        for planted, group in tables["inverted"].groupby("planted", sort=False)
+        for (planted, layer), group in tables["inverted"].groupby(["planted", "layer"], sort=False)
     )
     sizes = "; ".join(
         f"{_named(row['planted'])} {row['noise']} {row['size']:.3f} ({row['size_low']:.3f} to {row['size_high']:.3f})"
@@ -94,7 +96,7 @@ def conclude(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
     return (
         f"Voxels by planted ceiling: {voxels}.",
         f"d_H of decoded features: {features}.",
-        f"Mean d_X of recovered images: {pictures}.",
+        f"Mean d_X of recovered images, and range: {pictures}.",
         f"Sizes of predicted responses when the image is identified: {sizes}.",
     )
 
