@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 from readout.analysis.statistics import bootstrap_interval
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
-from readout.data.images import is_image
 from readout.data.samples import values_digest
 from readout.decoders.linear_map import fit_linear_map
 from readout.encoding.encode import save_arrays
@@ -95,9 +94,8 @@ def decode(
 
 def tangent_sizes(extractor: FeatureExtractor, layers: Sequence[str], stimuli: Tensor) -> dict[str, float]:
     """Return the mean tangent size of each layer over the first stimuli, at most :data:`SIZED`."""
-    prior: Literal["natural", "none"] = "natural" if is_image(stimuli[0]) else "none"
     shown = stimuli[:SIZED]
-    return {layer: sum(tangent_size(extractor, layer, x, prior=prior) for x in shown) / len(shown) for layer in layers}
+    return {layer: sum(tangent_size(extractor, layer, x) for x in shown) / len(shown) for layer in layers}
 
 
 def summarise(decoded: pd.DataFrame, sizes: Mapping[str, float]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ def tangent_size(
     layer: str,
     x: Tensor,
     threshold: float = 0.1,
-    prior: Literal["natural", "none"] = "natural",
+    prior: Literal["natural", "none"] = "none",
 ) -> float:
     """Predict the representation size in noise within the range of the Jacobian.
 
@@ -29,7 +29,8 @@ def tangent_size(
         layer: A layer name of the extractor.
         x: One input in the user's space, shape (*input_shape), no batch.
         threshold: t, in units of d_X.
-        prior: See :func:`predict_size`.
+        prior: See :func:`predict_size`. ``"none"`` is for errors that look like a change of the input, as a decoder's
+            do, which no prior takes away.
 
     Raises:
         ReadoutError: as there.
@@ -38,7 +39,7 @@ def tangent_size(
         >>> import torch
         >>> from readout.extractors import OrthonormalLinear
         >>> x = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
-        >>> abs(tangent_size(OrthonormalLinear((3, 8, 8), 4), "linear", x, prior="none") - 0.1) < 0.01  # t
+        >>> abs(tangent_size(OrthonormalLinear((3, 8, 8), 4), "linear", x) - 0.1) < 0.01  # t
         True
     """
     size = predict_size(extractor, layer, x, threshold=threshold, prior=prior).size
