@@ -102,7 +102,7 @@ def summarise(decoded: pd.DataFrame, sizes: Mapping[str, float]) -> pd.DataFrame
     """Return means over stimuli with bootstrap intervals, one row per layer.
 
     Args:
-        decoded: Table of :func:`decode`.
+        decoded: Table of ``decode``.
         sizes: Tangent size by layer.
 
     Returns:
