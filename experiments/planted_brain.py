@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found["sizes"].append(identify(experiment, EncodingModel(network, str(folder)), ceiling, test))
     tables = {name: pd.concat(each, ignore_index=True) for name, each in found.items()}
     for name, table in tables.items():
-        columns = [column for column in table if not column.startswith("trajectory")]
+        columns = [column for column in table if not str(column).startswith("trajectory")]
         experiment.store.write_text(f"{name}.csv", table[columns].to_csv(index=False))
     with style():
         figure = draw(tables)

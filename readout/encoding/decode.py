@@ -1,6 +1,7 @@
 """Decode: features of layers predicted from responses to stimuli that the decoder was not trained on."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def decode(
                 rows.append({"layer": layer, "sample": names[place], **dict(zip(MEANS, values, strict=True))})
         kept = decoded[decoded_places].view(-1, *features.shape[1:]).numpy()
         arrays = {layer: kept, "names": [names[place] for place in decoded_places.tolist()]}
-        write_whole(own_path(output / FEATURES, layer, ".npz"), lambda file, own=arrays: save_arrays(file, own))
+        write_whole(own_path(output / FEATURES, layer, ".npz"), partial(save_arrays, arrays=arrays))
     table = pd.DataFrame(rows)
     write_whole(output / "decoded.csv", lambda file: table.to_csv(file, index=False))
     return table

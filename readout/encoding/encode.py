@@ -1,6 +1,8 @@
 """Encode: responses predicted from the features of a layer, with noise ceilings and scores by cross-validation."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,8 +62,8 @@ def encode(
     for fold in parts:
         training = others(fold, len(measured))
         predicted = fit_linear_map(features[training], measured[training])(features[fold])
-        pair = (each.double() - each.double().mean(0) for each in (predicted, measured[fold]))
-        scores.append(cosine_similarity(*pair, dim=0))
+        found, true = (each.double() - each.double().mean(0) for each in (predicted, measured[fold]))
+        scores.append(cosine_similarity(found, true, dim=0))
     fitted = fit_linear_map(features, measured)
     # a correlation over all folds at once would be below 0 where there is nothing to predict
     score = torch.stack(scores).mean(0).numpy()
@@ -88,7 +90,7 @@ def encode(
     return table
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays as ``.npz``, whatever the path ends in."""
     with path.open("wb") as file:
         np.savez(file, **arrays)

@@ -72,14 +72,14 @@ class _Encoder(nn.Module):
         super().__init__()
         self.extractor, self.layer = extractor, layer
         *others, last = (weights[key] for key in sorted(weights) if key != "bias")
+        self.dimensions = (others or [last])[0].shape[1]
         self.responses = nn.Sequential(*[_linear(weight) for weight in others], _linear(last, weights["bias"]))
 
     def forward(self, x: Tensor) -> Tensor:
         feature = self.extractor.extract(x, self.layer).flatten(1)
-        wanted = self.responses[0].weight.shape[1]
-        if feature.shape[1] != wanted:
+        if feature.shape[1] != self.dimensions:
             raise ReadoutError(
-                f"The encoding model was fitted to features of {wanted} dimensions, but inputs of shape "
+                f"The encoding model was fitted to features of {self.dimensions} dimensions, but inputs of shape "
                 f"{tuple(x.shape[1:])} have {feature.shape[1]}; give inputs of the size of its stimuli."
             )
         predicted: Tensor = self.responses(feature)

@@ -63,7 +63,8 @@ class Responses:
     def residuals(self) -> Tensor:
         """Return trials minus their mean, with the variance of single trials, shape (stimuli × repeats, targets)."""
         repeats = self.trials.shape[1]
-        return (self.trials - self.mean.unsqueeze(1)).flatten(0, 1) * (repeats / (repeats - 1)) ** 0.5
+        scale: float = (repeats / (repeats - 1)) ** 0.5
+        return (self.trials - self.mean.unsqueeze(1)).flatten(0, 1) * scale
 
     def standardised(self, by: "Responses") -> "Responses":
         """Return the same with every target minus its mean, divided by its standard deviation, both those of ``by``.

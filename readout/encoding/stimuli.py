@@ -54,7 +54,7 @@ def stimulus_features(extractor: FeatureExtractor, layer: str, stimuli: Tensor) 
         ReadoutError: if they don't fit the memory.
     """
     found: list[Tensor] = []
-    for some in stimuli.split(BATCH):
+    for some in torch.split(stimuli, BATCH):
         found.append(extractor.extract(some.to(extractor.mean), layer).float().cpu())
         if len(found) == 1:  # a quarter, because a fit needs as much again
             check_memory(found[0][0], len(stimuli), "stimuli", layer, "a quarter")

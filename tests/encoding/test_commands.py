@@ -22,8 +22,11 @@ SIDE, EXPANSION = 4, 4
 VARIANCE = 1 / 12
 """Of an input value, uniform in [0, 1]."""
 
-LINEAR = ("--config", "linear_check.yaml", "--model.extractor.input_shape", "[3, 4, 4]")
-LINEAR = (*LINEAR, "--model.extractor.expansion", str(EXPANSION), "--size", str(SIDE))
+NETWORK = (
+    *("--config", "linear_check.yaml", "--model.extractor.input_shape", "[3, 4, 4]"),
+    *("--model.extractor.expansion", str(EXPANSION)),
+)
+LINEAR = (*NETWORK, "--size", str(SIDE))
 NEWTON = ("--model.optimizer.init_args.lr", str(SIDE**2 * 3 * EXPANSION / 2))
 
 
@@ -159,9 +162,9 @@ def test_the_size_of_responses_is_that_of_a_linear_network(white: tuple[list[str
     ready("encode", *LINEAR, "--responses", "responses.npz", "--stimuli", "stimuli", "--layer", "linear")
     # responses have unit variance, and so a Newton step is smaller by the variance of a feature
     rate = ("--model.optimizer.init_args.lr", str(SIDE**2 * 3 / 2 * VARIANCE))
-    own = ("--data.shape", f"[3, {SIDE}, {SIDE}]", "--sweep.levels", "[0, 0.5]", "--trainer.max_steps", "12")
-    own = (*own, "--data.count", "64", "--sweep.batch_size", "64")
-    configs = (*LINEAR[:-2], "--config", "runs/encode/encoding.yaml")
+    own = ["--data.shape", f"[3, {SIDE}, {SIDE}]", "--sweep.levels", "[0, 0.5]", "--trainer.max_steps", "12"]
+    own += ["--data.count", "64", "--sweep.batch_size", "64"]
+    configs = (*NETWORK, "--config", "runs/encode/encoding.yaml")
     ready("fit", *configs, *rate, *own, "--sweep.output", "runs/assumed")
     noisy = ("ResidualPerturbation", "--sweep.perturbation.residuals", "runs/encode/residuals.npz")
     covariance = ("--sweep.perturbation", *noisy, "--sweep.perturbation.draw", "covariance")
