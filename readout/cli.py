@@ -24,6 +24,8 @@ COMMANDS = {
     "learn": "learn a dictionary of sparse codes from the features of a layer",
     "layers": "list the layers of a model, with the shapes and dimensions of their features",
     "compare": "compare layers with each other, with another model or with responses",
+    "encode": "predict responses, such as a brain's, from the features of a layer",
+    "decode": "predict features of layers from responses, for invert",
     "invert": "recover inputs from external features in files",
     "report": "rewrite figures and report.html of an output folder",
 }

@@ -259,6 +259,8 @@ def small(given: list[str]) -> list[str]:
         few = "--data.inputs.count=40", "--trainer.max_steps=3", "--model.latents=64"
         images = ["--data.inputs.size=32", "--data.extractor.weights=random", "--model.resample_every=null"]
         return [*given, *few, *(images if "vgg_sae.yaml" in rest else [])]
+    if name in ("encode", "decode"):
+        return [*given, "--size=32", "--model.extractor.weights=random", "--trainer.accelerator=cpu"]
     if name not in ("fit", "invert") or any(item.endswith(("linear_check.yaml", "/config.yaml")) for item in rest):
         return given  # as small as can be, or what was small before
     if "digits_class.yaml" in rest:
@@ -269,7 +271,7 @@ def small(given: list[str]) -> list[str]:
     end = ["--trainer.max_steps=2", "--trainer.accelerator=cpu"]
     if "causal_search.yaml" in rest:  # a step reads a token
         end = ["--trainer.max_steps=64", "--trainer.accelerator=cpu", "--model.candidates=64"]
-    if not text and "my_models.MyNet" not in rest:
+    if not text and not {"my_models.MyNet", "runs/encode/encoding.yaml"} & {*rest}:
         end.append("--model.extractor.weights=random")
     if {"vgg_sae_codes.yaml", "denoised.yaml"} & {*rest}:
         end.append("--sweep.layers=[conv3_1]")
@@ -283,7 +285,7 @@ def small(given: list[str]) -> list[str]:
     if "TrainedDecoder" in rest:
         end += ["--model.training_steps=2", "--model.width=4", "--model.blocks=1"]
     if name == "invert":
-        return [name, *rest, *end]
+        return [name, *rest, *end, *(["--size=32"] if "runs/decode/features" in rest else [])]
     Path("small.yaml").write_text(yaml.safe_dump(SMALL["texts" if text else "images"]))
     place = max(index for index, item in enumerate(rest) if item == "--config") + 2
     return [name, *rest[:place], "--config", "small.yaml", *rest[place:], *end]

@@ -26,6 +26,8 @@ OPTIONS = {
     "layers": ("config", "print_config", "model", "size"),
 }
 OPTIONS["learn"] = (*OPTIONS["fit"][:-1], "output", "executor")
+OPTIONS["encode"] = (*OPTIONS["fit"], "responses", "stimuli", "layer", "mask", "folds", "size", "output")
+OPTIONS["decode"] = (*OPTIONS["encode"], "test")
 OPTIONS["invert"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
 OPTIONS["compare"] = (
     *(*OPTIONS["fit"], "other", "other_layers", "responses", "measure", "units", "resamples", "sizes", "output"),

@@ -104,7 +104,8 @@ class DatalessParser(Parser):
 
 
 def _image_features(config: Namespace, extractor: FeatureExtractor, found: Sequence[Found]) -> External:
-    noise = torch.rand(extractor.example(_size(config, extractor)).shape, generator=torch.Generator().manual_seed(0))
+    shape = extractor.example(image_side(config, extractor)).shape
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     extractor.find_layers(noise)
     own = _own_features(extractor, noise, found)
     input_shape = tuple(noise.shape[1:])
@@ -132,7 +133,7 @@ def _shapes(own: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {layer: tuple(feature.shape[1:]) for layer, feature in own.items()}
 
 
-def _size(config: Namespace, extractor: FeatureExtractor) -> int:
+def image_side(config: Namespace, extractor: FeatureExtractor) -> int:
     """Return the side of the images: --size, or that of the configuration's data."""
     size = config.size
     if size is None:

@@ -36,6 +36,7 @@ KINDS = {
 KNOWN = (
     *(f"readout.{name}" for name in ("extractors", "priors", "readouts", "data", "metrics", "callbacks")),
     "readout.codes",
+    "readout.encoding",
     "readout.learning",
     "readout.perturbations",
     "torch.optim",

@@ -106,17 +106,24 @@ def fit_ridge(features: Tensor, signals: Tensor) -> Ridge:
 
 
 def _least_noise(left: Tensor, values: Tensor, targets: Tensor) -> float:
-    """Return the noise variance with the smallest leave-one-out error, in closed form (Allen's PRESS).
+    """Return the noise variance with the smallest leave-one-out error."""
+    penalties = values[0].square() * PENALTIES.to(values)
+    errors = leave_one_out(left, values, targets, penalties).mean(1)
+    return float(penalties[errors.argmin()]) / len(left)
+
+
+def leave_one_out(left: Tensor, values: Tensor, targets: Tensor, penalties: Tensor) -> Tensor:
+    """Return mean squared leave-one-out errors in closed form (Allen's PRESS), shape (penalties, d).
 
     Args:
-        left: Left singular vectors of the training features, shape (n, r).
+        left: Left singular vectors of the centred training features, shape (n, r).
         values: Singular values, shape (r,).
         targets: Centred signals, shape (n, d).
+        penalties: Penalties to try, shape (penalties,).
     """
-    energy, penalties = values.square(), values[0].square() * PENALTIES.to(values)
-    errors = []
+    energy, along, errors = values.square(), left.T @ targets, []
     for penalty in penalties:
         shrunk = left * (energy / (energy + penalty))
         leverage = 1 / len(left) + (shrunk * left).sum(1, keepdim=True)
-        errors.append(((targets - shrunk @ (left.T @ targets)) / (1 - leverage)).square().mean())
-    return float(penalties[torch.stack(errors).argmin()]) / len(left)
+        errors.append(((targets - shrunk @ along) / (1 - leverage)).square().mean(0))
+    return torch.stack(errors)

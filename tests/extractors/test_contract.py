@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from readout.codes import GaussianDictionary, Superposition
 from readout.common.errors import ReadoutError
+from readout.decoders.linear_map import fit_linear_map
+from readout.encoding import EncodingModel
+from readout.encoding.model import NAME, store
 from readout.external.joined import JoinedLayers, JoinedTextLayers
 from readout.extractors import (
     BERT,
@@ -78,6 +81,14 @@ def joined_text(folder: Path, seed: int) -> JoinedTextLayers:
     return JoinedTextLayers(text(LanguageModel, "llama", folder, seed), ["layer.0", "layer.2"])
 
 
+def encoding(folder: Path, seed: int) -> EncodingModel:
+    network, generator = TinyNet(seed), torch.Generator().manual_seed(seed)
+    features = network.extract(torch.rand(8, 3, 16, 16, generator=generator), "middle").flatten(1)
+    fitted = fit_linear_map(features, torch.randn(8, 5, generator=generator))
+    store(fitted, folder / f"{seed}" / NAME, network, "middle")
+    return EncodingModel(network, str(folder / f"{seed}"))
+
+
 IMAGE, TOKENS = (3, 32, 32), (6, WIDTH)
 EXTRACTORS = {
     "layers found": Entry(FeatureExtractor, lambda _, seed: FeatureExtractor(plain(seed)), IMAGE, "own"),
@@ -91,6 +102,7 @@ EXTRACTORS = {
     "superposition": Entry(
         Superposition, lambda _, seed: Superposition(GaussianDictionary(12, 6, seed)), (12,), "N=12, M=6"
     ),
+    "encoding model": Entry(EncodingModel, encoding, (3, 16, 16), "own"),
     "patches": Entry(Patches, lambda _, seed: Patches(4, 4 + seed), IMAGE, "whitened, 4 × 4"),
     "VGG19": Entry(VGG19, lambda _, seed: VGG19(None, seed), IMAGE),
     "digits": Entry(
