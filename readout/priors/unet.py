@@ -39,17 +39,22 @@ class UNet(nn.Module):
             skips.append(x)
         for block, skip in zip(self.up, skips[-2::-1], strict=True):
             upsampled = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            if upsampled.requires_grad:
+                # the gradient is a part of the joined one's, for which interpolation has no fast path
+                upsampled.register_hook(_last)  # type: ignore[no-untyped-call]
             x = block(self._join(upsampled, skip))
         image: Tensor = self.out(x).sigmoid()
         return image
 
     def _join(self, upsampled: Tensor, skip: Tensor) -> Tensor:
-        if self.copies == 1:
-            return torch.cat([upsampled, skip], dim=1)
         # interleave, so that each copy's upsampled and skip channels are adjacent; channels last matches the memory
         last = [part.movedim(1, -1) for part in (upsampled, skip)]
         own = [part.view(*part.shape[:-1], self.copies, -1) for part in last]
         return torch.cat(own, dim=-1).flatten(-2).movedim(-1, 1)
+
+
+def _last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def _block(channels_in: int, channels_out: int, copies: int) -> nn.Sequential:
@@ -58,7 +63,7 @@ def _block(channels_in: int, channels_out: int, copies: int) -> nn.Sequential:
         layers += [
             _Convolution(copies * width, copies * channels_out, kernel_size=3, groups=copies),
             _InstanceNorm(copies * channels_out, affine=True),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
 
