@@ -65,12 +65,18 @@ class Whitening(nn.Module):
         with torch.autocast(feature.device.type, enabled=False):  # the noise is told by the weakest components
             centred = feature.float() - self.mean
             along = centred @ self.directions.T
-            gain = self._gain(along.detach().double(), centred.detach())
+            gain = self.gain(along.detach(), centred.detach())
             return along * gain.to(along).unsqueeze(1)
 
-    def _gain(self, along: Tensor, centred: Tensor) -> Tensor:
+    def gain(self, along: Tensor, centred: Tensor) -> Tensor:
+        """Return √λ / (λ + σ²), shape (rows, rank).
+
+        Args:
+            along: Coordinates of h′ along the components, shape (rows, positions, rank).
+            centred: h′ minus the mean, shape (rows, positions, size).
+        """
         kept, size = int(self.variances.count_nonzero()), len(self.mean)
-        energies, variances = along[..., :kept].square().mean(1), self.variances[:kept].double()
+        energies, variances = along[..., :kept].double().square().mean(1), self.variances[:kept].double()
         spare_energy = centred.square().sum(2, dtype=torch.float64).mean(1) - energies.sum(1)
         noise = noise_variance(energies, variances, spare_energy.clamp_min(0), size - kept)
         noise = noise.clamp_min(SMALLEST_NOISE * variances.sum() / size).unsqueeze(1)

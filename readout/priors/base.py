@@ -34,6 +34,16 @@ class Prior(nn.Module, ABC):
             input_shape: Shape of one input, without the batch.
         """
 
+    def start_from(self, inputs: Tensor) -> None:
+        """Move the parameters of :meth:`initialise` to where they give these inputs, each with its own noise.
+
+        By default a prior can't.
+
+        Args:
+            inputs: Shape (problems, *input_shape).
+        """
+        raise NotImplementedError
+
     def keep(self, rows: Tensor) -> bool:
         """Drop all problems but these, whose optimisation goes on.
 

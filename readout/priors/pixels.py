@@ -41,6 +41,10 @@ class Pixels(Prior):
         noise = [torch.randn(input_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         self.pixels = nn.Parameter(0.5 + self.init_std * torch.stack(noise))
 
+    def start_from(self, inputs: Tensor) -> None:
+        """See :meth:`Prior.start_from`; the noise is that around mid-grey."""
+        self.pixels.data += inputs.to(self.pixels) - 0.5
+
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
         self.pixels.data = self.pixels.data[rows]

@@ -19,11 +19,13 @@ from readout.readouts.inversion import (
 )
 from readout.readouts.layer_codes import LayerCodes
 from readout.readouts.linear_decoder import LinearDecoder
-from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
+from readout.readouts.losses import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine, RelativeSquaredError
 from readout.readouts.one_pass import OnePassReadout
+from readout.readouts.refined import RefinedInversion
 from readout.readouts.token_search import TokenSearch
 from readout.readouts.trained import TrainedReadout
 from readout.readouts.trained_decoder import TrainedDecoder
+from readout.readouts.whitened_error import WhitenedError
 
 __all__ = [
     "BatchedLBFGS",
@@ -46,9 +48,12 @@ __all__ = [
     "ProblemBatch",
     "Protocol",
     "Readout",
+    "RefinedInversion",
+    "RelativeSquaredError",
     "TextInversion",
     "TokenByToken",
     "TokenSearch",
     "TrainedDecoder",
     "TrainedReadout",
+    "WhitenedError",
 ]

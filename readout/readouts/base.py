@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -18,6 +18,9 @@ from readout.perturbations import Departure, Origin
 from readout.readouts.batch import Outcome, ProblemBatch
 from readout.readouts.losses import FeatureLoss
 from readout.readouts.target import Reasons, Target, make_target
+
+if TYPE_CHECKING:
+    from readout.readouts.trained import TrainedReadout
 
 
 class Readout(LightningModule, ABC):
@@ -102,6 +105,11 @@ class Readout(LightningModule, ABC):
     def needs_true_input(self) -> bool:
         """Whether it can't run where the true input is unknown."""
         return False
+
+    @property
+    def trained(self) -> "TrainedReadout | None":
+        """The part whose weights are trained at each layer before anything is read; by default there is none."""
+        return None
 
     @property
     def steps_taken(self) -> int:

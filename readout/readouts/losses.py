@@ -1,6 +1,7 @@
 """Losses between a recovered input's feature and the target, one value per problem."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -9,6 +10,11 @@ from torch.nn import functional as F
 from readout.common.checks import check_number
 from readout.common.errors import ReadoutError
 from readout.common.padding import masked_mean
+from readout.data import Samples
+from readout.extractors import FeatureExtractor
+
+Extract = Callable[[Tensor], Tensor]
+"""Maps inputs to their features at a layer, on the device of the readout."""
 
 
 class FeatureLoss(nn.Module, ABC):
@@ -16,6 +22,23 @@ class FeatureLoss(nn.Module, ABC):
 
     capturable: ClassVar[bool] = False
     """Whether :meth:`forward` can run in a CUDA graph: it never waits for the device, and every step is alike."""
+
+    def meet(self, extractor: FeatureExtractor, samples: Samples, shape: Sequence[int] | None) -> None:
+        """Load what the loss is made from, before anything else is asked; by default nothing.
+
+        Args:
+            extractor: The frozen network.
+            samples: True inputs, as far as they are known.
+            shape: Shape of every input; None for texts.
+        """
+
+    def prepare(self, extract: Extract, layer: str) -> None:
+        """Measure what the loss needs to know of a layer, before it is used there; by default nothing.
+
+        Args:
+            extract: Computes features at the layer.
+            layer: Layer name.
+        """
 
     @abstractmethod
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -41,7 +64,7 @@ class FeatureLoss(nn.Module, ABC):
         Returns:
             Shape (problems,).
         """
-        mean = masked_mean(feature, mask).view(-1, *[1] * (feature.ndim - 1)).expand_as(feature)
+        mean = expanded(masked_mean(feature, mask), feature)
         scale: Tensor = self(mean, feature) if mask is None else self(mean, feature, mask)
         return scale
 
@@ -60,6 +83,23 @@ class MeanSquaredError(FeatureLoss):
     def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """See :class:`FeatureLoss`."""
         return masked_mean((feature - target).square(), mask)
+
+
+class RelativeSquaredError(MeanSquaredError):
+    """Mean squared error over the variance of h′.
+
+    A prior's penalty of fixed weight then counts more the noisier a feature is, and equally at every layer.
+
+    Examples:
+        >>> import torch
+        >>> RelativeSquaredError()(torch.zeros(2, 2), torch.tensor([[1.0, -1.0], [3.0, -3.0]]))
+        tensor([1., 1.])
+    """
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`."""
+        mean = expanded(masked_mean(target, mask), target)
+        return super().forward(feature, target, mask) / super().forward(mean, target, mask)
 
 
 class MeanSquaredErrorAndCosine(FeatureLoss):
@@ -93,3 +133,8 @@ class MeanSquaredErrorAndCosine(FeatureLoss):
         squared_error = masked_mean((feature - target).square(), mask)
         cosine = masked_mean(1 - F.cosine_similarity(feature, target, dim=-1), mask)
         return self.squared_error * squared_error + self.cosine * cosine
+
+
+def expanded(values: Tensor, like: Tensor) -> Tensor:
+    """Expand a value per row, shape (rows,), to the shape of ``like``, (rows, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1)).expand_as(like)

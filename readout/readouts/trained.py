@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from readout.common.errors import ReadoutError
-from readout.data import InputData, Samples, load_samples
+from readout.data import InputData, Samples
 from readout.decoders.base import Training
 from readout.extractors import FeatureExtractor
 from readout.metrics import SampleMetric
 from readout.perturbations import Departure
 from readout.problems import Setting
 from readout.problems.identity import describe, digest
+from readout.readouts.apart import load_apart
 from readout.readouts.one_pass import OnePassReadout
 
 
@@ -54,27 +54,14 @@ class TrainedReadout(OnePassReadout):
             ReadoutError: if there are too few, they have another shape than the inputs to be read, or one of those is
                 among them.
         """
-        known = load_samples(self.training_data, self.extractor)
-        # in an order that follows from the inputs, because weights follow from it
-        digests = dict(sorted((self.input_digest(metadata), name) for name, metadata in known.metadata.items()))
-        if len(digests) < self.least_inputs:
-            raise ReadoutError(
-                f"model.training_data has {len(digests)} inputs, too few to train on; give at least "
-                f"{self.least_inputs}."
-            )
-        self.inputs = known.stack(digests.values())
-        self._digest = digest(list(digests))
-        if shape is not None and tuple(shape) != self.inputs.shape[1:]:
-            own, wanted = ("×".join(map(str, each)) for each in (self.inputs.shape[1:], shape))
-            raise ReadoutError(
-                f"model.training_data has inputs of {own}, but those to be read are {wanted}; set its size."
-            )
-        for name, metadata in samples.metadata.items():
-            if (same := digests.get(self.input_digest(metadata))) is not None:
-                raise ReadoutError(
-                    f"Input {name!r} is also in model.training_data, as {same!r}; take it out, so that nothing is read "
-                    "by a readout that was trained on it."
-                )
+        self.inputs, self._digest = load_apart(
+            self.training_data, "model.training_data", self.least_inputs, self.extractor, samples, shape
+        )
+
+    @property
+    def trained(self) -> "TrainedReadout":
+        """See :class:`Readout`."""
+        return self
 
     def describe(self, steps: int = 1) -> dict[str, Any]:
         """See :class:`Readout`; training inputs go by their digests."""

@@ -20,7 +20,7 @@ from readout.executors import Lost, Watch
 from readout.perturbations import Perturbation
 from readout.problems import Problem, Setting
 from readout.problems.search import Found, Search, most_levels, wanted_now
-from readout.readouts import Readout, TrainedReadout
+from readout.readouts import Readout
 from readout.readouts.run import inputs_of
 from readout.representation import Estimator
 from readout.store import ResultStore, judge
@@ -169,8 +169,8 @@ class Driver:
 
     def weights_path(self, layer: str) -> Path:
         """Return where the output folder keeps the weights of a trained readout."""
-        assert isinstance(self.readout, TrainedReadout)
-        return weights_path(self.readout, self.setting, layer, self.options.output)
+        assert self.readout.trained is not None
+        return weights_path(self.readout.trained, self.setting, layer, self.options.output)
 
     def share_weights(self, layer: str) -> str | None:
         """Send the kept weights of a layer to workers, once.
@@ -178,7 +178,7 @@ class Driver:
         Returns:
             Name of the shared value; None if the readout has no weights, or is not trained there yet.
         """
-        if not isinstance(self.readout, TrainedReadout):
+        if self.readout.trained is None:
             return None
         kept, executor = self.weights_path(layer), self.options.executor
         if not executor.has(kept.stem):

@@ -12,7 +12,7 @@ from torch import Tensor
 from readout.executors import Desk, Job
 from readout.perturbations import Perturbation
 from readout.problems import Problem
-from readout.readouts import ProblemBatch, Readout, TrainedReadout
+from readout.readouts import ProblemBatch, Readout
 from readout.readouts.run import Row, read
 from readout.sweep.checkpoints import BatchCheckpoint, file_name
 from readout.sweep.claims import FILE as CLAIM
@@ -82,10 +82,10 @@ class ProbeJob(Job):
         readout, steps, seconds = work.readout, 0, 0.0
         work.using = None
         if shared is not None:
-            assert isinstance(readout, TrainedReadout)
-            readout.use(self.layer, shared)
-        elif isinstance(readout, TrainedReadout):
-            steps, seconds = rehearse(readout, self.layer, work.runtime)
+            assert readout.trained is not None
+            readout.trained.use(self.layer, shared)
+        elif readout.trained is not None:
+            steps, seconds = rehearse(readout.trained, self.layer, work.runtime)
 
         def example(problems: Sequence[Problem]) -> ProblemBatch:
             return work.example(problems, self.inputs)
@@ -122,14 +122,14 @@ class TrainJob(Job):
 
     def do(self, work: Work, desk: Desk, shared: None) -> "Trained":
         """See :class:`Job`."""
-        assert isinstance(work.readout, TrainedReadout)
+        assert work.readout.trained is not None
         work.using = None
         recorder = Recorder()
         if self.recorded and not desk.loggers:
             desk = replace(desk, loggers=[recorder])
         path = work.path(f"{self.key}.ckpt")
         checkpoint = TrainingCheckpoint(path, work.minutes, desk.stop, desk.say)
-        training = work.readout.make_training(self.layer)
+        training = work.readout.trained.make_training(self.layer)
         weights = train(training, self.layer, checkpoint, work.runtime, desk, self.name)
         return Trained(weights, recorder.logged)
 
@@ -158,9 +158,9 @@ class ReadJob(Job):
         """See :class:`Job`; ``shared`` are the weights of the readout, if it has any."""
         readout, problems = work.readout, self.batch.problems
         if shared is not work.using:
-            assert isinstance(readout, TrainedReadout)
+            assert readout.trained is not None
             assert shared is not None
-            readout.use(self.layer, shared)
+            readout.trained.use(self.layer, shared)
             work.using = shared
         path = work.path(file_name(problems[0].setting, self.name))
         checkpoint = BatchCheckpoint(path, [problem.key for problem in problems], work.minutes, desk)

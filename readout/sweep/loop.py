@@ -22,7 +22,6 @@ from readout.common.signals import stoppable
 from readout.common.terminal import say
 from readout.executors import Job, Lost, Watch
 from readout.problems import Problem
-from readout.readouts import TrainedReadout
 from readout.store import save_file
 from readout.sweep.checkpoints import Checkpoints
 from readout.sweep.jobs import ReadJob, Trained, TrainJob
@@ -96,7 +95,7 @@ class Loop:
             if self.plan.search != "grid":
                 rest = self.checkpoints.round(layer.layer, layer.problems, finished)
             after = ([problem for problem in batch if problem.key not in taken] for batch in rest)
-            trained = not isinstance(driver.readout, TrainedReadout) or driver.weights_path(layer.layer).exists()
+            trained = driver.readout.trained is None or driver.weights_path(layer.layer).exists()
             waiting = [*first, *(batch for batch in after if batch)]
             layers.append(LayerSchedule(layer, waiting, trained or not layer.remaining))
         sizes = {layer.layer: len(layer.problems) for layer in left}
@@ -112,7 +111,6 @@ class Loop:
         if due is None:
             return None
         if isinstance(due, str):
-            assert isinstance(driver.readout, TrainedReadout)
             steps = self.plans[due].training_steps
             job = TrainJob(due, driver.weights_path(due).stem, bool(self.dashboard.loggers))
             self.progress.start_training(job.name, due, steps)
@@ -178,7 +176,7 @@ class Loop:
             self.progress.layer_done(layer)
 
     def _weights_name(self, layer: str) -> str:
-        return self.driver.weights_path(layer).stem if isinstance(self.driver.readout, TrainedReadout) else ""
+        return self.driver.weights_path(layer).stem if self.driver.readout.trained is not None else ""
 
     def _log(self, layer: LayerPlan) -> None:
         """Log the results of a layer, and close its runs."""

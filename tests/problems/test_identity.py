@@ -199,8 +199,8 @@ def test_values_are_told_apart_or_refused(one: object, other: object) -> None:
 IN_KEYS = """
 BERT DINOv2 DigitNet FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP
 OrthonormalLinear Patches PlainModule SDXLVAE Submodules Superposition TimmModel TorchvisionModel VGG19
-CodeReadout FeatureInversion ImageInversion TextInversion TokenSearch
-MeanSquaredError MeanSquaredErrorAndCosine SumOverLayers
+CodeReadout FeatureInversion ImageInversion RefinedInversion TextInversion TokenSearch
+MeanSquaredError MeanSquaredErrorAndCosine RelativeSquaredError SumOverLayers WhitenedError
 ExternalFeatures GaussianPerturbation NearestLoss NormalPerturbation ResidualPerturbation
 TangentPerturbation Toward UnitLoss
 CosinePixels DeepImagePrior Pixels TokenLogits TokenSequence VAEDecoder VGGDecoder

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -28,10 +29,10 @@ from readout.readouts import (
     Outcome,
     ProblemBatch,
     Readout,
+    RefinedInversion,
     TextInversion,
     TokenSearch,
     TrainedDecoder,
-    TrainedReadout,
 )
 from readout.representation import Verdict, verdict
 from tests.helpers import runtime
@@ -65,6 +66,14 @@ READOUTS = {
     "codes of a layer": Entry(lambda _: LayerCodes(TinyNet(), GaussianDictionary(24, 16), FISTA(), 5)),
     "class": Entry(lambda _: ClassReadout(TinyClassifier()), "image"),
     "identification": Entry(lambda _: Identification(TinyNet())),
+    "refined": Entry(
+        lambda _: RefinedInversion(
+            TinyNet(),
+            partial(LinearDecoder, training_data=UniformNoise(64, (3, 8, 8), seed=1)),
+            optimizer=fast,
+            metrics=[],
+        )
+    ),
     "linear decoder": Entry(lambda _: LinearDecoder(TinyNet(), UniformNoise(64, (3, 8, 8), seed=1))),
     "trained decoder": Entry(
         lambda _: TrainedDecoder(TinyNet(), UniformNoise(32, (3, 8, 8), seed=1), training_steps=3, width=4, blocks=1)
@@ -128,10 +137,10 @@ def texts(weights: str) -> dict[str, Tensor]:
 
 def ready(readout: Readout, layer: str) -> Readout:
     """Train a readout, if it is one that is trained."""
-    if isinstance(readout, TrainedReadout):
-        training = readout.make_training(layer)
+    if readout.trained is not None:
+        training = readout.trained.make_training(layer)
         runtime(training.steps).make_bare_trainer().fit(training, range(training.steps))
-        readout.use(layer, training.weights())
+        readout.trained.use(layer, training.weights())
     return readout
 
 

@@ -5,15 +5,32 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from readout.data import Samples, UniformNoise
 from readout.external.joined import SumOverLayers
-from readout.readouts import FeatureLoss, MeanSquaredError, MeanSquaredErrorAndCosine
-from tests.tiny import concrete_classes
+from readout.readouts import (
+    FeatureLoss,
+    MeanSquaredError,
+    MeanSquaredErrorAndCosine,
+    RelativeSquaredError,
+    WhitenedError,
+)
+from tests.tiny import TinyNet, concrete_classes
+
+
+def whitened() -> FeatureLoss:
+    loss = WhitenedError(UniformNoise(16, (5, 2, 2)))
+    loss.meet(TinyNet(), Samples.of(()), None)
+    loss.prepare(lambda inputs: inputs.flatten(2) - 0.5, "tokens")
+    return loss
+
 
 LOSSES: dict[str, Callable[[], FeatureLoss]] = {
     "squared error": MeanSquaredError,
+    "relative squared error": RelativeSquaredError,
     "squared error and cosine": MeanSquaredErrorAndCosine,
     "sum over layers": lambda: SumOverLayers(MeanSquaredError(), {"a": (1,), "b": (3,)}, {"b": 2.0}),
     "balanced sum": lambda: SumOverLayers(MeanSquaredError(), {"a": (1,), "b": (3,)}, "balanced"),
+    "whitened": whitened,
 }
 FEATURE, TARGET = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
 MASK = torch.arange(5) < torch.tensor([[5], [3], [2]])

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
 from readout.common.checks import check_max_steps, check_whole
 from readout.common.errors import ReadoutError
+from readout.data import Samples
 from readout.extractors import FeatureExtractor
 from readout.metrics import CorrelationDistance, SampleMetric
 from readout.priors import Prior
@@ -132,6 +133,10 @@ class FeatureInversion(Resumable):
         """Whether the protocol uses the loss at the true input."""
         return self.protocol.needs_true_input
 
+    def meet(self, samples: Samples, shape: Sequence[int] | None) -> None:
+        """See :class:`Readout`."""
+        self.loss.meet(self.extractor, samples, shape)
+
     def steps(self, trainer: Trainer, inputs: Iterable[Tensor]) -> int:
         """Return the number of optimisation steps.
 
@@ -242,6 +247,11 @@ class FeatureInversion(Resumable):
         """
         if gradient_clip_val:
             raise ReadoutError("gradient_clip_val would couple the problems of a batch; leave it out.")
+
+    def _begin(self) -> None:
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            self.loss.prepare(lambda inputs: self._extract(inputs.to(self.device)), self.problems.layer)
+        super()._begin()
 
     def _initialise(self, problems: ProblemBatch) -> None:
         self.prior.initialise(problems.prior_seeds, problems.inputs.shape[1:])

@@ -1,0 +1,96 @@
+"""Squared error of a feature's principal components, each by how far it stands out of the noise."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from readout.common.errors import ReadoutError
+from readout.common.padding import masked_mean
+from readout.data import InputData, Samples
+from readout.decoders.layout import FeatureLayout
+from readout.decoders.network import FULL_RANK, LOW_RANK
+from readout.decoders.whitening import Whitening
+from readout.extractors import FeatureExtractor
+from readout.readouts.apart import load_apart
+from readout.readouts.losses import Extract, FeatureLoss
+
+ROWS = 16
+"""Images whose features are computed together."""
+
+
+class WhitenedError(FeatureLoss):
+    """Mean squared error of whitened features, which makes deep layers quick to invert.
+
+    A deep feature varies a hundred times more along some directions than along others, and a squared error sees the
+    first alone. Here each principal component, at every position, is multiplied by √λ / (λ + σ²), with λ its variance
+    over other images and σ² the noise that h′ shows by itself (:class:`readout.decoders.Whitening`): far above the
+    noise, all count alike.
+
+    Args:
+        images: Images to measure the components on, of the shape of those to be read; 100 are enough.
+
+    Raises:
+        ReadoutError: if a loss is asked for before :meth:`prepare`.
+    """
+
+    least_images = 16
+    """Fewest images."""
+
+    def __init__(self, images: InputData) -> None:
+        super().__init__()
+        self.images = images
+        self._digest: str | None = None
+        self._layer: str | None = None
+        self._weighted: tuple[Tensor, Tensor] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain data for keys; images go by their digests."""
+        return {"class": "readout.WhitenedError", "images": self._digest}
+
+    def meet(self, extractor: FeatureExtractor, samples: Samples, shape: Sequence[int] | None) -> None:
+        """Load the images.
+
+        Raises:
+            ReadoutError: if they can't be used; see :func:`readout.readouts.apart.load_apart`.
+        """
+        apart = load_apart(self.images, "loss.images", self.least_images, extractor, samples, shape)
+        self._inputs, self._digest = apart
+
+    @torch.no_grad()
+    def prepare(self, extract: Extract, layer: str) -> None:
+        """Measure the components of a layer's features."""
+        if layer == self._layer:
+            return
+        rows = _positions(torch.cat([extract(some) for some in self._inputs.split(ROWS)]).float())
+        size = rows.shape[2]
+        self._whitening = Whitening(size, size if size <= FULL_RANK else LOW_RANK).to(rows.device)
+        self._whitening.fit(rows, rows[..., :0])
+        self._layer, self._weighted = layer, None
+
+    def forward(self, feature: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See :class:`FeatureLoss`."""
+        error = _positions(feature - target) @ self._weights(target, mask).to(feature)
+        return masked_mean(error.square(), mask)
+
+    @torch.no_grad()
+    def _weights(self, target: Tensor, mask: Tensor | None) -> Tensor:
+        """Return each component times its factor, shape (problems, size, rank); computed once per target."""
+        if self._layer is None:
+            raise ReadoutError("WhitenedError is for inversions of one layer at a time; choose another loss.")
+        if self._weighted is None or self._weighted[0] is not target:
+            whitening = self._whitening.to(target.device)
+            directions, centred = whitening.directions.double(), _positions(target).double() - whitening.mean
+            if mask is not None:  # so that means over positions are those over tokens
+                share = mask.double().mean(1)[:, None, None]
+                centred = centred.where(mask.unsqueeze(2), 0) / share.sqrt()
+            gain = whitening.gain(centred @ directions.T, centred)
+            self._weighted = target, directions.T * gain.unsqueeze(1)
+        return self._weighted[1]
+
+
+def _positions(feature: Tensor) -> Tensor:
+    """Return the vectors of a feature of shape (rows, ...), shape (rows, positions, size)."""
+    shape = feature.shape[1:]
+    return FeatureLayout(shape).positions(feature) if len(shape) == 3 else feature.reshape(len(feature), -1, shape[-1])
