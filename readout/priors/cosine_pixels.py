@@ -80,6 +80,15 @@ class CosinePixels(Prior):
         for name, value in shared.items():
             self.register_buffer(name, value, persistent=False)
 
+    def start_from(self, inputs: Tensor) -> None:
+        """Move the parameters of :meth:`initialise` to where they give these inputs, each with its own noise.
+
+        Args:
+            inputs: Shape (problems, *input_shape).
+        """
+        planes = torch.einsum("nchw,ac->nahw", inputs - 0.5, self.axes)
+        self.coefficients.data += self.rows @ planes @ self.columns.T / self.scale
+
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
         self.coefficients.data = self.coefficients.data[rows]

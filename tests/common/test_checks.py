@@ -108,6 +108,7 @@ NEEDED: dict[str, Any] = {
     "model": torch.nn.Identity(),
     "module": torch.nn.Sequential(torch.nn.Identity()),
     "network": torch.nn.Identity(),
+    "params": [torch.nn.Parameter(torch.zeros(2, 3))],
     "path": __file__,
     "prior": priors.Pixels(),
     "second": [2.0, 1.0],

@@ -42,6 +42,14 @@ def test_a_coefficient_is_a_cosine_in_one_opponent_colour_scaled_by_its_frequenc
     assert grey.norm().item() * math.sqrt(3) == pytest.approx(2 * scales[1] * wave.norm().item() * math.sqrt(2))
 
 
+def test_it_starts_from_any_images_and_its_noise() -> None:
+    prior = started(init_std=0.1)
+    noise = prior().detach() - 0.5
+    images = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    prior.start_from(images)
+    torch.testing.assert_close(prior().detach(), images + noise, rtol=0, atol=1e-5)
+
+
 def test_without_falloff_and_with_full_colour_the_basis_is_orthonormal() -> None:
     prior = started(falloff=0.0, chroma=1.0, init_std=1.0)
     assert (prior() - 0.5).norm().item() == pytest.approx(prior.coefficients.norm().item(), rel=1e-6)
