@@ -100,8 +100,7 @@ class CosinePixels(Prior):
         Args:
             inputs: Shape (problems, *input_shape).
         """
-        planes = torch.einsum("nchw,ac->nahw", inputs - 0.5, self.axes)
-        self.coefficients.data += self.rows @ planes @ self.columns.T / self.scale
+        self.coefficients.data += self._coefficients(inputs)
 
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
@@ -109,18 +108,23 @@ class CosinePixels(Prior):
         return True
 
     def forward(self) -> Tensor:
-        """See :meth:`Prior.forward`."""
+        """See :meth:`Prior.forward`; a call is a step."""
+        self.age += 1
         planes = self.rows.T @ (self.scale * self.coefficients) @ self.columns
         return 0.5 + torch.einsum("nahw,ac->nchw", planes, self.axes)
 
     def penalty(self, recovered: Tensor) -> Tensor:
-        """Return the weighted total variation of each image and square of its coefficients; a call is a step."""
+        """Return the weighted total variation of each image and mean square of its coefficients."""
         penalty = self.total_variation * variation(recovered) if self.total_variation else super().penalty(recovered)
         if not self.smoothness:
             return penalty
         weight = self.smoothness * (1 if self.half_life is None else 2 ** (-self.age / self.half_life))
-        self.age += 1
-        return penalty + weight * self.coefficients.square().flatten(1).mean(1)
+        return penalty + weight * self._coefficients(recovered).square().flatten(1).mean(1)
+
+    def _coefficients(self, images: Tensor) -> Tensor:
+        """Return the coefficients of images, shape (problems, channels, height, width)."""
+        planes = torch.einsum("nchw,ac->nahw", images - 0.5, self.axes)
+        return self.rows @ planes @ self.columns.T / self.scale
 
 
 def cosines(count: int) -> Tensor:
