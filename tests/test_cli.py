@@ -468,6 +468,17 @@ def test_configurations_that_exchange_the_prior_run_on_real_weights(layer: str, 
 
 
 @pytest.mark.real_weights
+def test_pixels_begin_at_the_answer_of_a_decoder_of_real_weights(tmp_path: Path) -> None:
+    arguments = ["--data.names", "[coffee]", "--sweep.layers", "conv1_2", "--sweep.levels", "[0]"]
+    arguments += ["--model.start.training_steps", "2", "--model.start.training_data.count", "40"]
+    arguments += ["--trainer.max_steps", "2", "--sweep.output", str(tmp_path / "out")]
+    assert cli.main(["fit", "--config", "vgg_dip.yaml", "--config", "refined.yaml", *arguments]) == 0
+    results = load_results(tmp_path / "out")
+    assert results["start"].tolist() == ["TrainedDecoder"]
+    assert results["distance"].tolist()[0] < 0.2  # the ridge regression, with which a training begins
+
+
+@pytest.mark.real_weights
 @pytest.mark.parametrize("protocol", ["fast", "discrepancy"])
 def test_quick_protocols_search_for_sizes_under_their_own_name(protocol: str, tmp_path: Path) -> None:
     arguments = ["--data.names", "[coffee]", "--sweep.layers", "conv1_2"]

@@ -25,8 +25,8 @@ class WhitenedError(FeatureLoss):
 
     A deep feature varies a hundred times more along some directions than along others, and a squared error sees the
     first alone. Here each principal component, at every position, is multiplied by √λ / (λ + σ²), with λ its variance
-    over other images and σ² the noise that h′ shows by itself (:class:`readout.decoders.Whitening`): far above the
-    noise, all count alike.
+    over other images and σ² the noise that h′ shows by itself (:class:`readout.decoders.whitening.Whitening`): all that
+    are far above the noise count alike.
 
     Args:
         images: Images to measure the components on, of the shape of those to be read; 100 are enough.
@@ -63,7 +63,7 @@ class WhitenedError(FeatureLoss):
         """Measure the components of a layer's features."""
         if layer == self._layer:
             return
-        rows = _positions(torch.cat([extract(some) for some in self._inputs.split(ROWS)]).float())
+        rows = _positions(torch.cat([extract(some) for some in torch.split(self._inputs, ROWS)]).float())
         size = rows.shape[2]
         self._whitening = Whitening(size, size if size <= FULL_RANK else LOW_RANK).to(rows.device)
         self._whitening.fit(rows, rows[..., :0])
