@@ -48,7 +48,7 @@ class BatchedLBFGS(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Evaluate once, and move every problem."""
         loss = None
         if closure is not None:
@@ -62,22 +62,22 @@ class BatchedLBFGS(Optimizer):
         """Move the problems of one group, whose parameters count as one vector per problem."""
         if not parameters:
             return
+        gradients = [each.grad for each in parameters if each.grad is not None]
         count = self.state[parameters[0]].get("step", 0)
         if count:
-            for each in parameters:
+            moved, bent = _pair((count - 1) % history)
+            for each, grad in zip(parameters, gradients, strict=True):
                 state = self.state[each]
-                moved, bent = _pair((count - 1) % history)
-                state[moved] = each - state[OLD]
-                state[bent] = each.grad - state[NEW]
-        gradient = _rows([each.grad for each in parameters if each.grad is not None])
+                state[moved], state[bent] = each - state[OLD], grad - state[NEW]
+        gradient = _rows(gradients)
         kept = [index % history for index in range(max(0, count - history), count)]
         pairs = [tuple(_rows([self.state[each][name] for each in parameters]) for name in _pair(at)) for at in kept]
         direction = _direction(gradient, pairs, lr)
-        size = direction.square().mean(1, keepdim=True).sqrt()
+        size = direction.square().mean(1, keepdim=True).sqrt().clamp_min(1e-30)
         direction = direction * (lr / size).clamp_max(1)
-        parts = direction.split([each[0].numel() for each in parameters], dim=1)
-        for each, part in zip(parameters, parts, strict=True):
-            self.state[each] |= {"step": count + 1, NEW: each.grad.clone(), OLD: each.clone()}
+        parts = torch.split(direction, [each[0].numel() for each in parameters], dim=1)
+        for each, grad, part in zip(parameters, gradients, parts, strict=True):
+            self.state[each] |= {"step": count + 1, NEW: grad.clone(), OLD: each.clone()}
             each += part.view_as(each)
 
 
@@ -87,13 +87,15 @@ def _direction(gradient: Tensor, pairs: list[tuple[Tensor, ...]], lr: float) -> 
     A problem without a usable pair, or whose direction does not descend, follows its gradient for one ``lr``.
     """
     steepest = -gradient * (lr / gradient.square().mean(1, keepdim=True).sqrt().clamp_min(1e-30))
-    scale, used = torch.zeros_like(gradient[:, :1]), []
+    scale = torch.zeros_like(gradient[:, :1])
+    used: list[tuple[Tensor, Tensor, Tensor]] = []
+    weights: list[Tensor] = []
     for moved, bent in pairs:
         curvature, square = _dot(moved, bent), _dot(bent, bent)
         usable = curvature > FLAT * square
         scale = torch.where(usable, curvature / square, scale)
         used.append((moved, bent, torch.where(usable, 1 / curvature, 0)))
-    direction, weights = -gradient, []
+    direction = -gradient
     for moved, bent, inverse in reversed(used):
         weights.append(inverse * _dot(moved, direction))
         direction = direction - weights[-1] * bent
