@@ -32,6 +32,9 @@ class CosinePixels(Prior):
         chroma: Scale of colour relative to luminance, for images of three channels.
         total_variation: Weight of the penalty, as in :class:`Pixels`.
         init_std: Standard deviation of the initial noise in the coefficients.
+        smoothness: Weight of the mean squared coefficient: minus the log density of a Gaussian with that spectrum.
+            Among the many images that a deep feature hardly tells apart, an optimiser then finds the smooth ones first.
+        half_life: Steps in which that weight halves, so that in the end the feature decides; None keeps it.
 
     Raises:
         ReadoutError: if a number is out of range.
@@ -50,15 +53,25 @@ class CosinePixels(Prior):
     columns: Tensor
     scale: Tensor
     axes: Tensor
+    age: Tensor
+    """Steps so far."""
 
     def __init__(
-        self, falloff: float = 1.0, chroma: float = 0.3, total_variation: float = 0.0, init_std: float = 0.01
+        self,
+        falloff: float = 1.0,
+        chroma: float = 0.3,
+        total_variation: float = 0.0,
+        init_std: float = 0.01,
+        smoothness: float = 0.0,
+        half_life: float | None = None,
     ) -> None:
         super().__init__()
         self.falloff = check_number("falloff", falloff, 0)
         self.chroma = check_number("chroma", chroma, above=0)
         self.total_variation = check_number("total_variation", total_variation, 0)
         self.init_std = check_number("init_std", init_std, 0)
+        self.smoothness = check_number("smoothness", smoothness, 0)
+        self.half_life = None if half_life is None else check_number("half_life", half_life, above=0)
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :meth:`Prior.initialise`.
@@ -77,6 +90,7 @@ class CosinePixels(Prior):
             axes, chroma[1:] = F.normalize(torch.tensor(OPPONENT), dim=1), self.chroma
         shared = {"rows": cosines(height), "columns": cosines(width), "axes": axes}
         shared["scale"] = chroma.view(-1, 1, 1) * spectrum(height, width, self.falloff)
+        shared["age"] = torch.zeros(())
         for name, value in shared.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -86,8 +100,7 @@ class CosinePixels(Prior):
         Args:
             inputs: Shape (problems, *input_shape).
         """
-        planes = torch.einsum("nchw,ac->nahw", inputs - 0.5, self.axes)
-        self.coefficients.data += self.rows @ planes @ self.columns.T / self.scale
+        self.coefficients.data += self._coefficients(inputs)
 
     def keep(self, rows: Tensor) -> bool:
         """See :meth:`Prior.keep`."""
@@ -95,13 +108,23 @@ class CosinePixels(Prior):
         return True
 
     def forward(self) -> Tensor:
-        """See :meth:`Prior.forward`."""
+        """See :meth:`Prior.forward`; a call is a step."""
+        self.age += 1
         planes = self.rows.T @ (self.scale * self.coefficients) @ self.columns
         return 0.5 + torch.einsum("nahw,ac->nchw", planes, self.axes)
 
     def penalty(self, recovered: Tensor) -> Tensor:
-        """Return the weighted total variation of each image."""
-        return self.total_variation * variation(recovered) if self.total_variation else super().penalty(recovered)
+        """Return the weighted total variation of each image and mean square of its coefficients."""
+        penalty = self.total_variation * variation(recovered) if self.total_variation else super().penalty(recovered)
+        if not self.smoothness:
+            return penalty
+        weight = self.smoothness * (1 if self.half_life is None else 2 ** (-self.age / self.half_life))
+        return penalty + weight * self._coefficients(recovered).square().flatten(1).mean(1)
+
+    def _coefficients(self, images: Tensor) -> Tensor:
+        """Return the coefficients of images, shape (problems, channels, height, width)."""
+        planes = torch.einsum("nchw,ac->nahw", images - 0.5, self.axes)
+        return self.rows @ planes @ self.columns.T / self.scale
 
 
 def cosines(count: int) -> Tensor:

@@ -54,7 +54,9 @@ class Entry(NamedTuple):
 PRIORS = {
     "pixels": Entry(lambda _: Pixels(total_variation=0.1, init_std=0.3), (3, 8, 10)),
     "free pixels": Entry(lambda _: Pixels(clamp=False), (5,)),
-    "cosine pixels": Entry(lambda _: CosinePixels(total_variation=0.1, init_std=0.3), (3, 8, 10)),
+    "cosine pixels": Entry(
+        lambda _: CosinePixels(total_variation=0.1, init_std=0.3, smoothness=0.5, half_life=3), (3, 8, 10)
+    ),
     "deep image prior": Entry(lambda _: DeepImagePrior(filters=[2, 4]), (3, 8, 10)),
     "deep image prior of latents": Entry(lambda _: DeepImagePrior("latent", [2, 4], "normal"), (3, 8, 10)),
     "token logits": Entry(lambda _: TokenLogits(init_std=1.0), (4,)),

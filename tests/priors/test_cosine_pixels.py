@@ -64,3 +64,12 @@ def test_the_penalty_is_that_of_pixels() -> None:
 def test_other_inputs_than_images_are_refused() -> None:
     with pytest.raises(ReadoutError, match="needs images, not inputs of shape 5; use Pixels"):
         started(torch.Size([5]))
+
+
+def test_the_weight_of_smoothness_halves_and_a_resumed_prior_knows_its_age() -> None:
+    prior = started(smoothness=2.0, half_life=1.0)
+    prior.coefficients.data.fill_(3.0)
+    assert [prior.penalty(prior()).tolist()[0] for _ in range(3)] == pytest.approx([9.0, 4.5, 2.25])
+    resumed = started(smoothness=2.0, half_life=1.0)
+    resumed.resume(prior.progress())
+    assert resumed.penalty(resumed()).tolist()[0] == pytest.approx(1.125)
