@@ -197,7 +197,7 @@ def test_values_are_told_apart_or_refused(one: object, other: object) -> None:
 # Names in keys
 
 IN_KEYS = """
-BERT DINOv2 DigitNet FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP
+BERT DINOv2 DigitNet EncodingModel FeatureExtractor GPT2 JoinedLayers JoinedTextLayers LanguageModel ONet OPT OpenCLIP
 OrthonormalLinear Patches PlainModule SDXLVAE Submodules Superposition TimmModel TorchvisionModel VGG19
 CodeReadout FeatureInversion ImageInversion RefinedInversion TextInversion TokenSearch
 MeanSquaredError MeanSquaredErrorAndCosine RelativeSquaredError SumOverLayers WhitenedError
