@@ -94,7 +94,7 @@ class ShortlistLogits(TokenPrior):
             self._gradient = None
         found = listed_embedding(self.logits.softmax(1).to(table), self.tokens, table).to(self.logits)
         if optimising:
-            found.register_hook(self._take_gradient)
+            found.register_hook(self._take_gradient)  # type: ignore[no-untyped-call]
         inputs: Tensor = self.embedding(self.known.clamp_min(0)).to(found)
         return inputs.index_put((self.free,), found)
 
