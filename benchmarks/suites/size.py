@@ -16,7 +16,7 @@ from readout.analysis.sizes import sizes_table
 from readout.store import judge, load_results
 
 PAPER_STEPS = 10_000
-PROTOCOLS = ("fast.yaml", "discrepancy.yaml")
+PROTOCOLS = ("fast.yaml", "discrepancy.yaml", "vgg_cosine.yaml")
 PRECISIONS = ("32-true", "bf16-mixed")
 GRID_STEP = 0.1
 
@@ -31,7 +31,7 @@ def run(options: Options) -> Table:
     table.note(
         f"bdpy, paper: extrapolated, {len(LEVELS)} levels × {PAPER_STEPS:,} steps × the measured time of a step. Ours: "
         f"measured, the whole command with bisection over the same {len(LEVELS)} levels, start, probing and report "
-        "included, divided by its images."
+        "included, divided by its images. Inversions: the part of it spent on inversions."
     )
     table.note("Sizes compared: by the crossing estimator, which is finer than the grid of levels.")
     known = reference.load(Path(options.reference))
@@ -47,6 +47,7 @@ def run(options: Options) -> Table:
                 with tempfile.TemporaryDirectory() as folder:
                     output, more = Path(folder), (protocol, "--trainer.precision", precision)
                     seconds = fit(output, layer, images, LEVELS, *more) / len(images)
+                    inversions = load_results(output)["seconds"].sum() / len(images)
                     row = {
                         "layer": layer,
                         "protocol": protocol,
@@ -54,6 +55,8 @@ def run(options: Options) -> Table:
                         "bdpy, paper": paper,
                         "ours": seconds,
                         "times": paper / seconds,
+                        "inversions": inversions,
+                        "times by inversions": paper / inversions,
                     }
                     if not known.empty:
                         fit(output, layer, images, reference.LEVELS, *more, "--sweep.search", "grid")
