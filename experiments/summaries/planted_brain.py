@@ -27,9 +27,8 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         where = np.array([layers.index(layer) for layer in group["layer"]]) + 0.12 * (place - 1.5)
         error = error_bars(group, "feature_distance")
         decoded.errorbar(where, group["feature_distance"], error, fmt="o", ms=4, color=color, label=_named(planted))
-    plain = tables["decoded"].drop_duplicates("layer", keep="first").set_index("layer").loc[layers]
     for name, marker, label in (("chance_distance", "_", "mean feature"), ("tangent_size", "x", "tangent size")):
-        values = tables["decoded"].groupby("layer", sort=False)[name].first().loc[list(plain.index)]
+        values = tables["decoded"].groupby("layer", sort=False)[name].first().loc[layers]
         decoded.scatter(range(len(layers)), values, marker=marker, s=120, color="black", label=label)
     name_columns(decoded, layers)
     decoded.set(ylabel="$d_H$ to the true feature", title="Decoded features", ylim=(0, None))
