@@ -208,7 +208,7 @@ def test_test_responses_are_of_other_stimuli_and_the_same_targets(capsys: pytest
     np.savez("train.npz", responses=noise(10, 3).numpy(), names=names[:10])
     mine = ("--config", "tiny.yaml", "--responses", "train.npz", "--stimuli", "stimuli", "--layer", "early")
     for targets, shown, sentence in (
-        (3, names[9:], "1 of 3 stimuli to decode, such as '9', are among those to train on"),
+        (3, names[9:], "Stimuli '9' and '9' are the same image; leave one out"),
         (2, names[10:], "The responses to test have 2 targets, but the others 3"),
         (3, names[11:], "There is one stimulus to decode"),
     ):
