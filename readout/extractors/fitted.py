@@ -20,7 +20,7 @@ T = TypeVar("T")
 def store_fitted(
     path: Path, tensors: Mapping[str, Tensor], extractor: FeatureExtractor, layer: str, **more: Any
 ) -> None:
-    """Write tensors, and as facts about them ``network`` (its fingerprint), ``model``, ``weights``, ``layer`` and more."""
+    """Write tensors with facts: ``network`` (its fingerprint), ``model``, ``weights``, ``layer`` and more."""
     names = {"model": extractor.name, "weights": extractor.weights_name, "layer": layer}
     facts = json.dumps({**more, "network": extractor.fingerprint(), **names})
     whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
