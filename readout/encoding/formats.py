@@ -51,7 +51,10 @@ def read_tables(path: Path, mask: str | None = None) -> dict[str, Table]:
         except ReadoutError:
             raise
         except Exception as error:  # each library has its own errors for unreadable files
-            raise ReadoutError(f"{str(path)!r} can't be read ({reason(error)}); save the responses again.") from error
+            raise ReadoutError(
+                f"{str(path)!r} can't be read as BData or NIfTI ({reason(error)}); save the responses again, or in a "
+                "file of another format."
+            ) from error
     if suffix not in READERS:
         raise ReadoutError(f"{str(path)!r} is no file of responses; give {', '.join([*READERS, *MASKED])}.")
     if mask is not None:
@@ -63,7 +66,8 @@ def read_tables(path: Path, mask: str | None = None) -> dict[str, Table]:
             f"{str(path)!r} holds {', '.join(map(repr, arrays))}; give {RESPONSES!r}, and a stimulus per row in "
             f"{NAMES!r}."
         )
-    names = texts(arrays[NAMES])
+    names, numbers = texts(arrays[NAMES]), arrays[NAMES].dtype.kind == "f"
+    names = [name.removesuffix(".0") if numbers else name for name in names]  # MATLAB's numbers are floats
     return {key: Table(arrays[key].where, np.asarray(arrays[key]), names) for key in keys}
 
 

@@ -82,9 +82,6 @@ def read_responses(path: str | Path, mask: str | None = None) -> Responses:
     Raises:
         ReadoutError: as there, or if there are several.
 
-    Raises:
-        ReadoutError: if the file can't be read, or responses can't be used.
-
     Examples:
         >>> np.savez("responses.npz", responses=np.random.rand(4, 10), names=["cat", "dog", "cat", "dog"])
         >>> responses = read_responses("responses.npz")
@@ -119,7 +116,8 @@ def _checked(where: str, values: NDArray[Any], names: Sequence[str]) -> Response
         )
     if len(names) != len(values):
         raise ReadoutError(
-            f"{where} has shape {values.shape}, but there are {len(names)} names of stimuli; give each row one."
+            f"{where} has shape {values.shape}, but there are {len(names)} names of stimuli; put stimuli first, and "
+            "give each row a name."
         )
     rows: dict[str, list[NDArray[Any]]] = {}
     for name, row in zip(names, values, strict=True):
@@ -132,12 +130,15 @@ def _checked(where: str, values: NDArray[Any], names: Sequence[str]) -> Response
                 "many of every stimulus, or the mean of each."
             )
     trials = torch.from_numpy(np.stack([np.concatenate(own) for own in rows.values()]).astype(np.float64))
-    _refuse(~trials.isfinite().flatten(0, 1).all(0), f"targets of {where} have responses that are NaN or infinite")
+    broken = ~trials.isfinite().flatten(0, 1).all(0)
+    _refuse(broken, f"targets of {where} have responses that are NaN or infinite", ", or the stimuli where they are")
     return Responses(list(rows), trials)
 
 
-def _refuse(bad: Tensor, what: str) -> None:
+def _refuse(bad: Tensor, what: str, more: str = "") -> None:
     places = bad.nonzero().flatten().tolist()
     if places:
         listed = ", ".join(map(str, places[:5])) + (", …" if len(places) > 5 else "")
-        raise ReadoutError(f"{len(places)} of {len(bad)} {what} (columns {listed}, counted from 0); leave them out.")
+        raise ReadoutError(
+            f"{len(places)} of {len(bad)} {what} (columns {listed}, counted from 0); leave them out{more}."
+        )

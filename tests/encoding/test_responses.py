@@ -59,6 +59,8 @@ def test_every_format_gives_the_same_responses() -> None:
     save_npz("flat.npz")
     np.savez("stacked.npz", anything=TRIALS, names=NAMES)
     savemat("old.mat", {"responses": TRIALS, "names": np.array(NAMES, dtype=object)})
+    savemat("numbers.mat", {"responses": TRIALS, "names": [1.0, 2.0, 3.0]})
+    assert read_responses("numbers.mat").names == ["1", "2", "3"]
     save_matlab_7_3("new.mat")
     save_bdata("brain.h5")
     for path in ("flat.npz", "stacked.npz", "old.mat", "new.mat", "brain.h5"):
@@ -118,7 +120,7 @@ def with_values(values: Any, *places: int) -> np.ndarray:
         ({"values": FLAT[0]}, r"has shape \(5,\) and type float64; give numbers, samples × targets or"),
         ({"values": FLAT[:, None, None]}, r"has shape \(6, 1, 1, 5\)"),
         ({"values": FLAT[:0]}, r"has shape \(0, 5\)"),
-        ({"values": FLAT[:4]}, r"has shape \(4, 5\), but there are 6 names of stimuli; give each row one\."),
+        ({"values": FLAT[:4]}, r"has shape \(4, 5\), but there are 6 names of stimuli; put stimuli first"),
         ({"names": [*NAMES, "cat", "cat", "owl"]}, r"3 repeats of 'cat', but 1 of 'dog'; give equally many"),
         ({"values": with_values(np.nan, 1, 3)}, r"2 of 5 targets .* NaN or infinite \(columns 1, 3, counted from 0\)"),
     ],
