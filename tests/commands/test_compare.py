@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from readout import cli
+from readout.analysis.similarity import layer_features
 from readout.commands.compare import matched_responses
 from readout.common.errors import ReadoutError
-from readout.data import UniformNoise
+from readout.data import TextFiles, UniformNoise, load_samples
+from readout.extractors import LanguageModel
+from readout.metrics import CKA
 from tests.helpers import run_cli, tiny_config, write_config
 from tests.tiny import TinyNet
+from tests.tiny_text import WORDS, save_tiny
 
 COUNT = 12
 NAMES = [f"noise_{place:03d}" for place in range(COUNT)]
@@ -87,6 +91,23 @@ def test_sizes_stand_beside(capsys: pytest.CaptureFixture[str]) -> None:
     assert written().groupby("layer")["size"].first().to_dict() == sizes.to_dict()
     assert compare("--sizes", "swept", "--model.extractor.seed", "1") == 2
     assert "are of other weights than those of TinyNet" in capsys.readouterr().err
+
+
+def test_each_language_model_reads_texts_with_its_own_tokenizer() -> None:
+    Path("texts").mkdir()
+    for place in range(8):
+        Path(f"texts/{place}.txt").write_text(" ".join(WORDS[place : place + 5]), encoding="utf-8")
+    networks = [LanguageModel(save_tiny(Path(kind), kind)) for kind in ("llama", "gpt2")]
+    init = {"class_path": "readout.extractors.LanguageModel", "init_args": {"weights": "llama"}}
+    model = {"class_path": "TextInversion", "init_args": {"extractor": init, "prior": "TokenLogits"}}
+    data = {"class_path": "TextFiles", "init_args": {"path": "texts", "max_tokens": 8}}
+    write_config(Path("texts.yaml"), {"model": model, "data": data, "sweep": {"layers": ["embeddings"]}})
+    other = ("--other", "LanguageModel", "--other.weights", "gpt2", "--other_layers", "embeddings")
+    assert cli.main(["compare", "--config", "texts.yaml", "--resamples", "1", *other]) == 0
+    samples = [load_samples(TextFiles("texts", max_tokens=8), network) for network in networks]
+    assert samples[0].stack(["0"]).tolist() != samples[1].stack(["0"]).tolist()
+    sides = [layer_features(*pair, ["embeddings"])["embeddings"] for pair in zip(networks, samples, strict=True)]
+    assert written()["similarity"].item() == pytest.approx(CKA()(*sides).item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(
