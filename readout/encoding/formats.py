@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,8 @@ VOXELS, STIMULUS = "VoxelData", "stimulus_name"
 """Keys in BData of the columns with voxels, and of the column with stimuli."""
 
 
-class Table(NamedTuple):
-    """Responses as they are in a file."""
-
-    where: str
-    """Key and file, for messages."""
-    values: NDArray[Any]
-    names: Sequence[str]
-    """Stimulus of each row."""
+Table = tuple[str, NDArray[Any], Sequence[str]]
+"""Responses as they are in a file: key and file, for messages; values; and the stimulus of each row."""
 
 
 def read_tables(path: Path, mask: str | None = None) -> dict[str, Table]:
@@ -68,7 +62,7 @@ def read_tables(path: Path, mask: str | None = None) -> dict[str, Table]:
         )
     names, numbers = texts(arrays[NAMES]), arrays[NAMES].dtype.kind == "f"
     names = [name.removesuffix(".0") if numbers else name for name in names]  # MATLAB's numbers are floats
-    return {key: Table(arrays[key].where, np.asarray(arrays[key]), names) for key in keys}
+    return {key: (arrays[key].where, np.asarray(arrays[key]), names) for key in keys}
 
 
 def _read_bdata(path: Path, mask: str | None) -> dict[str, Table]:
@@ -89,7 +83,7 @@ def _read_bdata(path: Path, mask: str | None) -> dict[str, Table]:
     (numbers,) = dataset[:, marked[STIMULUS]].T
     shown = np.isfinite(numbers)
     names = [labels[number] for number in numbers[shown].tolist()]
-    return {wanted: Table(f"{wanted!r} of {str(path)!r}", dataset[shown][:, marked[wanted]], names)}
+    return {wanted: (f"{wanted!r} of {str(path)!r}", dataset[shown][:, marked[wanted]], names)}
 
 
 def _read_nifti(path: Path, mask: str | None) -> dict[str, Table]:
@@ -106,7 +100,7 @@ def _read_nifti(path: Path, mask: str | None) -> dict[str, Table]:
         raise ReadoutError(
             f"{str(path)!r} has shape {volumes.shape}, and its mask {inside.shape}; give volumes of the mask's shape."
         )
-    return {RESPONSES: Table(repr(str(path)), volumes[inside > 0].T, names.read_text(encoding="utf-8").splitlines())}
+    return {RESPONSES: (repr(str(path)), volumes[inside > 0].T, names.read_text(encoding="utf-8").splitlines())}
 
 
 MASKED: Mapping[str, Callable[[Path, str | None], dict[str, Table]]] = {
