@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seen = Responses(seen.names, seen.trials[shuffled])
         make = partial(encode, network, scale.layer, training.features, seen, folder, scale.folds)
         scores = kept(folder / "scores.csv", make)
-        distances = [seen.standardised(seen).noise_distance(repeats) for repeats in (1, scale.repeats)]
+        distances = [seen.standardised().noise_distance(repeats) for repeats in (1, scale.repeats)]
         noise = dict(zip(("one", "mean"), distances, strict=True))
         found["encoded"].append(scores.assign(planted=ceiling, **noise))
         layers = scale.layers if ceiling else (scale.layer,)

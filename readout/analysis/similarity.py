@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +35,10 @@ WITH_BANDS = 3
 
 WIDTH = 5
 """Characters of a similarity without its band."""
+
+PLAIN = "{similarity:.2f}"
+BANDED = PLAIN + " ({inputs_low:.2f} to {inputs_high:.2f}; {null:.2f}; {p:.2g})"
+"""What is printed for a pair."""
 
 Matrices = Mapping[str, Tensor]
 """Representations by name, each of shape (inputs, units)."""
@@ -190,18 +193,12 @@ def with_sizes(table: pd.DataFrame, sizes: Mapping[str, float]) -> pd.DataFrame:
         [0.8]
     """
     table = table.assign(size=table["layer"].map(sizes))
-    known = table.dropna(subset="size")
-    if known.empty:
+    if table["size"].isna().all():
         raise ReadoutError(f"None of {', '.join(table['layer'].unique())} has a size there; name layers of that sweep.")
-    counts, correlations = {}, {}
-    for other, group in known.groupby("other"):
-        counts[other] = len(group)
-        ranks = group[["similarity", "size"]].rank()
-        enough = len(group) >= LAYERS and (ranks.nunique() > 1).all()
-        correlations[other] = ranks["similarity"].corr(ranks["size"]) if enough else np.nan
-    return table.assign(
-        size_correlation=table["other"].map(correlations), size_layers=table["other"].map(counts).fillna(0).astype(int)
-    )
+    groups = table.groupby("other")[["similarity", "size"]]
+    correlations = {other: group.corr("spearman", min_periods=LAYERS).iloc[0, 1] for other, group in groups}
+    counts = groups.count()["size"]
+    return table.assign(size_correlation=table["other"].map(correlations), size_layers=table["other"].map(counts))
 
 
 def sides(table: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -213,37 +210,31 @@ def sides(table: pd.DataFrame) -> tuple[list[str], list[str]]:
 def print_similarity(table: pd.DataFrame, console: Console) -> None:
     """Print similarities, layers × others, with sizes beside them if there are any; as many others as fit."""
     layers, others = sides(table)
-    room = (console.width - 1 - max(map(len, [*layers, "over layers"]))) // (WIDTH + 1) - ("size" in table)
+    sized = ["size"] if "size" in table else []
+    room = (console.width - 1 - max(map(len, [*layers, "over layers"]))) // (WIDTH + 1) - len(sized)
     step = -(-len(others) // max(room, 1))
     shown = others[::step]
-    brackets = "; in brackets: band over inputs; mean of the null; p" if len(others) <= WITH_BANDS else ""
-    title = f"{table['measure'].iloc[0]} over {table['inputs'].iloc[0]} inputs{brackets}"
+    few = len(others) <= WITH_BANDS
+    title = f"{table['measure'].iloc[0]} over {table['inputs'].iloc[0]} inputs"
+    title += "; in brackets: band over inputs; mean of the null; p" if few else ""
     printed = Table(box=SIMPLE_HEAD, title_justify="left", title=title, padding=0)
     printed.add_column("layer", no_wrap=True)
-    for name in [*shown, *(["size"] if "size" in table else [])]:
+    for name in [*shown, *sized]:
         printed.add_column(Text(str(name), overflow="fold"), justify="right", min_width=WIDTH)
     for layer, group in table.groupby("layer", sort=False):
-        cells = {row["other"]: _cell(row, brackets != "") for row in group.to_dict("records")}
-        size = [_number(group["size"].iloc[0])] if "size" in table else []
+        cells = {row["other"]: (BANDED if few else PLAIN).format_map(row) for row in group.to_dict("records")}
+        size = [_number(group["size"].iloc[0]) for _ in sized]
         printed.add_row(Text(str(layer)), *(cells.get(other, "") for other in shown), *size)
-    if "size" in table:
-        of_layers = table.groupby("other").first().loc[shown]
+    if sized:
+        of_others = table.groupby("other").first().loc[shown]
         printed.add_section()
-        printed.add_row("ρ with size", *map(_number, of_layers["size_correlation"]))
-        printed.add_row("over layers", *map(str, of_layers["size_layers"]))
+        printed.add_row("ρ with size", *map(_number, of_others["size_correlation"]))
+        printed.add_row("over layers", *map(str, of_others["size_layers"]))
     console.print(printed)
-    if "size" in table and of_layers["size_correlation"].isna().any():
+    if sized and of_others["size_correlation"].isna().any():
         say(console, f"Without a rank correlation ρ, fewer than {LAYERS} layers have sizes, or all values are equal.")
     if step > 1:
         say(console, f"{len(shown)} of {len(others)} columns, as many as fit here; similarity.csv has all.")
-
-
-def _cell(row: Mapping[Any, Any], brackets: bool) -> str:
-    """Return a similarity, with its band and null if wanted."""
-    if not brackets:
-        return _number(row["similarity"])
-    band = f"{_number(row['inputs_low'])} to {_number(row['inputs_high'])}"
-    return f"{_number(row['similarity'])} ({band}; {_number(row['null'])}; {row['p']:.2g})"
 
 
 def _number(value: float) -> str:

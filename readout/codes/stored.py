@@ -1,19 +1,16 @@
 """Dictionaries in files."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from safetensors import safe_open
+from torch import Tensor
 
 from readout.codes.dictionary import Dictionary
 from readout.codes.encoders import ENCODERS, Encoder
-from readout.common.errors import ReadoutError, reason
-from readout.common.files import user_path, write_whole
-from readout.common.seal import UNSEALED, is_damaged
+from readout.common.errors import ReadoutError
 from readout.extractors import FeatureExtractor
+from readout.extractors.fitted import read_fitted, store_fitted
 from readout.problems.identity import describe
 
 NAME = "dictionary.safetensors"
@@ -32,25 +29,8 @@ class StoredDictionary(Dictionary):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        file = user_path(path)
-        file = file / NAME if file.is_dir() else file
-        advice = "give the output folder of `readout learn`"
-        if not file.is_file():
-            raise ReadoutError(f"There is no dictionary {str(file)!r}; {advice}.")
-        try:
-            if is_damaged(file):
-                raise ValueError("it was changed since it was written")
-            with safe_open(file, "pt") as opened:
-                facts = json.loads(opened.metadata()["facts"])
-            tensors = safetensors.torch.load_file(file)
-            atoms, mean = tensors.pop("atoms"), tensors.pop("mean")
-            encoder = None if facts["encoder"] is None else _rebuilt(facts["encoder"])
-        except Exception as error:  # a file can hold anything
-            raise ReadoutError(f"{str(file)!r} can't be read as a dictionary ({reason(error)}); {advice}.") from error
-        if encoder is not None:
-            encoder.build(atoms)
-            encoder.load_state_dict({name.removeprefix("encoder."): tensor for name, tensor in tensors.items()})
-        super().__init__(atoms, mean, facts["scale"], encoder)
+        facts, *parts = read_fitted(path, NAME, "dictionary", "learn", _parts)
+        super().__init__(*parts)
         self.facts: Mapping[str, Any] = facts
 
     def check_layer(self, extractor: FeatureExtractor, layer: str) -> None:
@@ -77,19 +57,19 @@ def store(dictionary: Dictionary, path: Path, extractor: FeatureExtractor, layer
         layer: Layer name.
         key: Digest of everything that decided it.
     """
-    facts = {
-        "key": key,
-        "encoder": None if dictionary.encoder is None else describe(dictionary.encoder),
-        "scale": dictionary.scale,
-        "network": extractor.fingerprint(),
-        "model": extractor.name,
-        "weights": extractor.weights_name,
-        "layer": layer,
-    }
+    encoder = None if dictionary.encoder is None else describe(dictionary.encoder)
     tensors = {**dictionary.state_dict(), "mean": dictionary.mean}
-    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    written = safetensors.torch.save(whole, metadata={"seal": UNSEALED, "facts": json.dumps(facts)})
-    write_whole(path, lambda file: file.write_bytes(written))
+    store_fitted(path, tensors, extractor, layer, key=key, encoder=encoder, scale=dictionary.scale)
+
+
+def _parts(facts: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Any, ...]:
+    """Return facts and the arguments of a dictionary."""
+    atoms, mean = tensors.pop("atoms"), tensors.pop("mean")
+    encoder = None if facts["encoder"] is None else _rebuilt(facts["encoder"])
+    if encoder is not None:
+        encoder.build(atoms)
+        encoder.load_state_dict({name.removeprefix("encoder."): tensor for name, tensor in tensors.items()})
+    return facts, atoms, mean, facts["scale"], encoder
 
 
 def _rebuilt(described: dict[str, Any]) -> Encoder:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
@@ -11,6 +9,7 @@ from torch import Tensor
 from readout.analysis import plots
 from readout.analysis.outputs import read_outputs
 from readout.analysis.similarity import Matrices, layer_features, print_similarity, similarity_table, with_sizes
+from readout.commands.encode import MASK, RESPONSES
 from readout.commands.fit import ReadoutCLI, cli_arguments
 from readout.common.checks import check_layer_names
 from readout.common.errors import ReadoutError
@@ -18,8 +17,7 @@ from readout.common.files import user_path
 from readout.common.terminal import make_console, say
 from readout.data import load_samples
 from readout.data.images import suffixes
-from readout.external.collect import NAMES
-from readout.external.files import read_arrays, texts
+from readout.encoding import read_regions
 from readout.external.true import matched
 from readout.extractors import FeatureExtractor
 from readout.metrics import CKA, Similarity
@@ -37,20 +35,25 @@ def run(arguments: Sequence[str]) -> None:
     given, extractor = cli.config_init, cli.model.extractor
     if given.other and given.responses:
         raise ReadoutError("--other and --responses are both set; compare with one of them at a time.")
-    samples = load_samples(cli.datamodule, extractor)
+    if given.mask and not given.responses:
+        raise ReadoutError("--mask is of responses, but --responses is not set; set it, or leave --mask out.")
     others: Matrices | None = None
-    names, seed = list(samples), runtime.seed
+    seed = runtime.seed
 
-    def features(network: FeatureExtractor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def features(network: FeatureExtractor, layers: Sequence[str]) -> tuple[list[str], dict[str, Tensor]]:
+        samples = load_samples(cli.datamodule, network)  # each network has a tokenizer of its own
+        names = list(samples)
         network.find_layers(samples.stack(names[:1]))
         network.to(device).lay_out(device)
-        return layer_features(network, samples, network.resolve(layers), given.units, seed)
+        return names, layer_features(network, samples, network.resolve(layers), given.units, seed)
 
-    own = features(extractor, given.sweep.layers)
+    names, own = features(extractor, given.sweep.layers)
     if given.other:
-        others = features(given.other, check_layer_names("--other_layers", given.other_layers))
+        seen, others = features(given.other, check_layer_names("--other_layers", given.other_layers))
+        if seen != names:
+            raise ReadoutError("The two networks cut the texts at other places; give texts within data.max_tokens.")
     if given.responses:
-        rows, others = read_responses(given.responses, names)
+        rows, others = matched_responses(given.responses, given.mask, names)
         say(console, f"{len(rows)} of {len(names)} inputs have responses.")
         own = {layer: x[[names.index(name) for name in rows]] for layer, x in own.items()}
     table = similarity_table(given.measure or CKA(), own, others, given.resamples, seed)
@@ -72,7 +75,8 @@ class _CompareCLI(ReadoutCLI):
         super().add_arguments_to_parser(parser)
         parser.add_argument("--other", type=FeatureExtractor | None, default=None, help="another network")
         parser.add_argument("--other_layers", type=str | list[str], default="all", help="its layers")
-        parser.add_argument("--responses", type=str | None, default=None, help="file of responses, with their `names`")
+        parser.add_argument("--responses", type=str | None, default=None, help=RESPONSES)
+        parser.add_argument("--mask", type=str | None, default=None, help=MASK)
         parser.add_argument("--measure", type=Similarity | None, default=None, help="default: CKA, debiased")
         parser.add_argument("--units", type=int, default=100_000, help="most units per layer; more are drawn from")
         parser.add_argument("--resamples", type=int, default=100, help="subsamples per band, and permutations")
@@ -80,38 +84,26 @@ class _CompareCLI(ReadoutCLI):
         parser.add_argument("--output", type=str, default="runs/compare", help="output folder")
 
 
-def read_responses(path: str, inputs: Sequence[str]) -> tuple[list[str], Matrices]:
+def matched_responses(path: str, mask: str | None, inputs: Sequence[str]) -> tuple[list[str], Matrices]:
     """Read responses and match them to inputs by name, as :func:`readout.external.true.matched` does.
 
     Args:
-        path: A file with ``names`` and, under any other keys, arrays of shape (names, units).
+        path: See :func:`readout.encoding.read_regions`.
+        mask: See there.
         inputs: Names of the inputs.
 
     Returns:
-        The inputs that have responses, and the responses to them by key.
+        The inputs that have responses, and the mean responses to them by key.
 
     Raises:
-        ReadoutError: if the file has no names or names an input twice, no name is that of an input, or an array has
-            another shape.
+        ReadoutError: as there, or if no name is that of an input, or one is that of two.
     """
-    arrays = read_arrays(user_path(path))
-    if NAMES not in arrays or len(arrays) < 2:
-        raise ReadoutError(
-            f"{path!r} lacks `{NAMES}` or responses; save an array of the inputs' names and one of (names, units)."
-        )
-    names = texts(arrays.pop(NAMES))
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ReadoutError(f"{path!r} names {twice!r} twice; average the repeats of an input first.")
-    rows = matched({name: row for row, name in enumerate(names)}, inputs, path, "response", suffixes())
-    for stored in arrays.values():
-        if stored.dtype.kind not in "biuf" or len(stored.shape) != 2 or stored.shape[0] != len(names):
-            raise ReadoutError(
-                f"{stored.where} holds {stored.dtype} of shape {stored.shape}; give numbers of shape "
-                f"({len(names)}, units), one row per name."
-            )
-    chosen = list(rows.values())
-    return list(rows), {key: torch.from_numpy(np.asarray(x)[chosen].astype(np.float32)) for key, x in arrays.items()}
+    regions = read_regions(path, mask)
+    places = {name: place for place, name in enumerate(next(iter(regions.values())).names)}
+    rows = matched(places, inputs, path, "response", suffixes())
+    if len({*rows.values()}) < len(rows):
+        raise ReadoutError(f"A name in {path!r} is that of two inputs; name responses by the inputs' whole names.")
+    return list(rows), {key: one.mean[list(rows.values())].float() for key, one in regions.items()}
 
 
 def read_sizes(folder: str, extractor: FeatureExtractor) -> dict[str, float]:

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
-import torch
 from rich.table import Table
-from torch import Tensor
 
 from readout.commands.encode import build
 from readout.commands.invert import image_side
 from readout.common.files import user_path, write_whole
 from readout.common.terminal import make_console, say
-from readout.encoding.decode import FEATURES, MEANS, check_apart, decode, summarise, tangent_sizes
-from readout.encoding.responses import Responses, read_responses
+from readout.encoding.decode import FEATURES, MEANS, decode, summarise, tangent_sizes
+from readout.encoding.responses import read_responses
 from readout.encoding.stimuli import find_stimuli, stimulus_features
 from readout.sweep.runtime import quiet_lightning
 
@@ -28,23 +26,17 @@ def run(arguments: Sequence[str]) -> None:
         cli = build("decode", "Predict features of layers from responses to images.", arguments)
         extractor = cli.extractor()
     config = cli.config
-    side = image_side(config, extractor)
-
-    def read(path: str) -> tuple[Responses, Tensor]:
-        responses = read_responses(path, config.mask)
-        return responses, find_stimuli(responses, config.stimuli, extractor, side)
-
-    responses, stimuli = read(config.responses)
+    responses = read_responses(config.responses, config.mask)
+    test = read_responses(config.test, config.mask) if config.test else None
+    names = [*responses.names, *(test.names if test else [])]
+    stimuli = find_stimuli(names, config.stimuli, extractor, image_side(config, extractor))
     extractor.find_layers(stimuli[:1])
     layers, output = extractor.resolve(config.layer), user_path(config.output)
-    test, shown = read(config.test) if config.test else (None, stimuli[:0])
     console = make_console()
-    if test is not None:
-        check_apart(stimuli, shown, test.names)
-    features_of = partial(stimulus_features, extractor, stimuli=torch.cat([stimuli, shown]))
+    features_of = partial(stimulus_features, extractor, stimuli=stimuli)
     with console.status("decoding"):
         decoded = decode(features_of, layers, responses, output, test, config.folds, config.seed_everything)
-        summary = summarise(decoded, tangent_sizes(extractor, layers, shown if test else stimuli))
+        summary = summarise(decoded, tangent_sizes(extractor, layers, stimuli[len(responses.names) if test else 0 :]))
     write_whole(output / "layers.csv", lambda file: summary.to_csv(file, index=False))
     console.print(_shown(summary))
     say(console, f"To see what was decoded: {_invert(arguments, config.output, config.stimuli)}")

@@ -30,7 +30,8 @@ OPTIONS["encode"] = (*OPTIONS["fit"], "responses", "stimuli", "layer", "mask", "
 OPTIONS["decode"] = (*OPTIONS["encode"], "test")
 OPTIONS["invert"] = (*OPTIONS["fit"], "features", "layer", "layer_weights", "true", "size", "output")
 OPTIONS["compare"] = (
-    *(*OPTIONS["fit"], "other", "other_layers", "responses", "measure", "units", "resamples", "sizes", "output"),
+    *(*OPTIONS["fit"], "other", "other_layers", "responses", "mask", "measure", "units", "resamples", "sizes"),
+    "output",
 )
 """Sections and single options that each command takes."""
 

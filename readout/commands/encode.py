@@ -21,6 +21,10 @@ from readout.sweep.runtime import quiet_lightning
 CONFIG = "encoding.yaml"
 """Name of the configuration that puts the encoding model in place of its network."""
 
+RESPONSES = "file of responses: npz, mat, safetensors, h5 (BData), nii"
+MASK = "NIfTI: an image; BData: a key of columns"
+"""What options are for, here and in ``compare``."""
+
 
 def run(arguments: Sequence[str]) -> None:
     """Fit an encoding model as the arguments say."""
@@ -29,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
         extractor = cli.extractor()
     config, console = cli.config, make_console()
     responses = read_responses(config.responses, config.mask)
-    stimuli = find_stimuli(responses, config.stimuli, extractor, image_side(config, extractor))
+    stimuli = find_stimuli(responses.names, config.stimuli, extractor, image_side(config, extractor))
     extractor.find_layers(stimuli[:1])
     if len(layers := extractor.resolve(config.layer)) > 1:
         raise ReadoutError(f"--layer names {len(layers)} layers; give one here.")
@@ -60,10 +64,10 @@ class ResponsesCLI(ReadoutCLI):
         """Add the options of ``encode`` and ``decode`` to the sections of ``fit``."""
         super().add_arguments_to_parser(parser)
         command = parser.prog.rpartition(" ")[2]
-        parser.add_argument("--responses", type=str, help="file of responses: npz, mat, safetensors, h5 (BData), nii")
+        parser.add_argument("--responses", type=str, help=RESPONSES)
         parser.add_argument("--stimuli", type=str, help="folder of the images, matched by name")
         parser.add_argument("--layer", nargs="+", type=str, help="layer, or several to decode")
-        parser.add_argument("--mask", type=str | None, default=None, help="NIfTI: an image; BData: a key of columns")
+        parser.add_argument("--mask", type=str | None, default=None, help=MASK)
         parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation")
         parser.add_argument("--size", type=int | None, default=None, help="side of the images in pixels")
         parser.add_argument("--output", type=str, default=f"runs/{command}", help="output folder")

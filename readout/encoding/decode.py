@@ -12,11 +12,10 @@ from torch import Tensor
 from readout.analysis.statistics import bootstrap_interval
 from readout.common.errors import ReadoutError
 from readout.common.files import write_whole
-from readout.data.samples import values_digest
 from readout.decoders.linear_map import fit_linear_map
 from readout.encoding.encode import save_arrays
 from readout.encoding.responses import Responses
-from readout.encoding.stimuli import make_folds, others
+from readout.encoding.stimuli import make_folds
 from readout.extractors import FeatureExtractor
 from readout.metrics import correlation_distance
 from readout.prediction.tangent import tangent_size
@@ -42,9 +41,9 @@ def decode(
 ) -> pd.DataFrame:
     """Decode features, compare them with the true ones, and write both.
 
-    A ridge regression from standardised responses (the mean of repeats) to a layer's features is trained on all folds
-    but one and decodes that one, or is trained on all and decodes ``test``. Its penalty is chosen by leaving stimuli
-    out.
+    A ridge regression from responses (the mean of repeats) to a layer's features is trained on all folds but one and
+    decodes that one, or is trained on all and decodes ``test``. Responses are standardised by those to train on, and
+    the penalty is chosen by leaving stimuli out among these.
     ``features/LAYER.npz`` holds what was decoded, ``decoded.csv`` one row per (layer, stimulus).
 
     Args:
@@ -63,25 +62,26 @@ def decode(
         of the fold whose feature correlates less with the decoded one than the true one does, 0.5 by chance.
 
     Raises:
-        ReadoutError: if there are too few stimuli, or some to decode are among those to train on.
+        ReadoutError: if there are too few stimuli, or ``test`` has other targets.
     """
-    scale = responses
-    responses = responses.standardised(scale)
-    measured, names = responses.mean.float(), list(responses.names)
+    measured, names = responses.mean, list(responses.names)
     if test is None:
-        parts = [(others(fold, len(names)), fold) for fold in make_folds(len(names), folds, seed)]
+        parts = make_folds(len(names), folds, seed)
     else:
-        more = test.standardised(scale)
-        parts = [(torch.arange(len(names)), torch.arange(len(more.names)) + len(names))]
-        measured = torch.cat([measured, more.mean.float()])
-        names += more.names
+        _check_test(responses, test)
+        parts = [(torch.arange(len(names)), torch.arange(len(test.names)) + len(names))]
+        measured = torch.cat([measured, test.mean])
+        names += test.names
     decoded_places = torch.cat([fold for _, fold in parts]).sort().values
     rows: list[dict[str, Any]] = []
+    for earlier in (output / FEATURES).glob("*.npz"):  # of other layers or responses, which `invert` would take too
+        earlier.unlink()
     for layer in layers:
         features = features_of(layer)
         flat, decoded = features.flatten(1), torch.empty_like(features).flatten(1)
         for training, fold in parts:
-            decoded[fold] = fit_linear_map(measured[training], flat[training], shared=True)(measured[fold])
+            x = _standardised(measured, training)
+            decoded[fold] = fit_linear_map(x[training], flat[training], shared=True)(x[fold])
             scores = _scores(decoded[fold], flat[fold], flat[training].mean(0))
             for place, *values in zip(fold.tolist(), *scores, strict=True):
                 rows.append({"layer": layer, "sample": names[place], **dict(zip(MEANS, values, strict=True))})
@@ -138,23 +138,16 @@ def _scores(decoded: Tensor, true: Tensor, mean: Tensor) -> tuple[list[float], .
     return *(each.tolist() for each in distances), (farther / (len(true) - 1)).tolist()
 
 
-def check_apart(stimuli: Tensor, test: Tensor, names: Sequence[str]) -> None:
-    """Check that no stimulus to decode is among those to train on.
+def _standardised(measured: Tensor, training: Tensor) -> Tensor:
+    """Return responses in units of the standard deviations of those to train on; targets constant there as 0."""
+    known = measured[training]
+    constant = known.amin(0) == known.amax(0)
+    return ((measured - known.mean(0)) / known.std(0)).where(~constant, 0).float()
 
-    Args:
-        stimuli: Images to train on.
-        test: Images to decode.
-        names: Names of the images to decode.
 
-    Raises:
-        ReadoutError: if one is, or there is only one to decode.
-    """
-    trained = {values_digest(image) for image in stimuli}
-    both = [name for name, image in zip(names, test, strict=True) if values_digest(image) in trained]
-    if both:
-        raise ReadoutError(
-            f"{len(both)} of {len(names)} stimuli to decode, such as {both[0]!r}, are among those to train on; take "
-            "them out of one of the two."
-        )
-    if len(names) < 2:
+def _check_test(responses: Responses, test: Responses) -> None:
+    own, others = test.trials.shape[2], responses.trials.shape[2]
+    if own != others:
+        raise ReadoutError(f"The responses to test have {own} targets, but the others {others}; give the same.")
+    if len(test.names) < 2:
         raise ReadoutError("There is one stimulus to decode, which leaves none to confuse it with; give several.")

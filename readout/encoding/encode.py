@@ -15,7 +15,7 @@ from readout.common.files import write_whole
 from readout.decoders.linear_map import fit_linear_map
 from readout.encoding.model import LAYER, NAME, store
 from readout.encoding.responses import Responses
-from readout.encoding.stimuli import make_folds, others
+from readout.encoding.stimuli import make_folds
 from readout.extractors import FeatureExtractor
 
 RESIDUALS = "residuals.npz"
@@ -52,15 +52,14 @@ def encode(
         NaN without repeats.
 
     Raises:
-        ReadoutError: if there are too few stimuli.
+        ReadoutError: if there are too few stimuli, or a target responds to all alike.
     """
     parts = make_folds(len(responses.names), folds, seed)
     features = features.flatten(1)
-    responses = responses.standardised(responses)
+    responses = responses.standardised()
     measured = responses.mean.float()
     scores = []
-    for fold in parts:
-        training = others(fold, len(measured))
+    for training, fold in parts:
         predicted = fit_linear_map(features[training], measured[training])(features[fold])
         found, true = (each.double() - each.double().mean(0) for each in (predicted, measured[fold]))
         scores.append(cosine_similarity(found, true, dim=0))
@@ -84,6 +83,7 @@ def encode(
     )
     store(fitted, output / NAME, extractor, layer)
     write_whole(output / "scores.csv", lambda file: table.to_csv(file, index=False))
+    (output / RESIDUALS).unlink(missing_ok=True)  # of an earlier run, in units of other responses
     if responses.trials.shape[1] > 1:
         residuals = {LAYER: responses.residuals().float().numpy()}
         write_whole(output / RESIDUALS, lambda file: save_arrays(file, residuals))
@@ -107,7 +107,7 @@ def in_words(table: pd.DataFrame, responses: Responses) -> list[str]:
     if repeats == 1:
         return [*said, "Without repeats there is no noise ceiling."]
     known = table[table["ceiling"] > 0]
-    one, mean = (responses.standardised(responses).noise_distance(count) for count in (1, repeats))
+    one, mean = (responses.standardised().noise_distance(count) for count in (1, repeats))
     return [
         *said,
         f"Mean noise ceiling {table['ceiling'].mean():.3f}, mean correlation / ceiling "

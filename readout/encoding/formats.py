@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +12,24 @@ from readout.external.collect import NAMES
 from readout.external.files import READERS, read_arrays, texts
 
 RESPONSES = "responses"
-"""Key of the responses in a file with other arrays than them and names."""
+"""Key of responses; a file's other arrays are then ignored."""
 
 VOXELS, STIMULUS = "VoxelData", "stimulus_name"
 """Keys in BData of the columns with voxels, and of the column with stimuli."""
 
 
-class Table(NamedTuple):
-    """Responses as they are in a file."""
-
-    where: str
-    """Key and file, for messages."""
-    values: NDArray[Any]
-    names: Sequence[str]
-    """Stimulus of each row."""
+Table = tuple[str, NDArray[Any], Sequence[str]]
+"""Responses as they are in a file: key and file, for messages; values; and the stimulus of each row."""
 
 
-def read_table(path: Path, mask: str | None = None) -> Table:
-    """Read responses and names of stimuli.
+def read_tables(path: Path, mask: str | None = None) -> dict[str, Table]:
+    """Read responses and names of stimuli, by key.
 
     Args:
-        path: An ``.npz``, ``.safetensors`` or ``.mat`` file with the array ``responses`` (or one array of any name) and
-            the texts ``names``; BData of bdpy (``.h5``), whose stimuli are the labels ``stimulus_name``; or a NIfTI
-            image of four dimensions (``.nii``, ``.nii.gz``) with a text file beside it, ``NAME.txt``, that has the
-            stimulus of each volume on a line.
+        path: An ``.npz``, ``.safetensors`` or ``.mat`` file with the array ``responses`` (or, without it, arrays of any
+            names: regions or subjects) and the texts ``names``; BData of bdpy (``.h5``), whose stimuli are the labels
+            ``stimulus_name``; or a NIfTI image of four dimensions (``.nii``, ``.nii.gz``) with a text file beside it,
+            ``NAME.txt``, that has the stimulus of each volume on a line.
         mask: BData: key of the columns to take, such as ``ROI_V1``; default: ``VoxelData``. NIfTI: image that is above
             0 at the voxels to take. No other format takes one.
 
@@ -51,22 +45,27 @@ def read_table(path: Path, mask: str | None = None) -> Table:
         except ReadoutError:
             raise
         except Exception as error:  # each library has its own errors for unreadable files
-            raise ReadoutError(f"{str(path)!r} can't be read ({reason(error)}); save the responses again.") from error
+            raise ReadoutError(
+                f"{str(path)!r} can't be read as BData or NIfTI ({reason(error)}); save the responses again, or in a "
+                "file of another format."
+            ) from error
     if suffix not in READERS:
         raise ReadoutError(f"{str(path)!r} is no file of responses; give {', '.join([*READERS, *MASKED])}.")
     if mask is not None:
         raise ReadoutError(f"--mask is for NIfTI and BData, not for {str(path)!r}; leave it out.")
     arrays = read_arrays(path)
     keys = [RESPONSES] if RESPONSES in arrays else [key for key in arrays if key != NAMES]
-    if len(keys) != 1 or NAMES not in arrays:
+    if not keys or NAMES not in arrays:
         raise ReadoutError(
             f"{str(path)!r} holds {', '.join(map(repr, arrays))}; give {RESPONSES!r}, and a stimulus per row in "
             f"{NAMES!r}."
         )
-    return Table(arrays[keys[0]].where, np.asarray(arrays[keys[0]]), texts(arrays[NAMES]))
+    names, numbers = texts(arrays[NAMES]), arrays[NAMES].dtype.kind == "f"
+    names = [name.removesuffix(".0") if numbers else name for name in names]  # MATLAB's numbers are floats
+    return {key: (arrays[key].where, np.asarray(arrays[key]), names) for key in keys}
 
 
-def _read_bdata(path: Path, mask: str | None) -> Table:
+def _read_bdata(path: Path, mask: str | None) -> dict[str, Table]:
     """Read HDF5 as bdpy writes it; rows without a stimulus, such as rest, are left out."""
     import h5py
 
@@ -84,10 +83,10 @@ def _read_bdata(path: Path, mask: str | None) -> Table:
     (numbers,) = dataset[:, marked[STIMULUS]].T
     shown = np.isfinite(numbers)
     names = [labels[number] for number in numbers[shown].tolist()]
-    return Table(f"{wanted!r} of {str(path)!r}", dataset[shown][:, marked[wanted]], names)
+    return {wanted: (f"{wanted!r} of {str(path)!r}", dataset[shown][:, marked[wanted]], names)}
 
 
-def _read_nifti(path: Path, mask: str | None) -> Table:
+def _read_nifti(path: Path, mask: str | None) -> dict[str, Table]:
     try:
         import nibabel
     except ImportError as error:
@@ -101,10 +100,10 @@ def _read_nifti(path: Path, mask: str | None) -> Table:
         raise ReadoutError(
             f"{str(path)!r} has shape {volumes.shape}, and its mask {inside.shape}; give volumes of the mask's shape."
         )
-    return Table(repr(str(path)), volumes[inside > 0].T, names.read_text(encoding="utf-8").splitlines())
+    return {RESPONSES: (repr(str(path)), volumes[inside > 0].T, names.read_text(encoding="utf-8").splitlines())}
 
 
-MASKED: Mapping[str, Callable[[Path, str | None], Table]] = {
+MASKED: Mapping[str, Callable[[Path, str | None], dict[str, Table]]] = {
     ".h5": _read_bdata,
     ".hdf5": _read_bdata,
     ".nii": _read_nifti,

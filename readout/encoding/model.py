@@ -1,20 +1,15 @@
 """EncodingModel: a network and a linear map from one of its layers to responses, as one more network."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from readout.common.errors import ReadoutError, reason
-from readout.common.files import user_path, write_whole
-from readout.common.seal import UNSEALED, is_damaged
+from readout.common.errors import ReadoutError
 from readout.decoders.linear_map import LinearMap
 from readout.extractors import FeatureExtractor
+from readout.extractors.fitted import read_fitted, store_fitted
 
 NAME = "encoding.safetensors"
 """Name of the file in an output folder of ``encode``."""
@@ -37,13 +32,13 @@ class EncodingModel(FeatureExtractor):
     """
 
     def __init__(self, extractor: FeatureExtractor, path: str) -> None:
-        facts, weights = _read(user_path(path))
+        facts, linear = read_fitted(path, NAME, "encoding model", "encode", _parts)
         if facts["network"] != extractor.fingerprint():
             raise ReadoutError(
                 f"The encoding model {path!r} was fitted on {facts['model']} ({facts['weights']}), and can't be used "
                 f"on {extractor.name} ({extractor.weights_name}); give that network."
             )
-        super().__init__(_Encoder(extractor, facts["layer"], weights), layers={LAYER: LAYER})
+        super().__init__(_Encoder(extractor, facts["layer"], linear), layers={LAYER: LAYER})
         self.extractor, self.path, self.facts = extractor, path, facts
 
     def example(self, size: int) -> Tensor:
@@ -68,12 +63,10 @@ class EncodingModel(FeatureExtractor):
 class _Encoder(nn.Module):
     """The network up to a layer, and the map."""
 
-    def __init__(self, extractor: FeatureExtractor, layer: str, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, extractor: FeatureExtractor, layer: str, responses: nn.Sequential) -> None:
         super().__init__()
-        self.extractor, self.layer = extractor, layer
-        *others, last = (weights[key] for key in sorted(weights) if key != "bias")
-        self.dimensions = (others or [last])[0].shape[1]
-        self.responses = nn.Sequential(*[_linear(weight) for weight in others], _linear(last, weights["bias"]))
+        self.extractor, self.layer, self.responses = extractor, layer, responses
+        self.dimensions = next(responses.parameters()).shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
         feature = self.extractor.extract(x, self.layer).flatten(1)
@@ -98,37 +91,15 @@ def store(fitted: LinearMap, path: Path, extractor: FeatureExtractor, layer: str
     first, second = fitted.directions, fitted.coefficients.T
     dense = second.shape[0] * first.shape[1] <= first.numel() + second.numel()
     matrices = [second @ first] if dense else [first, second]
-    bias = fitted.mean_output - second @ (first @ fitted.mean_input)
-    facts = {
-        "network": extractor.fingerprint(),
-        "model": extractor.name,
-        "weights": extractor.weights_name,
-        "layer": layer,
-    }
-    tensors = {f"weight_{place}": matrix.contiguous() for place, matrix in enumerate(matrices)}
-    written = safetensors.torch.save({**tensors, "bias": bias}, {"seal": UNSEALED, "facts": json.dumps(facts)})
-    write_whole(path, lambda file: file.write_bytes(written))
+    tensors = {f"{place}.weight": matrix for place, matrix in enumerate(matrices)}
+    tensors[f"{len(matrices) - 1}.bias"] = fitted.mean_output - second @ (first @ fitted.mean_input)
+    store_fitted(path, tensors, extractor, layer)
 
 
-def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias)
-    return linear
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return facts and weights of a file."""
-    file = path / NAME if path.is_dir() else path
-    advice = "give the output folder of `readout encode`"
-    if not file.is_file():
-        raise ReadoutError(f"There is no encoding model {str(file)!r}; {advice}.")
-    try:
-        if is_damaged(file):
-            raise ValueError("it was changed since it was written")
-        with safe_open(file, "pt") as opened:
-            facts = json.loads(opened.metadata()["facts"])
-        return {key: facts[key] for key in ("network", "model", "weights", "layer")}, safetensors.torch.load_file(file)
-    except Exception as error:  # a file can hold anything
-        raise ReadoutError(f"{str(file)!r} can't be read as an encoding model ({reason(error)}); {advice}.") from error
+def _parts(facts: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], nn.Sequential]:
+    """Return facts and the map: one matrix, or two with fewer values."""
+    matrices = [tensors[key] for key in sorted(tensors) if key.endswith("weight")]
+    shapes = [(matrix.shape[1], matrix.shape[0], place == len(matrices) - 1) for place, matrix in enumerate(matrices)]
+    linear = nn.Sequential(*[nn.Linear(*shape, device="meta") for shape in shapes])
+    linear.load_state_dict(tensors, assign=True)
+    return facts, linear

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from readout.common.errors import ReadoutError
 from readout.common.files import user_path
-from readout.encoding.formats import read_table
+from readout.encoding.formats import RESPONSES, read_tables
 
 
 @dataclass(frozen=True)
@@ -66,28 +66,21 @@ class Responses:
         scale: float = (repeats / (repeats - 1)) ** 0.5
         return (self.trials - self.mean.unsqueeze(1)).flatten(0, 1) * scale
 
-    def standardised(self, by: "Responses") -> "Responses":
-        """Return the same with every target minus its mean, divided by its standard deviation, both those of ``by``.
+    def standardised(self) -> "Responses":
+        """Return the same with every target minus its mean over stimuli, divided by its standard deviation.
 
         Raises:
-            ReadoutError: if the targets are others.
+            ReadoutError: if a target has the same mean response to all stimuli.
         """
-        own, others = self.trials.shape[2], by.trials.shape[2]
-        if own != others:
-            raise ReadoutError(f"The responses to test have {own} targets, but the others {others}; give the same.")
-        return Responses(self.names, (self.trials - by.mean.mean(0)) / by.mean.std(0))
+        _refuse(self.mean.amin(0) == self.mean.amax(0), "targets respond to all stimuli alike")
+        return Responses(self.names, (self.trials - self.mean.mean(0)) / self.mean.std(0))
 
 
 def read_responses(path: str | Path, mask: str | None = None) -> Responses:
-    """Read and check responses.
-
-    Args:
-        path: A file of responses, samples × targets, or stimuli × repeats × targets, with a name per row. Rows of one
-            name are repeats; see :func:`readout.encoding.formats.read_table` for formats.
-        mask: See there.
+    """Read and check the responses in a file with one array of them; see :func:`read_regions`.
 
     Raises:
-        ReadoutError: if the file can't be read, or responses can't be used.
+        ReadoutError: as there, or if there are several.
 
     Examples:
         >>> np.savez("responses.npz", responses=np.random.rand(4, 10), names=["cat", "dog", "cat", "dog"])
@@ -95,8 +88,27 @@ def read_responses(path: str | Path, mask: str | None = None) -> Responses:
         >>> responses.names, responses.trials.shape
         (['cat', 'dog'], torch.Size([2, 2, 10]))
     """
-    table = read_table(user_path(path), mask)
-    values, names, where = table.values, table.names, table.where
+    found = read_regions(path, mask)
+    if len(found) > 1:
+        raise ReadoutError(f"{str(path)!r} holds {', '.join(map(repr, found))}; name one of them {RESPONSES!r}.")
+    return next(iter(found.values()))
+
+
+def read_regions(path: str | Path, mask: str | None = None) -> dict[str, Responses]:
+    """Read and check responses, by key.
+
+    Args:
+        path: A file of responses, samples × targets, or stimuli × repeats × targets, with a name per row. Rows of one
+            name are repeats; see :func:`readout.encoding.formats.read_tables` for formats.
+        mask: See there.
+
+    Raises:
+        ReadoutError: if the file can't be read, or responses can't be used.
+    """
+    return {key: _checked(*table) for key, table in read_tables(user_path(path), mask).items()}
+
+
+def _checked(where: str, values: NDArray[Any], names: Sequence[str]) -> Responses:
     if values.dtype.kind not in "biuf" or values.ndim not in (2, 3) or not values.size:
         raise ReadoutError(
             f"{where} has shape {values.shape} and type {values.dtype}; give numbers, samples × targets or stimuli × "
@@ -104,19 +116,9 @@ def read_responses(path: str | Path, mask: str | None = None) -> Responses:
         )
     if len(names) != len(values):
         raise ReadoutError(
-            f"{where} has {len(values)} rows, but there are {len(names)} names of stimuli; give each row one."
+            f"{where} has shape {values.shape}, but there are {len(names)} names of stimuli; put stimuli first, and "
+            "give each row a name."
         )
-    rows = _repeated(values, names, where)
-    trials = torch.from_numpy(np.stack([np.concatenate(own) for own in rows.values()]).astype(np.float64))
-    flat = trials.flatten(0, 1)
-    _refuse(~flat.isfinite().all(0), where, "have responses that are NaN or infinite")
-    if len(flat) > 1:
-        _refuse(flat.amin(0) == flat.amax(0), where, "always give the same response")
-    return Responses(list(rows), trials)
-
-
-def _repeated(values: NDArray[Any], names: Sequence[str], where: str) -> dict[str, list[NDArray[Any]]]:
-    """Return responses by stimulus, each (repeats, targets)."""
     rows: dict[str, list[NDArray[Any]]] = {}
     for name, row in zip(names, values, strict=True):
         rows.setdefault(name, []).append(np.atleast_2d(row))
@@ -127,13 +129,16 @@ def _repeated(values: NDArray[Any], names: Sequence[str], where: str) -> dict[st
                 f"{where} has {len(rows[first])} repeats of {first!r}, but {len(rows[name])} of {name!r}; give equally "
                 "many of every stimulus, or the mean of each."
             )
-    return rows
+    trials = torch.from_numpy(np.stack([np.concatenate(own) for own in rows.values()]).astype(np.float64))
+    broken = ~trials.isfinite().flatten(0, 1).all(0)
+    _refuse(broken, f"targets of {where} have responses that are NaN or infinite", ", or the stimuli where they are")
+    return Responses(list(rows), trials)
 
 
-def _refuse(bad: Tensor, where: str, what: str) -> None:
+def _refuse(bad: Tensor, what: str, more: str = "") -> None:
     places = bad.nonzero().flatten().tolist()
     if places:
         listed = ", ".join(map(str, places[:5])) + (", …" if len(places) > 5 else "")
         raise ReadoutError(
-            f"{len(places)} of {len(bad)} targets of {where} {what} (columns {listed}, counted from 0); leave them out."
+            f"{len(places)} of {len(bad)} {what} (columns {listed}, counted from 0); leave them out{more}."
         )

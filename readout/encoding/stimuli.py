@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from readout.common.errors import ReadoutError
-from readout.encoding.responses import Responses
+from readout.data.samples import values_digest
 from readout.external.true import true_images
 from readout.extractors import FeatureExtractor, LanguageModel
 from readout.problems.identity import derive_seed
@@ -19,11 +19,11 @@ LEAST = 3
 """Fewest stimuli of a fold; any two points correlate by 1 or −1."""
 
 
-def find_stimuli(responses: Responses, folder: str, extractor: FeatureExtractor, size: int) -> Tensor:
-    """Find the image of every response by name; see :func:`readout.external.true.matched`.
+def find_stimuli(names: Sequence[str], folder: str, extractor: FeatureExtractor, size: int) -> Tensor:
+    """Find the image of every stimulus by name; see :func:`readout.external.true.matched`.
 
     Args:
-        responses: The responses.
+        names: Names of the stimuli.
         folder: Folder of images.
         extractor: The network.
         size: Side of the images in pixels.
@@ -32,18 +32,27 @@ def find_stimuli(responses: Responses, folder: str, extractor: FeatureExtractor,
         Shape (stimuli, *input_shape).
 
     Raises:
-        ReadoutError: if one is missing, or the network takes texts.
+        ReadoutError: if one is missing, two are the same image, or the network takes texts.
     """
     if isinstance(extractor, LanguageModel):
         raise ReadoutError("Stimuli are images, but this network reads texts; give a network for images.")
-    images = true_images(folder, responses.names, extractor.example(size).shape[1:])
-    missing = [name for name in responses.names if name not in images]
+    images = true_images(folder, names, extractor.example(size).shape[1:])
+    missing = [name for name in names if name not in images]
     if missing:
         raise ReadoutError(
-            f"{len(missing)} of {len(responses.names)} stimuli, such as {missing[0]!r}, have no image in {folder!r}; "
+            f"{len(missing)} of {len(names)} stimuli, such as {missing[0]!r}, have no image in {folder!r}; "
             "add them, or leave out their responses."
         )
-    return torch.stack([images[name] for name in responses.names])
+    shown: dict[str, str] = {}
+    for name in names:
+        digest = values_digest(images[name])
+        if digest in shown:  # or it would be among those to train on and those to test
+            raise ReadoutError(
+                f"Stimuli {shown[digest]!r} and {name!r} are the same image; leave one out, or give repeats one name "
+                "in one file."
+            )
+        shown[digest] = name
+    return torch.stack([images[name] for name in names])
 
 
 @torch.no_grad()
@@ -61,7 +70,7 @@ def stimulus_features(extractor: FeatureExtractor, layer: str, stimuli: Tensor) 
     return torch.cat(found)
 
 
-def make_folds(count: int, folds: int, seed: int) -> Sequence[Tensor]:
+def make_folds(count: int, folds: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     """Divide stimuli into folds at random.
 
     Args:
@@ -70,7 +79,7 @@ def make_folds(count: int, folds: int, seed: int) -> Sequence[Tensor]:
         seed: Seed of the division.
 
     Returns:
-        Places of the stimuli of each fold.
+        Places of the stimuli outside and inside each fold.
 
     Raises:
         ReadoutError: if a fold would have fewer than :data:`LEAST`.
@@ -80,11 +89,5 @@ def make_folds(count: int, folds: int, seed: int) -> Sequence[Tensor]:
             f"{count} stimuli are too few for {folds} folds of at least {LEAST}; give more, or fewer folds."
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed("folds", seed)))
-    return torch.tensor_split(order, folds)
-
-
-def others(fold: Tensor, count: int) -> Tensor:
-    """Return the places of the stimuli outside a fold."""
-    outside = torch.ones(count, dtype=torch.bool)
-    outside[fold] = False
-    return outside.nonzero().flatten()
+    parts = torch.tensor_split(order, folds)
+    return [(torch.cat([*parts[:place], *parts[place + 1 :]]).sort().values, fold) for place, fold in enumerate(parts)]

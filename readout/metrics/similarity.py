@@ -19,14 +19,6 @@ class Similarity(DatasetMetric):
     """Similarity of two matrices with one row per input and one column per unit; 1 if they are the same.
 
     A measure is a subclass with :meth:`represent`, of which the default :meth:`between` takes the inner product.
-
-    Examples:
-        >>> class SameMeans(Similarity):
-        ...     def represent(self, rows):
-        ...         return unit(rows.mean(1) - rows.mean())
-        >>> x = torch.randn(20, 5)
-        >>> SameMeans()(x, 2 * x + 1)
-        tensor(1.)
     """
 
     higher_is_better = True

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from readout import cli
-from readout.commands.compare import read_responses
+from readout.analysis.similarity import layer_features
+from readout.commands.compare import matched_responses
 from readout.common.errors import ReadoutError
-from readout.data import UniformNoise
+from readout.data import TextFiles, UniformNoise, load_samples
+from readout.extractors import LanguageModel
+from readout.metrics import CKA
 from tests.helpers import run_cli, tiny_config, write_config
 from tests.tiny import TinyNet
+from tests.tiny_text import WORDS, save_tiny
 
 COUNT = 12
 NAMES = [f"noise_{place:03d}" for place in range(COUNT)]
@@ -89,21 +93,42 @@ def test_sizes_stand_beside(capsys: pytest.CaptureFixture[str]) -> None:
     assert "are of other weights than those of TinyNet" in capsys.readouterr().err
 
 
+def test_each_language_model_reads_texts_with_its_own_tokenizer() -> None:
+    Path("texts").mkdir()
+    for place in range(8):
+        Path(f"texts/{place}.txt").write_text(" ".join(WORDS[place : place + 5]), encoding="utf-8")
+    networks = [LanguageModel(save_tiny(Path(kind), kind)) for kind in ("llama", "gpt2")]
+    init = {"class_path": "readout.extractors.LanguageModel", "init_args": {"weights": "llama"}}
+    model = {"class_path": "TextInversion", "init_args": {"extractor": init, "prior": "TokenLogits"}}
+    data = {"class_path": "TextFiles", "init_args": {"path": "texts", "max_tokens": 8}}
+    write_config(Path("texts.yaml"), {"model": model, "data": data, "sweep": {"layers": ["embeddings"]}})
+    other = ("--other", "LanguageModel", "--other.weights", "gpt2", "--other_layers", "embeddings")
+    assert cli.main(["compare", "--config", "texts.yaml", "--resamples", "1", *other]) == 0
+    samples = [load_samples(TextFiles("texts", max_tokens=8), network) for network in networks]
+    sides = [layer_features(*pair, ["embeddings"])["embeddings"] for pair in zip(networks, samples, strict=True)]
+    assert written()["similarity"].item() == pytest.approx(CKA()(*sides).item(), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"V1": RESPONSES}, "lacks `names` or responses"),
-        ({"names": NAMES}, "lacks `names` or responses"),
-        ({"names": [NAMES[0], *NAMES[:-1]], "V1": RESPONSES}, "names 'noise_000' twice; average the repeats"),
         ({"names": [*"abcdefghijkl"], "V1": RESPONSES}, "has one of the names 'noise_000', "),
-        ({"names": NAMES, "V1": RESPONSES[:5]}, r"give numbers of shape \(12, units\), one row per name"),
-        ({"names": NAMES, "V1": RESPONSES + 1j}, "holds complex128 of shape"),
+        ({"names": NAMES, "V1": RESPONSES, "V2": RESPONSES[:5]}, r"'V2' of 'responses.npz' has shape \(5, 3\)"),
     ],
 )
 def test_responses_that_can_not_be_used_are_refused(arrays: dict[str, Any], words: str) -> None:
     np.savez("responses.npz", **arrays)
     with pytest.raises(ReadoutError, match=words):
-        read_responses("responses.npz", NAMES)
+        matched_responses("responses.npz", None, NAMES)
+
+
+def test_repeats_are_averaged_and_a_response_belongs_to_one_input() -> None:
+    np.savez("responses.npz", names=NAMES * 2, V1=np.concatenate([RESPONSES + 1, RESPONSES - 1]))
+    rows, found = matched_responses("responses.npz", None, NAMES[:5])
+    assert rows == NAMES[:5]
+    np.testing.assert_allclose(found["V1"], RESPONSES[:5], rtol=1e-5)
+    with pytest.raises(ReadoutError, match="is that of two inputs"):
+        matched_responses("responses.npz", None, [f"{folder}/{NAMES[0]}" for folder in "ab"])
 
 
 def test_what_can_not_be_compared_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +139,8 @@ def test_what_can_not_be_compared_is_one_sentence(capsys: pytest.CaptureFixture[
         return error
 
     np.savez("responses.npz", names=NAMES, V1=RESPONSES * np.nan)
-    assert "other V1 has values that are NaN" in said("--responses", "responses.npz")
+    assert "3 of 3 targets of 'V1'" in said("--responses", "responses.npz")
+    assert "--responses is not set" in said("--mask", "V1")
     assert "both set" in said("--responses", "responses.npz", "--other", "tests.tiny.TinyNet")
     assert "CKA got 2 inputs; give at least 4" in said("--data.count", "2")
     assert "measure: there is no class CAK (did you mean CKA?)" in said("--measure", "CAK")

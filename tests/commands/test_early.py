@@ -106,7 +106,6 @@ def test_what_only_the_parser_can_know_is_left_to_it(line: str) -> None:
 
 def test_an_unknown_command_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["fitt"]) == 2
-    words = (
-        "error: There is no command 'fitt' (did you mean fit?); choose fit, learn, layers, compare, invert or report.\n"
-    )
+    choices = "fit, learn, layers, compare, encode, decode, invert or report"
+    words = f"error: There is no command 'fitt' (did you mean fit?); choose {choices}.\n"
     assert capsys.readouterr().err == words

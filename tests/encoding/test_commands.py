@@ -12,7 +12,8 @@ from torch import Tensor
 
 from readout import cli, load_results
 from readout.data.images import read_image
-from readout.encoding import EncodingModel
+from readout.encoding import EncodingModel, Responses, decode
+from readout.encoding.stimuli import make_folds
 from readout.extractors import FeatureExtractor, OrthonormalLinear
 from readout.representation import linear_distance
 from tests.helpers import tiny_config, write_config, write_noise_images
@@ -208,13 +209,33 @@ def test_test_responses_are_of_other_stimuli_and_the_same_targets(capsys: pytest
     np.savez("train.npz", responses=noise(10, 3).numpy(), names=names[:10])
     mine = ("--config", "tiny.yaml", "--responses", "train.npz", "--stimuli", "stimuli", "--layer", "early")
     for targets, shown, sentence in (
-        (3, names[9:], "1 of 3 stimuli to decode, such as '9', are among those to train on"),
+        (3, names[9:], "Stimuli '9' and '9' are the same image; leave one out"),
+        (3, [*names[10:], "S1/3"], "Stimuli '3' and 'S1/3' are the same image"),
         (2, names[10:], "The responses to test have 2 targets, but the others 3"),
         (3, names[11:], "There is one stimulus to decode"),
     ):
         np.savez("test.npz", responses=noise(len(shown), targets), names=shown)
         assert cli.main(["decode", *mine, "--size", "16", "--test", "test.npz"]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_nothing_of_a_fold_is_used_to_decode_it() -> None:
+    """A unit that answers no stimulus to train on says nothing of the others."""
+    features, names = noise(12, 7), [str(place) for place in range(12)]
+    quiet = noise(12, 1, 5).double()
+    quiet[..., 4] = 0
+    (_, fold), *_ = make_folds(12, 3, 0)
+    loud = quiet.clone()
+    loud[fold[0], :, 4] = 9
+    Path("features").mkdir()
+    Path("features/earlier.npz").touch()
+    found = []
+    for trials in (quiet, loud):
+        decode(lambda _: features, ["layer"], Responses(names, trials), Path(), folds=3)
+        found.append(np.load("features/layer.npz")["layer"])
+    np.testing.assert_array_equal(found[0][fold], found[1][fold])
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+    assert [path.name for path in Path("features").iterdir()] == ["layer.npz"]
 
 
 def test_an_encoding_model_belongs_to_its_network(tmp_path: Path) -> None:

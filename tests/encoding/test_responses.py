@@ -59,6 +59,8 @@ def test_every_format_gives_the_same_responses() -> None:
     save_npz("flat.npz")
     np.savez("stacked.npz", anything=TRIALS, names=NAMES)
     savemat("old.mat", {"responses": TRIALS, "names": np.array(NAMES, dtype=object)})
+    savemat("numbers.mat", {"responses": TRIALS, "names": [1.0, 2.0, 3.0]})
+    assert read_responses("numbers.mat").names == ["1", "2", "3"]
     save_matlab_7_3("new.mat")
     save_bdata("brain.h5")
     for path in ("flat.npz", "stacked.npz", "old.mat", "new.mat", "brain.h5"):
@@ -118,10 +120,9 @@ def with_values(values: Any, *places: int) -> np.ndarray:
         ({"values": FLAT[0]}, r"has shape \(5,\) and type float64; give numbers, samples × targets or"),
         ({"values": FLAT[:, None, None]}, r"has shape \(6, 1, 1, 5\)"),
         ({"values": FLAT[:0]}, r"has shape \(0, 5\)"),
-        ({"values": FLAT[:4]}, r"has 4 rows, but there are 6 names of stimuli; give each row one\."),
+        ({"values": FLAT[:4]}, r"has shape \(4, 5\), but there are 6 names of stimuli; put stimuli first"),
         ({"names": [*NAMES, "cat", "cat", "owl"]}, r"3 repeats of 'cat', but 1 of 'dog'; give equally many"),
         ({"values": with_values(np.nan, 1, 3)}, r"2 of 5 targets .* NaN or infinite \(columns 1, 3, counted from 0\)"),
-        ({"values": with_values(7, 4)}, r"1 of 5 targets .* always give the same response \(columns 4, counted"),
     ],
 )
 def test_what_can_not_be_used_is_one_sentence(arrays: dict[str, Any], sentence: str) -> None:
@@ -148,7 +149,7 @@ def test_files_that_lack_something_are_refused() -> None:
         ("missing.npz", None, "There is no file 'missing.npz'"),
         ("responses.txt", None, "is no file of responses; give .npz, .npy, .safetensors, .mat, .h5, .hdf5, .nii"),
         ("nameless.safetensors", None, "holds 'a'; give 'responses', and a stimulus per row in 'names'"),
-        ("two.npz", None, "holds 'a', 'b', 'names'"),
+        ("two.npz", None, "holds 'a', 'b'; name one of them 'responses'"),
         ("two.npz", "mask", "--mask is for NIfTI and BData"),
     ):
         with pytest.raises(ReadoutError, match=sentence):
@@ -176,6 +177,15 @@ def test_the_distance_of_noise_is_that_between_patterns() -> None:
         patterns = torch.stack([signal[:, 0], trials[:, :repeats].mean(1)])
         centred = torch.nn.functional.normalize(patterns - patterns.mean(2, keepdim=True), dim=2)
         assert found.noise_distance(repeats) == pytest.approx(1 - float(centred.prod(0).sum(1).mean()), abs=0.01)
+
+
+def test_targets_whose_means_are_constant_are_refused_only_where_they_are_fitted() -> None:
+    """Counts may differ between repeats and not between stimuli; a test of few stimuli may have such units."""
+    counts = np.random.default_rng(0).integers(0, 9, (6, 5))
+    counts[:, 4] = [0, 1, 1, 1, 0, 0]
+    save_npz("counts.npz", counts)
+    with pytest.raises(ReadoutError, match=r"1 of 5 targets respond to all stimuli alike \(columns 4, counted"):
+        read_responses("counts.npz").standardised()
 
 
 def test_without_repeats_there_is_no_ceiling() -> None:
