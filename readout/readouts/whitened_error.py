@@ -15,6 +15,7 @@ from readout.extractors import FeatureExtractor
 from readout.problems.identity import qualified_name
 from readout.readouts.apart import load_apart
 from readout.readouts.losses import Extract, FeatureLoss
+from readout.readouts.one_pass import check_memory
 
 ROWS = 16
 """Images whose features are computed together."""
@@ -29,8 +30,8 @@ class WhitenedError(FeatureLoss):
     are far above the noise count alike.
 
     Args:
-        images: Images to measure the components on, of the shape of those to be read; for maps 100 are enough. A loss
-            sees no more directions than they have positions together.
+        images: Images to measure the components on, of the shape of those to be read. 100 are enough for a map;
+            together they need a position per component.
 
     Raises:
         ReadoutError: if a loss is asked for before :meth:`prepare`.
@@ -65,12 +66,25 @@ class WhitenedError(FeatureLoss):
 
     @torch.no_grad()
     def prepare(self, extract: Extract, layer: str) -> None:
-        """Measure the components of a layer's features."""
+        """Measure the components of a layer's features.
+
+        Raises:
+            ReadoutError: if the images have fewer positions there than components, or their features don't fit the free
+                memory.
+        """
         if self._measured is not None and self._measured[0] == layer:
             return
+        count, (first, *_) = len(self._inputs), extract(self._inputs[:1])
+        check_memory(first, count, "images of the loss", layer, "a quarter")
+        positions, size = _positions(first.unsqueeze(0)).shape[1:]
+        rank = size if size <= FULL_RANK else LOW_RANK
+        if count * positions < rank:  # errors along other directions would not be seen
+            raise ReadoutError(
+                f"loss.images has {count} inputs, too few for the {rank} components of layer {layer!r}; give at least "
+                f"{-(-rank // positions)}, or choose another loss."
+            )
         rows = _positions(torch.cat([extract(some) for some in torch.split(self._inputs, ROWS)]).float())
-        size = rows.shape[2]
-        whitening = Whitening(size, size if size <= FULL_RANK else LOW_RANK).to(rows.device)
+        whitening = Whitening(size, rank).to(rows.device)
         whitening.fit(rows, rows[..., :0])
         self._measured, self._weighted = (layer, whitening), None
 

@@ -72,6 +72,15 @@ def test_a_loss_never_sees_what_is_read_with_it() -> None:
         prepared(images, [images[3]])
 
 
+def test_too_few_images_for_the_components_are_refused() -> None:
+    loss = WhitenedError(UniformNoise(20, (2, 4, 4)))
+    loss.meet(TinyNet(), Samples.of(()), (2, 4, 4))
+    with pytest.raises(
+        ReadoutError, match="20 inputs, too few for the 32 components .* give at least 32"
+    ):
+        loss.prepare(lambda inputs: inputs.flatten(1), "flat")
+
+
 def test_texts_are_refused() -> None:
     with pytest.raises(ReadoutError, match="WhitenedError is for images; choose another loss"):
         WhitenedError(UniformNoise(20)).meet(TinyNet(), Samples.of(()), None)
