@@ -75,9 +75,7 @@ def test_a_loss_never_sees_what_is_read_with_it() -> None:
 def test_too_few_images_for_the_components_are_refused() -> None:
     loss = WhitenedError(UniformNoise(20, (2, 4, 4)))
     loss.meet(TinyNet(), Samples.of(()), (2, 4, 4))
-    with pytest.raises(
-        ReadoutError, match="20 inputs, too few for the 32 components .* give at least 32"
-    ):
+    with pytest.raises(ReadoutError, match=r"20 inputs, too few for the 32 components .* give at least 32"):
         loss.prepare(lambda inputs: inputs.flatten(1), "flat")
 
 
