@@ -38,7 +38,8 @@ def as_one_layer(
     """
     extractor, loss = readout.extractor, readout.loss
     if len(shapes) > 1 or weights:
-        if isinstance(readout, TokenSearch) or not isinstance(readout, FeatureInversion):
+        one = isinstance(readout, TokenSearch) or readout.trained is not None
+        if one or not isinstance(readout, FeatureInversion):
             raise ReadoutError(
                 f"{type(readout).__name__} reads one layer; name it with --layer and leave out layer_weights."
             )

@@ -29,4 +29,4 @@ class GaussianPerturbation(DirectedPerturbation):
 
     def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
         """See :class:`DirectedPerturbation`."""
-        return torch.randn(clean.numel(), generator=generator).double()
+        return torch.randn(clean.numel(), generator=generator, dtype=torch.float32).double()

@@ -41,7 +41,7 @@ class NearestLoss(DirectedPerturbation):
     def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
         """See :class:`DirectedPerturbation`."""
         assert origin is not None
-        start = torch.randn(clean.numel(), generator=generator).double()
+        start = torch.randn(clean.numel(), generator=generator, dtype=torch.float32).double()
         with torch.inference_mode(False), torch.enable_grad():
             return self._climb(clean, start, origin) if origin.departure else self._least_read(start, origin)
 

@@ -58,7 +58,7 @@ class ResidualPerturbation(DirectedPerturbation):
             raise ReadoutError(f"Its feature has {len(clean)} dimensions, but the residuals {trials.shape[1]}.")
         if self.draw == "resampled":
             return trials[int(torch.randint(len(trials), (1,), generator=generator))]
-        weights = torch.randn(len(trials), generator=generator).double() / len(trials) ** 0.5
+        weights = torch.randn(len(trials), generator=generator, dtype=torch.float32).double() / len(trials) ** 0.5
         drawn: Tensor = weights @ trials
         return drawn
 

@@ -41,7 +41,7 @@ class TangentPerturbation(DirectedPerturbation):
 
     def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
         """See :class:`DirectedPerturbation`."""
-        noise = torch.randn(clean.numel(), generator=generator)
+        noise = torch.randn(clean.numel(), generator=generator, dtype=torch.float32)
         return unit(self._tangent(noise, origin).double())
 
     def _tangent(self, noise: Tensor, origin: Origin | None) -> Tensor:
@@ -97,7 +97,7 @@ class NormalPerturbation(TangentPerturbation):
 
     def direction(self, clean: Tensor, generator: torch.Generator, origin: Origin | None) -> Tensor:
         """See :class:`DirectedPerturbation`."""
-        noise = torch.randn(clean.numel(), generator=generator)
+        noise = torch.randn(clean.numel(), generator=generator, dtype=torch.float32)
         left = noise.double() - self._tangent(noise, origin).double()
         if left.norm() < 1e-3 * noise.norm():
             raise ReadoutError("The tangent space is the whole feature space, so there is no direction normal to it.")

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ class Prior(nn.Module, ABC):
     A subclass keeps each argument of ``__init__`` as an attribute of the same name; keys of results are made from them.
     """
 
-    capturable: ClassVar[bool] = False
+    capturable: bool = False
     """Whether :meth:`forward` can run in a CUDA graph: it never waits for the device, and every step is alike."""
 
     captured: bool = False

@@ -47,14 +47,12 @@ class CosinePixels(Prior):
         (torch.Size([1, 1, 2, 4]), 1)
     """
 
-    capturable = True
-
     rows: Tensor
     columns: Tensor
     scale: Tensor
     axes: Tensor
     age: Tensor
-    """Steps so far."""
+    """Steps so far; a whole number, which no precision rounds."""
 
     def __init__(
         self,
@@ -72,6 +70,7 @@ class CosinePixels(Prior):
         self.init_std = check_number("init_std", init_std, 0)
         self.smoothness = check_number("smoothness", smoothness, 0)
         self.half_life = None if half_life is None else check_number("half_life", half_life, above=0)
+        self.capturable = half_life is None  # steps before a capture would count
 
     def initialise(self, seeds: Sequence[int], input_shape: torch.Size) -> None:
         """See :meth:`Prior.initialise`.
@@ -90,7 +89,7 @@ class CosinePixels(Prior):
             axes, chroma[1:] = F.normalize(torch.tensor(OPPONENT), dim=1), self.chroma
         shared = {"rows": cosines(height), "columns": cosines(width), "axes": axes}
         shared["scale"] = chroma.view(-1, 1, 1) * spectrum(height, width, self.falloff)
-        shared["age"] = torch.zeros(())
+        shared["age"] = torch.zeros((), dtype=torch.long)
         for name, value in shared.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -108,10 +107,11 @@ class CosinePixels(Prior):
         return True
 
     def forward(self) -> Tensor:
-        """See :meth:`Prior.forward`; a call is a step."""
-        self.age += 1
-        planes = self.rows.T @ (self.scale * self.coefficients) @ self.columns
-        return 0.5 + torch.einsum("nahw,ac->nchw", planes, self.axes)
+        """See :meth:`Prior.forward`; a call with gradients is a step."""
+        self.age += torch.is_grad_enabled()
+        with torch.autocast(self.age.device.type, enabled=False):  # takes no time, and bfloat16 would round the image
+            planes = self.rows.T @ (self.scale * self.coefficients) @ self.columns
+            return 0.5 + torch.einsum("nahw,ac->nchw", planes, self.axes)
 
     def penalty(self, recovered: Tensor) -> Tensor:
         """Return the weighted total variation of each image and mean square of its coefficients."""
@@ -123,8 +123,9 @@ class CosinePixels(Prior):
 
     def _coefficients(self, images: Tensor) -> Tensor:
         """Return the coefficients of images, shape (problems, channels, height, width)."""
-        planes = torch.einsum("nchw,ac->nahw", images - 0.5, self.axes)
-        return self.rows @ planes @ self.columns.T / self.scale
+        rows, columns, scale, axes = (each.to(images) for each in (self.rows, self.columns, self.scale, self.axes))
+        with torch.autocast(images.device.type, enabled=False):
+            return rows @ torch.einsum("nchw,ac->nahw", images - 0.5, axes) @ columns.T / scale
 
 
 def cosines(count: int) -> Tensor:

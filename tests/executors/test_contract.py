@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,18 @@ from readout.executors import Executor, Here, Job
 from readout.extractors import BERT
 from readout.learning import Activations, SparseAutoencoder
 from readout.learning.learn import learn, learn_layers
-from readout.priors import Pixels, TokenLogits
-from readout.readouts import ClassReadout, ImageInversion, Readout, TextInversion, TrainedDecoder
+from readout.priors import CosinePixels, Pixels, TokenLogits
+from readout.readouts import (
+    BatchedLBFGS,
+    ClassReadout,
+    DiscrepancyProtocol,
+    ImageInversion,
+    Readout,
+    RefinedInversion,
+    TextInversion,
+    TrainedDecoder,
+    WhitenedError,
+)
 from readout.sweep import Sweep
 from readout.sweep.external import ExternalSweep
 from readout.sweep.options import RunOptions
@@ -55,6 +66,22 @@ def pixels(folder: Path) -> Readout:
     return ImageInversion(TinyNet(), Pixels(init_std=0.2), optimizer=lambda p: AdamW(p, lr=0.05), metrics=[])
 
 
+def refined(folder: Path) -> Readout:
+    """With everything that a readout keeps of data, and an optimiser and a prior with a state of their own."""
+    training = UniformNoise(24, (3, 16, 16), seed=1)
+    return RefinedInversion(
+        TinyNet(),
+        partial(TrainedDecoder, training_data=training, training_steps=3, width=4, blocks=1),
+        CosinePixels(smoothness=0.1, half_life=5),
+        optimizer=BatchedLBFGS,
+        lr_schedule=None,
+        loss=WhitenedError(training),
+        protocol=DiscrepancyProtocol(),
+        metrics=[],
+        record_every=5,
+    )
+
+
 def texts(folder: Path) -> InputData:
     path = folder / "texts.txt"
     path.write_text(f"{TEXT}\nthe old king saw a small bird by the river\n")
@@ -76,6 +103,7 @@ KINDS = {
     "problems that leave": Kind(lambda _: dip_that_leaves(), sweep=BATCHES),
     "dead ones that restart": Kind(lambda _: pixels_that_die(), sweep=BATCHES),
     "readings": Kind(pixels, sweep={"readings": 3, "levels": [0.0, 0.6], "batch_size": 3}),
+    "an answer to begin at": Kind(refined, sweep=BATCHES),
     "texts": Kind(text_inversion, texts, {"layers": ["layer.0"], "levels": [0.0, 0.5], "batch_size": 2}),
     "one pass": Kind(
         lambda _: ClassReadout(TinyClassifier()),

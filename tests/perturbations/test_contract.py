@@ -160,6 +160,18 @@ def test_the_global_generator_is_neither_read_nor_moved(perturbation: Case) -> N
     assert torch.equal(perturbation(feature, levels(0.5), [1]), first)
 
 
+@pytest.mark.parametrize("perturbation", [*ISOTROPIC, "residuals"], indirect=True)
+def test_the_noise_is_the_same_in_every_precision(perturbation: Case) -> None:
+    """Of a Trainer, that is, whose double precision changes the default type in a step, but not outside."""
+    feature = features(1, 100)
+    first = perturbation(feature, levels(0.5), [1])
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(perturbation(feature, levels(0.5), [1]), first)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("perturbation", ISOTROPIC, indirect=True)
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("dimension", [10, 100])

@@ -66,10 +66,24 @@ def test_other_inputs_than_images_are_refused() -> None:
         started(torch.Size([5]))
 
 
+def test_lower_precision_does_not_round_the_image() -> None:
+    prior, image = started().float(), torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        prior.start_from(image - prior().detach() + 0.5)
+        torch.testing.assert_close(prior(), image)
+
+
+def test_a_weight_that_counts_steps_can_not_be_captured() -> None:
+    assert CosinePixels().capturable
+    assert not CosinePixels(half_life=80).capturable
+
+
 def test_the_weight_of_smoothness_halves_and_a_resumed_prior_knows_its_age() -> None:
     prior = started(smoothness=2.0, half_life=1.0)
     prior.coefficients.data.fill_(3.0)
     assert [prior.penalty(prior()).tolist()[0] for _ in range(3)] == pytest.approx([9.0, 4.5, 2.25])
+    with torch.no_grad():
+        prior()  # a look is no step
     resumed = started(smoothness=2.0, half_life=1.0)
     resumed.resume(prior.progress())
     assert resumed.penalty(resumed()).tolist()[0] == pytest.approx(1.125)

@@ -72,6 +72,36 @@ def test_a_loss_never_sees_what_is_read_with_it() -> None:
         prepared(images, [images[3]])
 
 
+def test_too_few_images_for_the_components_are_refused() -> None:
+    loss = WhitenedError(UniformNoise(20, (2, 4, 4)))
+    loss.meet(TinyNet(), Samples.of(()), (2, 4, 4))
+    with pytest.raises(ReadoutError, match=r"20 inputs, too few for the 32 components .* give at least 32"):
+        loss.prepare(lambda inputs: inputs.flatten(1), "flat")
+
+
+def test_texts_are_refused() -> None:
+    with pytest.raises(ReadoutError, match="WhitenedError is for images; choose another loss"):
+        WhitenedError(UniformNoise(20)).meet(TinyNet(), Samples.of(()), None)
+
+
+def test_lower_precision_rounds_the_feature_and_not_its_components() -> None:
+    loss, target = prepared(), extract(torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(7)))
+    expected = errors(loss, target)
+    loss.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert errors(loss, target) == expected
+
+
+def test_images_are_measured_again_when_others_are_met() -> None:
+    loss, other = prepared(), prepared(UniformNoise(400, (2, 4, 4), seed=1))
+    target = extract(torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(7)))
+    assert errors(loss, target) != errors(other, target)
+    loss.images = other.images
+    loss.meet(TinyNet(), Samples.of(()), (2, 4, 4))
+    loss.prepare(extract, "layer")
+    assert errors(loss, target) == errors(other, target)
+
+
 def test_several_layers_as_one_are_refused() -> None:
     with pytest.raises(ReadoutError, match="one layer at a time"):
         WhitenedError(UniformNoise())(torch.ones(1, 2), torch.ones(1, 2))

@@ -19,13 +19,15 @@ from torch.optim import LBFGS, SGD, AdamW
 from readout import load_results
 from readout.common.signals import SIGNALS
 from readout.data import InputData, UniformNoise
-from readout.priors import DeepImagePrior, Pixels, Prior
+from readout.priors import CosinePixels, DeepImagePrior, Pixels, Prior
 from readout.readouts import (
+    BatchedLBFGS,
     DiscrepancyProtocol,
     FastProtocol,
     FeatureInversion,
     ImageInversion,
     Readout,
+    WhitenedError,
 )
 from readout.store import ResultStore
 from readout.sweep import Sweep
@@ -81,6 +83,12 @@ def dip_of_latents() -> FeatureInversion:
 
 def pixels_that_leave() -> FeatureInversion:
     return _image(Pixels(total_variation=0.01), 0.05, protocol=DiscrepancyProtocol())
+
+
+def cosine_pixels_that_leave() -> FeatureInversion:
+    prior, loss = CosinePixels(smoothness=0.1, half_life=5), WhitenedError(UniformNoise(20, (3, 16, 16), seed=5))
+    settings: dict[str, Any] = {"optimizer": BatchedLBFGS, "lr_schedule": None, "protocol": DiscrepancyProtocol()}
+    return _image(prior, 0.0, loss=loss, **settings)
 
 
 def pixels_by_momentum() -> FeatureInversion:

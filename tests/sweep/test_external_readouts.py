@@ -145,3 +145,8 @@ def test_what_cannot_be_told_is_one_sentence(tmp_path: Path, images: Path, capsy
     save(tmp_path / "decoded.npz", both)
     line = refused(invert(tmp_path, identification(images), "--layer", "early", "middle"), capsys)
     assert "Identification reads one layer" in line
+    noise = {"class_path": "UniformNoise", "init_args": {"count": 64, "shape": [3, SIDE, SIDE]}}
+    start = {"class_path": "LinearDecoder", "init_args": {"training_data": noise}}
+    refined = {"class_path": "RefinedInversion", "init_args": {"extractor": TINY, "start": start, "metrics": []}}
+    line = refused(invert(tmp_path, refined, "--layer", "early", "middle"), capsys)
+    assert "RefinedInversion reads one layer" in line

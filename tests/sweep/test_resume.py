@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from readout import load_results
 from readout.codes import FISTA, Coder, GaussianDictionary, OrthogonalMatchingPursuit, SparseCodes, Superposition
 from readout.data import InputData, TextFiles, UniformNoise
 from readout.extractors import BERT, GPT2, LanguageModel
-from readout.priors import TokenLogits
+from readout.priors import ShortlistLogits, TokenLogits
 from readout.readouts import (
     CodeReadout,
     FeatureInversion,
@@ -22,6 +23,7 @@ from tests.sweep.interrupted import (
     InterruptAt,
     assert_same_bits,
     checkpoint,
+    cosine_pixels_that_leave,
     dip,
     dip_of_latents,
     dip_that_leaves,
@@ -46,7 +48,15 @@ def _signals_are_heard() -> Iterator[None]:
         yield
 
 
-IMAGES = [dip, dip_that_leaves, dip_of_latents, pixels_that_leave, pixels_by_momentum, pixels_that_die]
+IMAGES = [
+    dip,
+    dip_that_leaves,
+    dip_of_latents,
+    pixels_that_leave,
+    cosine_pixels_that_leave,
+    pixels_by_momentum,
+    pixels_that_die,
+]
 
 
 @pytest.fixture(scope="module", params=IMAGES, ids=lambda inversion: inversion.__name__)
@@ -67,7 +77,7 @@ def test_images_go_on_to_the_bit(uninterrupted: tuple[Any, Path], tmp_path: Path
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("inversion", [dip_that_leaves, pixels_that_leave])
+@pytest.mark.parametrize("inversion", [dip_that_leaves, pixels_that_leave, cosine_pixels_that_leave])
 def test_problems_that_have_left_stay_away(tmp_path: Path, inversion: Callable[[], FeatureInversion]) -> None:
     interrupt(tmp_path, inversion(), noise(), 34)
     running = checkpoint(tmp_path)["inversion"]["running"]
@@ -116,10 +126,15 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], InputData]:
     return lambda: TextFiles(str(path), per_line=True, max_tokens=8, min_tokens=4, limit=2)
 
 
-@pytest.mark.parametrize("relaxation", ["softmax", "gumbel"])
-def test_texts_go_on_to_the_bit(tmp_path: Path, model: Models, texts: Texts, relaxation: Any) -> None:
+@pytest.mark.parametrize(
+    "prior",
+    [TokenLogits, partial(TokenLogits, relaxation="gumbel"), partial(ShortlistLogits, size=6, exchanged=2, interval=8)],
+)
+def test_texts_go_on_to_the_bit(
+    tmp_path: Path, model: Models, texts: Texts, prior: Callable[[], TokenLogits | ShortlistLogits]
+) -> None:
     def inversion() -> FeatureInversion:
-        return TextInversion(model("bert"), TokenLogits(relaxation=relaxation), metrics=[], record_every=5)
+        return TextInversion(model("bert"), prior(), metrics=[], record_every=5)
 
     settings: dict[str, Any] = {"layers": ["layer.0"], "levels": [0.0, 0.5]}
     run(tmp_path / "whole", inversion(), texts(), **settings)
