@@ -284,6 +284,9 @@ def small(given: list[str]) -> list[str]:
         end += ["--model.training_data.count=16", *(["--model.training_data.size=32"] if name == "fit" else [])]
     if "TrainedDecoder" in rest:
         end += ["--model.training_steps=2", "--model.width=4", "--model.blocks=1"]
+    if "refined.yaml" in rest:
+        least = "training_data.count=16", "training_data.size=32", "training_steps=2", "width=4", "blocks=1"
+        end += [f"--model.start.{each}" for each in least]
     if name == "invert":
         return [name, *rest, *end, *(["--size=32"] if "runs/decode/features" in rest else [])]
     Path("small.yaml").write_text(yaml.safe_dump(SMALL["texts" if text else "images"]))

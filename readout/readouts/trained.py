@@ -55,7 +55,7 @@ class TrainedReadout(OnePassReadout):
                 among them.
         """
         self.inputs, self._digest = load_apart(
-            self.training_data, "model.training_data", self.least_inputs, self.extractor, samples, shape
+            self.training_data, "training_data", self.least_inputs, self.extractor, samples, shape
         )
 
     @property

@@ -56,15 +56,15 @@ REFUSED = {
     ),
     "training on what is read": (
         spec("LinearDecoder", extractor=TINY, training_data=noise(20)),
-        "Input 'noise_000' is also in model.training_data, as 'noise_000'; take it out",
+        "Input 'noise_000' is also in training_data, as 'noise_000'; take it out",
     ),
     "too little to train on": (
         spec("LinearDecoder", extractor=TINY, training_data=noise(15, seed=1)),
-        "model.training_data has 15 inputs, too few to train on; give at least 16.",
+        "training_data has 15 inputs, too few to train on; give at least 16.",
     ),
     "training on another shape": (
         spec("LinearDecoder", extractor=TINY, training_data=noise(20, seed=1, side=16)),
-        "model.training_data has inputs of 3×16×16, but those to be read are 3×8×8; set its size.",
+        "training_data has inputs of 3×16×16, but those to be read are 3×8×8; set its size.",
     ),
     "too many features for the memory": (
         spec("LinearDecoder", extractor=TINY, training_data=noise(20, seed=1)),
