@@ -64,7 +64,8 @@ def parser() -> Parser:
         ("--model.record_evry 1", "no option model.record_evry (did you mean record_every?)"),
         (
             "--model VGG19",
-            "model: VGG19 is no FeatureInversion; give CodeReadout, ImageInversion, RefinedInversion, TextInversion, TokenSearch.",
+            "model: VGG19 is no FeatureInversion; give CodeReadout, ImageInversion, RefinedInversion, TextInversion, "
+            "TokenSearch.",
         ),
         ("vgg_dip.yaml", "'vgg_dip.yaml' belongs to no option; write --config vgg_dip.yaml."),
     ],
