@@ -24,6 +24,9 @@ from readout.problems.names import own_path
 FEATURES = "features"
 """Folder of decoded features in an output folder, for ``invert``."""
 
+TABLE = "decoded.csv"
+"""Table of distances in an output folder."""
+
 SIZED = 3
 """Stimuli that a layer's tangent size is predicted for."""
 
@@ -74,8 +77,9 @@ def decode(
         names += test.names
     decoded_places = torch.cat([fold for _, fold in parts]).sort().values
     rows: list[dict[str, Any]] = []
-    for earlier in (output / FEATURES).glob("*.npz"):  # of other layers or responses, which `invert` would take too
-        earlier.unlink()
+    if (output / TABLE).exists():  # features of an earlier run may be of other layers, and `invert` would take them too
+        for earlier in (output / FEATURES).glob("*.npz"):
+            earlier.unlink()
     for layer in layers:
         features = features_of(layer)
         flat, decoded = features.flatten(1), torch.empty_like(features).flatten(1)
@@ -89,7 +93,7 @@ def decode(
         arrays = {layer: kept, "names": [names[place] for place in decoded_places.tolist()]}
         write_whole(own_path(output / FEATURES, layer, ".npz"), partial(save_arrays, arrays=arrays))
     table = pd.DataFrame(rows)
-    write_whole(output / "decoded.csv", lambda file: table.to_csv(file, index=False))
+    write_whole(output / TABLE, lambda file: table.to_csv(file, index=False))
     return table
 
 
