@@ -38,7 +38,7 @@ WIDTH = 5
 
 PLAIN = "{similarity:.2f}"
 BANDED = PLAIN + " ({inputs_low:.2f} to {inputs_high:.2f}; {null:.2f}; {p:.2g})"
-"""What is printed for a pair."""
+"""Formats of a pair in the printed table, without and with its band."""
 
 Matrices = Mapping[str, Tensor]
 """Representations by name, each of shape (inputs, units)."""

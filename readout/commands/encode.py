@@ -23,7 +23,7 @@ CONFIG = "encoding.yaml"
 
 RESPONSES = "file of responses: npz, mat, safetensors, h5 (BData), nii"
 MASK = "NIfTI: an image; BData: a key of columns"
-"""What options are for, here and in ``compare``."""
+"""Help texts of options, shared with ``compare``."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ class LinearMap:
     directions: Tensor
     """Right singular vectors of the centred inputs, shape (r, D)."""
     coefficients: Tensor
-    """What each direction adds to each output, shape (r, d)."""
+    """Weight of each direction in each output, shape (r, d)."""
     penalties: Tensor
     """Penalty of each output, float64, shape (d,)."""
 

@@ -107,7 +107,8 @@ def in_words(table: pd.DataFrame, responses: Responses) -> list[str]:
     if repeats == 1:
         return [*said, "Without repeats there is no noise ceiling."]
     known = table[table["ceiling"] > 0]
-    one, mean = (responses.standardised().noise_distance(count) for count in (1, repeats))
+    standardised = responses.standardised()
+    one, mean = (standardised.noise_distance(count) for count in (1, repeats))
     return [
         *said,
         f"Mean noise ceiling {table['ceiling'].mean():.3f}, mean correlation / ceiling "
